@@ -1,0 +1,249 @@
+//! Configuration of the client: the block `pipelineServiceClientConfiguration` of
+//! `openmetadata.yaml`, as the seed shows it (design §5).
+//!
+//! ```text
+//! file ──► block ──► parameters ◄── environment (K8S_NAMESPACE, ... of the Helm chart)
+//!                        └──► K8sPipelineClientConfig + notices, or every problem at once
+//! ```
+
+mod environment;
+mod parameters;
+mod resources;
+mod scheduling;
+mod security;
+mod variables;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+pub use parameters::{PARAMETERS, Parameter};
+pub use security::{PodSecurity, SeccompProfile};
+pub use variables::{ExtraVariables, RESERVED_ENV};
+
+use crate::fields::Fields;
+use crate::kubernetes::{Image, Namespace, ObjectName};
+use crate::server_connection::is_http_url;
+use crate::{Problem, Problems, VerifySsl};
+
+/// What is being read, in messages.
+const SUBJECT: &str = "configuration";
+/// The one key of the file.
+const BLOCK: &str = "pipelineServiceClientConfiguration";
+/// The class whose parameters these are; another one means another kind of client.
+const CLASS_NAME: &str = "org.openmetadata.service.clients.pipeline.k8s.K8sPipelineClient";
+
+/// How pipelines run on Kubernetes.
+#[derive(Clone, Debug)]
+pub struct K8sPipelineClientConfig {
+    /// The OpenMetadata API as pods and ompipe reach it.
+    pub metadata_api_endpoint: Option<String>,
+    /// How its certificate is checked.
+    pub verify_ssl: VerifySsl,
+    /// How the Kubernetes API is reached.
+    pub cluster: ClusterAccess,
+    /// Where everything lives.
+    pub namespace: Namespace,
+    /// Image of the worker.
+    pub ingestion_image: Image,
+    /// When it is pulled.
+    pub image_pull_policy: ImagePullPolicy,
+    /// Secrets to pull it with.
+    pub image_pull_secrets: Vec<ObjectName>,
+    /// Whose rights the pods have.
+    pub service_account_name: ObjectName,
+    /// What the worker may use.
+    pub resources: ResourceRequirements,
+    /// Seconds that a finished run stays.
+    pub ttl_seconds_after_finished: i32,
+    /// Seconds that a run may take.
+    pub active_deadline_seconds: i64,
+    /// Retries of a failed run.
+    pub backoff_limit: i32,
+    /// Seconds that a scheduled run may start late; never below
+    /// [`LEAST_STARTING_DEADLINE`].
+    pub starting_deadline_seconds: i64,
+    /// Finished runs that a schedule keeps.
+    pub successful_jobs_history_limit: i32,
+    /// Failed runs that a schedule keeps.
+    pub failed_jobs_history_limit: i32,
+    /// Labels that a node must have.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the pods tolerate.
+    pub tolerations: Vec<Toleration>,
+    /// Annotations of the pods.
+    pub pod_annotations: BTreeMap<String, String>,
+    /// User, group and privileges of the pods.
+    pub security: PodSecurity,
+    /// Further environment variables of the worker.
+    pub extra_env_vars: ExtraVariables,
+}
+
+/// How the Kubernetes API is reached.
+#[derive(Clone, Debug, Default)]
+pub enum ClusterAccess {
+    /// A kubeconfig if there is one (`KUBECONFIG`, `~/.kube/config`), else the service account.
+    #[default]
+    Inferred,
+    /// The service account of the pod that ompipe runs in.
+    InCluster,
+    /// A kubeconfig file.
+    File(String),
+    /// A kubeconfig, as text.
+    Inline(SecretString),
+}
+
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImagePullPolicy {
+    /// Before every start.
+    Always,
+    /// When the node does not have it.
+    #[default]
+    IfNotPresent,
+    /// Not at all.
+    Never,
+}
+
+impl ImagePullPolicy {
+    /// The name in Kubernetes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+impl std::str::FromStr for ImagePullPolicy {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = [Self::Always, Self::IfNotPresent, Self::Never];
+        let found = known.into_iter().find(|policy| policy.as_str() == text);
+        found.ok_or("must be one of Always, IfNotPresent, Never")
+    }
+}
+
+/// Least value of `startingDeadlineSeconds` on an object: the `CronJob` controller looks every 10
+/// seconds, so a smaller one may never fire (design §5: with 0 nothing ever did).
+pub const LEAST_STARTING_DEADLINE: i64 = 10;
+
+/// A configuration that can be used, and what its reader should know about it.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The configuration.
+    pub config: K8sPipelineClientConfig,
+    /// Values that were translated or have no effect.
+    pub notices: Vec<Problem>,
+}
+
+impl K8sPipelineClientConfig {
+    /// Reads a configuration file and the environment, which overrides it.
+    ///
+    /// # Errors
+    /// Every problem of the file and of the environment.
+    pub fn read(
+        document: &Value,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Checked, Problems> {
+        let empty = Map::new();
+        let mut fields = Fields::new("", document.as_object().unwrap_or(&empty));
+        if !(document.is_object() || document.is_null()) {
+            fields.extend([Problem::without_value(
+                "document",
+                "must be one map of keys",
+            )]);
+        }
+        let read = match fields.value(BLOCK) {
+            Some(_) => fields
+                .object(BLOCK, |block| read_block(block, environment))
+                .flatten(),
+            None => read_block(&mut Fields::new("", &empty), environment),
+        };
+        fields.refuse_unknown();
+        match (read, fields.into_problems()) {
+            (Some(checked), list) if list.is_empty() => Ok(checked),
+            (_, list) => Err(Problems {
+                subject: SUBJECT,
+                list,
+            }),
+        }
+    }
+}
+
+/// Reads the block; `None` means that problems were noted.
+fn read_block(block: &mut Fields<'_>, environment: &BTreeMap<String, String>) -> Option<Checked> {
+    let empty = Map::new();
+    let given = match block.value("parameters") {
+        Some(Value::Object(map)) => map,
+        Some(_) => return block.note("parameters", "must be a map"),
+        None => &empty,
+    };
+    let (parameters, mut notices) = environment::overlay(given, environment);
+    let mut fields = Fields::new(block.path_of("parameters"), &parameters);
+    let metadata_api_endpoint = read_endpoint(block);
+    let verify_ssl = block.parsed("verifySSL").unwrap_or_default();
+    read_class_name(block);
+    notices.extend(keys_without_effect(block));
+    block.refuse_unknown();
+    let config = parameters::read(&mut fields, metadata_api_endpoint, verify_ssl, &mut notices);
+    let problems = fields.into_problems();
+    let usable = problems.is_empty();
+    block.extend(environment::name_sources(problems, environment));
+    config
+        .filter(|_| usable)
+        .map(|config| Checked { config, notices })
+}
+
+fn read_endpoint(block: &mut Fields<'_>) -> Option<String> {
+    let endpoint = block.string("metadataApiEndpoint")?;
+    if !is_http_url(endpoint) {
+        let remedy = "must be the server's API such as http://openmetadata:8585/api";
+        return block.note("metadataApiEndpoint", remedy);
+    }
+    Some(endpoint.to_owned())
+}
+
+fn read_class_name(block: &mut Fields<'_>) {
+    if block
+        .string("className")
+        .is_some_and(|class| class != CLASS_NAME)
+    {
+        block.note::<()>("className", format!("must be {CLASS_NAME}, or left out"));
+    }
+}
+
+/// Keys of the block that configure the OpenMetadata server, not its client on Kubernetes
+/// (contract §1).
+const SERVER_KEYS: [&str; 8] = [
+    "enabled",
+    "apiEndpoint",
+    "hostIp",
+    "ingestionIpInfoEnabled",
+    "healthCheckInterval",
+    "secretsManagerLoader",
+    "queuedStatusTimeoutSeconds",
+    "logStorageConfiguration",
+];
+
+fn keys_without_effect(block: &mut Fields<'_>) -> Vec<Problem> {
+    let given: Vec<_> = SERVER_KEYS
+        .into_iter()
+        .filter(|key| block.value(key).is_some())
+        .collect();
+    let notice = |key| {
+        Problem::without_value(
+            block.path_of(key),
+            "is read by the OpenMetadata server only",
+        )
+    };
+    given.into_iter().map(notice).collect()
+}
+
+#[cfg(test)]
+mod tests;

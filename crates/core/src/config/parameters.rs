@@ -1,0 +1,340 @@
+//! The parameters: their names, defaults and bounds (seed *Configuration Parameters*).
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use serde_json::{Value, json};
+
+use super::resources::resources;
+use super::scheduling::{node_selector, pairs, tolerations};
+use super::variables::ExtraVariables;
+use super::{ClusterAccess, K8sPipelineClientConfig, LEAST_STARTING_DEADLINE, security};
+use crate::fields::Fields;
+use crate::kubernetes::ObjectName;
+use crate::{Problem, VerifySsl};
+
+/// One parameter: what `ompipe config check`, the docs and the Helm chart know about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// The key below `parameters`.
+    pub key: &'static str,
+    /// The environment variable of the official Helm chart that overrides it, if it has one.
+    pub env: Option<&'static str>,
+    /// The value when nothing is given, as YAML.
+    pub default: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+const fn parameter(
+    key: &'static str,
+    env: Option<&'static str>,
+    default: &'static str,
+    meaning: &'static str,
+) -> Parameter {
+    Parameter {
+        key,
+        env,
+        default,
+        meaning,
+    }
+}
+
+/// Every parameter.
+pub const PARAMETERS: &[Parameter] = &[
+    parameter(
+        "namespace",
+        Some("K8S_NAMESPACE"),
+        "openmetadata-pipelines",
+        "Kubernetes namespace of every object",
+    ),
+    parameter(
+        "ingestionImage",
+        Some("K8S_INGESTION_IMAGE"),
+        "docker.getcollate.io/openmetadata/ingestion:latest",
+        "image of the ingestion worker",
+    ),
+    parameter(
+        "imagePullPolicy",
+        Some("K8S_IMAGE_PULL_POLICY"),
+        "IfNotPresent",
+        "when the image is pulled: Always, IfNotPresent, Never",
+    ),
+    parameter(
+        "imagePullSecrets",
+        Some("K8S_IMAGE_PULL_SECRETS"),
+        "[]",
+        "Secrets to pull images with: a list, or names with commas",
+    ),
+    parameter(
+        "serviceAccountName",
+        Some("K8S_SERVICE_ACCOUNT_NAME"),
+        "openmetadata-ingestion",
+        "service account of the pods",
+    ),
+    parameter(
+        "resources",
+        None,
+        "{requests: {cpu: 500m, memory: 1Gi}, limits: {cpu: \"2\", memory: 4Gi}}",
+        "resources of the worker",
+    ),
+    parameter(
+        "ttlSecondsAfterFinished",
+        Some("K8S_TTL_SECONDS_AFTER_FINISHED"),
+        "604800",
+        "seconds that a finished run and its log stay",
+    ),
+    parameter(
+        "activeDeadlineSeconds",
+        Some("K8S_ACTIVE_DEADLINE_SECONDS"),
+        "7200",
+        "seconds that a run may take",
+    ),
+    parameter(
+        "backoffLimit",
+        Some("K8S_BACKOFF_LIMIT"),
+        "3",
+        "retries of a failed run",
+    ),
+    parameter(
+        "startingDeadlineSeconds",
+        None,
+        "0",
+        "seconds that a scheduled run may start late; 0 is no catch-up",
+    ),
+    parameter(
+        "successfulJobsHistoryLimit",
+        Some("K8S_SUCCESS_JOBS_HISTORY_LIMIT"),
+        "3",
+        "successful runs that a schedule keeps",
+    ),
+    parameter(
+        "failedJobsHistoryLimit",
+        Some("K8S_FAILED_JOBS_HISTORY_LIMIT"),
+        "3",
+        "failed runs that a schedule keeps",
+    ),
+    parameter(
+        "runAsUser",
+        Some("K8S_RUN_AS_USER"),
+        "1000",
+        "user id of the pods; null leaves it to the image",
+    ),
+    parameter(
+        "runAsGroup",
+        Some("K8S_RUN_AS_GROUP"),
+        "1000",
+        "group id of the pods; null leaves it to the image",
+    ),
+    parameter(
+        "fsGroup",
+        Some("K8S_FS_GROUP"),
+        "1000",
+        "group of mounted files; null leaves it out",
+    ),
+    parameter(
+        "runAsNonRoot",
+        Some("K8S_RUN_AS_NON_ROOT"),
+        "true",
+        "refuse images that run as root",
+    ),
+    parameter(
+        "seccompProfileType",
+        None,
+        "null",
+        "seccomp profile: RuntimeDefault, Localhost, Unconfined",
+    ),
+    parameter(
+        "seccompLocalhostProfile",
+        None,
+        "null",
+        "file of the seccomp profile of type Localhost",
+    ),
+    parameter(
+        "nodeSelector",
+        Some("K8S_NODE_SELECTOR"),
+        "{}",
+        "labels of the nodes to run on: a map, or k=v with commas",
+    ),
+    parameter(
+        "tolerations",
+        Some("K8S_TOLERATIONS"),
+        "[]",
+        "taints that the pods tolerate: a list of Kubernetes tolerations",
+    ),
+    parameter(
+        "podAnnotations",
+        Some("K8S_POD_ANNOTATIONS"),
+        "{}",
+        "annotations of the pods: a map, or k=v with commas",
+    ),
+    parameter(
+        "extraEnvVars",
+        Some("K8S_EXTRA_ENV_VARS"),
+        "[]",
+        "environment of the worker: KEY:VALUE entries, a map, or Kubernetes env entries",
+    ),
+    parameter(
+        "inCluster",
+        None,
+        "null",
+        "true: only the pod's service account; false: only a kubeconfig; null: what there is",
+    ),
+    parameter("kubeconfigPath", None, "null", "kubeconfig file"),
+    parameter("kubeConfigContent", None, "null", "kubeconfig as text"),
+    parameter(
+        "useOMJobOperator",
+        Some("USE_OMJOB_OPERATOR"),
+        "false",
+        "run through OMJob objects; not in this version",
+    ),
+    parameter(
+        "enableFailureDiagnostics",
+        Some("K8S_ENABLE_FAILURE_DIAGNOSTICS"),
+        "true",
+        "no effect: diagnostics are always collected",
+    ),
+];
+
+/// The value of a parameter when nothing is given. A test reads every default through the same
+/// code as a user's value.
+fn default_of(key: &str) -> &'static str {
+    PARAMETERS
+        .iter()
+        .find(|parameter| parameter.key == key)
+        .map_or("", |parameter| parameter.default)
+}
+
+/// Reads all parameters, noting every problem. A value with a problem is read as its default, so
+/// that reading goes on; the caller throws the result away.
+pub(super) fn read(
+    fields: &mut Fields<'_>,
+    metadata_api_endpoint: Option<String>,
+    verify_ssl: VerifySsl,
+    notices: &mut Vec<Problem>,
+) -> Option<K8sPipelineClientConfig> {
+    refuse_operator_mode(fields);
+    note_diagnostics(fields, notices);
+    let config = K8sPipelineClientConfig {
+        metadata_api_endpoint,
+        verify_ssl,
+        cluster: cluster_access(fields),
+        namespace: or_default(fields, "namespace")?,
+        ingestion_image: or_default(fields, "ingestionImage")?,
+        image_pull_policy: or_default(fields, "imagePullPolicy")?,
+        image_pull_secrets: pull_secrets(fields),
+        service_account_name: or_default(fields, "serviceAccountName")?,
+        resources: resources(fields),
+        ttl_seconds_after_finished: number(fields, "ttlSecondsAfterFinished", 0)?,
+        active_deadline_seconds: number(fields, "activeDeadlineSeconds", 1)?.into(),
+        backoff_limit: number(fields, "backoffLimit", 0)?,
+        starting_deadline_seconds: starting_deadline(fields, notices)?,
+        successful_jobs_history_limit: number(fields, "successfulJobsHistoryLimit", 0)?,
+        failed_jobs_history_limit: number(fields, "failedJobsHistoryLimit", 0)?,
+        node_selector: node_selector(fields),
+        tolerations: tolerations(fields),
+        pod_annotations: pairs(fields, "podAnnotations"),
+        security: security::security(fields),
+        extra_env_vars: ExtraVariables::read(fields),
+    };
+    fields.refuse_unknown();
+    Some(config)
+}
+
+/// The given value, or the default.
+fn or_default<T: FromStr<Err: Display>>(fields: &mut Fields<'_>, key: &'static str) -> Option<T> {
+    fields.parsed(key).or_else(|| default_of(key).parse().ok())
+}
+
+/// A whole number that fits Kubernetes' 32 bits, or the default.
+fn number(fields: &mut Fields<'_>, key: &'static str, least: i32) -> Option<i32> {
+    let given = fields.integer(key, least.into()..=i32::MAX.into());
+    given
+        .and_then(|number| number.try_into().ok())
+        .or_else(|| default_of(key).parse().ok())
+}
+
+/// `0`, which the seed writes for *no catch-up*, would never fire; the least that works stands in.
+fn starting_deadline(fields: &mut Fields<'_>, notices: &mut Vec<Problem>) -> Option<i64> {
+    const KEY: &str = "startingDeadlineSeconds";
+    let seconds = i64::from(number(fields, KEY, 0)?);
+    if seconds < LEAST_STARTING_DEADLINE && fields.value(KEY).is_some() {
+        let remedy = format!(
+            "becomes {LEAST_STARTING_DEADLINE} on the object: the CronJob controller looks every \
+             10 seconds, so a smaller value may never fire; missed runs are still not caught up"
+        );
+        notices.push(Problem::new(fields.path_of(KEY), &json!(seconds), remedy));
+    }
+    Some(seconds.max(LEAST_STARTING_DEADLINE))
+}
+
+fn refuse_operator_mode(fields: &mut Fields<'_>) {
+    if fields.boolean("useOMJobOperator") == Some(true) {
+        let remedy = "operator mode is not in this version; leave it out to run plain Jobs";
+        fields.note::<()>("useOMJobOperator", remedy);
+    }
+}
+
+fn note_diagnostics(fields: &mut Fields<'_>, notices: &mut Vec<Problem>) {
+    const KEY: &str = "enableFailureDiagnostics";
+    if fields.boolean(KEY) == Some(false) {
+        let remedy = "has no effect: the diagnostics of a failed run are always collected";
+        notices.push(Problem::without_value(fields.path_of(KEY), remedy));
+    }
+}
+
+fn cluster_access(fields: &mut Fields<'_>) -> ClusterAccess {
+    let in_cluster = fields.boolean("inCluster");
+    let path: Option<String> = fields
+        .parsed("kubeconfigPath")
+        .filter(|path: &String| !path.is_empty());
+    let content = match fields.value("kubeConfigContent") {
+        Some(Value::String(text)) => Some(text.clone()).filter(|text| !text.trim().is_empty()),
+        Some(_) => fields.note_secret("kubeConfigContent", "must be a kubeconfig as text"),
+        None => None,
+    };
+    if in_cluster == Some(true) && (path.is_some() || content.is_some()) {
+        let remedy = "contradicts kubeconfigPath and kubeConfigContent; set it to false";
+        fields.note::<()>("inCluster", remedy);
+    }
+    match (content, path) {
+        (Some(content), _) => ClusterAccess::Inline(content.into()),
+        (None, Some(path)) => ClusterAccess::File(path),
+        (None, None) if in_cluster == Some(true) => ClusterAccess::InCluster,
+        (None, None) => ClusterAccess::Inferred,
+    }
+}
+
+/// A list of names, of `{name: …}` maps, or one string with commas.
+fn pull_secrets(fields: &mut Fields<'_>) -> Vec<ObjectName> {
+    const KEY: &str = "imagePullSecrets";
+    let names: Vec<Option<String>> = match fields.value(KEY) {
+        None => Vec::new(),
+        Some(Value::Array(items)) => items
+            .iter()
+            .map(|item| {
+                item.as_str()
+                    .or_else(|| item.get("name")?.as_str())
+                    .map(str::to_owned)
+            })
+            .collect(),
+        Some(Value::String(text)) => split_list(text).map(|name| Some(name.to_owned())).collect(),
+        Some(_) => {
+            return fields
+                .note(KEY, "must be a list of Secret names")
+                .unwrap_or_default();
+        }
+    };
+    let parse = |name: &Option<String>| name.as_deref().unwrap_or_default().parse();
+    match names.iter().map(parse).collect() {
+        Ok(names) => names,
+        Err(remedy) => fields.note(KEY, remedy).unwrap_or_default(),
+    }
+}
+
+/// Members of a list that is written with commas, blanks dropped.
+pub(super) fn split_list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|member| !member.is_empty())
+}

@@ -1,0 +1,73 @@
+//! What the worker may use: requests and limits of any resource.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource;
+
+use crate::Quantity;
+use crate::fields::{Fields, scalar_text};
+
+type Amounts = BTreeMap<String, Quantity>;
+
+/// Reads `resources`; what is not given keeps its default.
+pub(super) fn resources(fields: &mut Fields<'_>) -> ResourceRequirements {
+    let mut requests = default_amounts([("cpu", "500m"), ("memory", "1Gi")]);
+    let mut limits = default_amounts([("cpu", "2"), ("memory", "4Gi")]);
+    fields.object("resources", |fields| {
+        requests.extend(amounts(fields, "requests"));
+        limits.extend(amounts(fields, "limits"));
+        refuse_requests_over_limits(fields, &requests, &limits);
+        fields.refuse_unknown();
+    });
+    ResourceRequirements {
+        requests: Some(to_kubernetes(requests)),
+        limits: Some(to_kubernetes(limits)),
+        ..ResourceRequirements::default()
+    }
+}
+
+fn default_amounts(amounts: [(&str, &str); 2]) -> Amounts {
+    let parse = |(name, amount): (&str, &str)| Some((name.to_owned(), amount.parse().ok()?));
+    amounts.into_iter().filter_map(parse).collect()
+}
+
+/// `requests` or `limits`: amounts of any resource, as text or number.
+fn amounts(fields: &mut Fields<'_>, key: &'static str) -> Amounts {
+    let read = fields.object(key, |inner| {
+        let mut amounts = Amounts::new();
+        for (name, value) in inner.document() {
+            match scalar_text(value).unwrap_or_default().parse() {
+                Ok(amount) => drop(amounts.insert(name.clone(), amount)),
+                Err(remedy) => drop(inner.note::<()>(name, remedy)),
+            }
+        }
+        amounts
+    });
+    read.unwrap_or_default()
+}
+
+fn refuse_requests_over_limits(fields: &mut Fields<'_>, requests: &Amounts, limits: &Amounts) {
+    let over = |(name, amount): &(&String, &Quantity)| {
+        limits.get(*name).is_some_and(|limit| amount.exceeds(limit))
+    };
+    let names: Vec<&str> = requests
+        .iter()
+        .filter(over)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if !names.is_empty() {
+        let remedy = format!(
+            "must not request more {} than the limit",
+            names.join(" and ")
+        );
+        fields.note::<()>("requests", remedy);
+    }
+}
+
+fn to_kubernetes(amounts: Amounts) -> BTreeMap<String, resource::Quantity> {
+    amounts
+        .into_iter()
+        .map(|(name, amount)| (name, amount.to_kubernetes()))
+        .collect()
+}

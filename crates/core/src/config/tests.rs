@@ -1,0 +1,341 @@
+//! Tables over the whole configuration.
+
+use rstest::rstest;
+use serde_json::json;
+
+use super::*;
+use crate::yaml;
+
+fn read_with(parameters: &Value, environment: &[(&str, &str)]) -> Result<Checked, Problems> {
+    let document = json!({ BLOCK: { "parameters": parameters } });
+    let environment = environment
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    K8sPipelineClientConfig::read(&document, &environment)
+}
+
+fn read(parameters: &Value) -> Result<Checked, Problems> {
+    read_with(parameters, &[])
+}
+
+fn problems(parameters: &Value) -> Vec<String> {
+    let problems = read(parameters).expect_err("must be refused");
+    problems.list.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_defaults_are_the_seeds() {
+    let config = read(&json!({})).unwrap().config;
+    insta::assert_debug_snapshot!(config);
+}
+
+#[test]
+fn every_default_of_the_table_is_what_reading_it_gives() {
+    let table: Map<String, Value> = PARAMETERS
+        .iter()
+        .map(|parameter| {
+            (
+                parameter.key.to_owned(),
+                yaml::parse(parameter.default).unwrap(),
+            )
+        })
+        .collect();
+    let explicit = read(&table.into()).unwrap().config;
+    assert_eq!(
+        format!("{explicit:?}"),
+        format!("{:?}", read(&json!({})).unwrap().config)
+    );
+}
+
+#[test]
+fn the_table_has_exactly_the_keys_that_are_read() {
+    let map = Map::new();
+    let mut fields = Fields::new("", &map);
+    parameters::read(&mut fields, None, VerifySsl::NoSsl, &mut Vec::new()).unwrap();
+    let read: Vec<&str> = fields.asked().iter().copied().collect();
+    let mut listed: Vec<&str> = PARAMETERS.iter().map(|parameter| parameter.key).collect();
+    listed.sort_unstable();
+    assert_eq!(read, listed);
+}
+
+/// The seed's advanced example, word for word.
+const ADVANCED: &str = r#"
+pipelineServiceClientConfiguration:
+  className: "org.openmetadata.service.clients.pipeline.k8s.K8sPipelineClient"
+  metadataApiEndpoint: "http://openmetadata:8585/api"
+  parameters:
+    namespace: "data-platform-ingestion"
+    ingestionImage: "my-registry.com/openmetadata/ingestion:latest"
+    imagePullPolicy: "Always"
+    imagePullSecrets: "registry-secret"
+    serviceAccountName: "data-ingestion-sa"
+    resources:
+      limits: { cpu: "4", memory: "8Gi" }
+      requests: { cpu: "1", memory: "2Gi" }
+    ttlSecondsAfterFinished: 3600
+    activeDeadlineSeconds: 10800
+    backoffLimit: 5
+    successfulJobsHistoryLimit: 5
+    failedJobsHistoryLimit: 10
+    startingDeadlineSeconds: 0
+    runAsUser: 1001
+    runAsGroup: 1001
+    fsGroup: 1001
+    runAsNonRoot: true
+    nodeSelector: "workload-type=data-processing,zone=us-west1-a"
+    podAnnotations: "prometheus.io/scrape=true,prometheus.io/port=8080"
+    extraEnvVars:
+      - "DATABASE_URL:postgresql://postgres.data.svc.cluster.local:5432/metadata"
+      - "LOG_LEVEL:DEBUG"
+      - "JAVA_OPTS:-Xmx2g -XX:+UseG1GC"
+"#;
+
+#[test]
+fn the_seeds_advanced_example_is_read_whole() {
+    let document = yaml::parse(ADVANCED).unwrap();
+    let checked = K8sPipelineClientConfig::read(&document, &BTreeMap::new()).unwrap();
+    insta::assert_debug_snapshot!(checked);
+}
+
+#[rstest]
+#[case::as_text(json!({ "nodeSelector": "a=b, c/d=e" }))]
+#[case::as_map(json!({ "nodeSelector": { "a": "b", "c/d": "e" } }))]
+fn a_node_selector(#[case] parameters: Value) {
+    let expected = [("a", "b"), ("c/d", "e")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    assert_eq!(
+        read(&parameters).unwrap().config.node_selector,
+        expected.into()
+    );
+}
+
+#[rstest]
+#[case::comma_text(json!("A:1,B:x:y"))]
+#[case::list(json!(["A:1", " B : x:y "]))]
+#[case::map(json!({ "A": 1, "B": "x:y" }))]
+#[case::kubernetes(json!([{ "name": "A", "value": "1" }, { "name": "B", "value": "x:y" }]))]
+fn extra_variables(#[case] given: Value) {
+    let config = read(&json!({ "extraEnvVars": given })).unwrap().config;
+    let pairs: Vec<_> = config
+        .extra_env_vars
+        .plain()
+        .map(|variable| (variable.name.as_str(), variable.value.as_deref().unwrap()))
+        .collect();
+    assert_eq!(pairs, [("A", "1"), ("B", "x:y")]);
+}
+
+#[test]
+fn a_variable_that_looks_like_a_credential_is_kept_apart() {
+    let given = json!({ "extraEnvVars": ["DB_PASSWORD:hunter2", "LOG_LEVEL:DEBUG"] });
+    let variables = read(&given).unwrap().config.extra_env_vars;
+    assert_eq!(
+        variables.secret().collect::<Vec<_>>(),
+        [("DB_PASSWORD", "hunter2")]
+    );
+    assert_eq!(variables.plain().count(), 1);
+    assert!(!format!("{variables:?}").contains("hunter2"));
+}
+
+#[rstest]
+#[case(json!("a,b"))]
+#[case(json!(["a", "b"]))]
+#[case(json!([{ "name": "a" }, { "name": "b" }]))]
+fn pull_secrets(#[case] given: Value) {
+    let config = read(&json!({ "imagePullSecrets": given })).unwrap().config;
+    let names: Vec<&str> = config
+        .image_pull_secrets
+        .iter()
+        .map(ObjectName::as_str)
+        .collect();
+    assert_eq!(names, ["a", "b"]);
+}
+
+#[test]
+fn resources_may_be_numbers_and_of_any_kind() {
+    let given = json!({ "resources": { "limits": { "cpu": 2, "ephemeral-storage": "1Gi" } } });
+    let limits = read(&given).unwrap().config.resources.limits.unwrap();
+    let limits: Vec<_> = limits
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.0.as_str()))
+        .collect();
+    assert_eq!(
+        limits,
+        [
+            ("cpu", "2"),
+            ("ephemeral-storage", "1Gi"),
+            ("memory", "4Gi")
+        ]
+    );
+}
+
+#[test]
+fn ids_may_be_left_to_the_cluster() {
+    let given = json!({ "runAsUser": null, "runAsGroup": null, "fsGroup": null });
+    let security = read(&given).unwrap().config.security;
+    assert_eq!(
+        (
+            security.run_as_user,
+            security.run_as_group,
+            security.fs_group
+        ),
+        (None, None, None)
+    );
+}
+
+#[rstest]
+#[case(json!(0), 10, 1)]
+#[case(json!(9), 10, 1)]
+#[case(json!(10), 10, 0)]
+#[case(json!("300"), 300, 0)]
+#[case(Value::Null, 10, 0)]
+fn a_starting_deadline_that_never_fires_is_translated(
+    #[case] given: Value,
+    #[case] seconds: i64,
+    #[case] notices: usize,
+) {
+    let checked = read(&json!({ "startingDeadlineSeconds": given })).unwrap();
+    assert_eq!(checked.config.starting_deadline_seconds, seconds);
+    assert_eq!(checked.notices.len(), notices);
+}
+
+/// One bad value per line: the parameters, and the problem that names field, value and remedy.
+#[rstest]
+#[case(json!({ "namespace": "Bad_Name" }), r#".namespace = "Bad_Name": must be a DNS label"#)]
+#[case(json!({ "namespace": "" }), r#".namespace = "": must be a DNS label"#)]
+#[case(json!({ "ingestionImage": "a b" }), r#".ingestionImage = "a b": must be an image reference"#)]
+#[case(json!({ "imagePullPolicy": "Sometimes" }), r#".imagePullPolicy = "Sometimes": must be one of"#)]
+#[case(json!({ "imagePullSecrets": 7 }), ".imagePullSecrets")]
+#[case(json!({ "imagePullSecrets": "A b" }), ".imagePullSecrets: must be a DNS subdomain")]
+#[case(json!({ "serviceAccountName": "a/b" }), r#".serviceAccountName = "a/b": must be"#)]
+#[case(json!({ "resources": "big" }), r#".resources = "big": must be a map"#)]
+#[case(json!({ "resources": { "limits": { "cpu": "two" } } }), r#".resources.limits.cpu = "two": must be a quantity"#)]
+#[case(json!({ "resources": { "requests": { "memory": "8Gi" } } }), ".resources.requests")]
+#[case(json!({ "resources": { "limit": {} } }), ".resources.limit: is not a known key; did you mean limits?")]
+#[case(json!({ "ttlSecondsAfterFinished": -1 }), ".ttlSecondsAfterFinished = -1: must be a whole number from 0")]
+#[case(json!({ "activeDeadlineSeconds": 0 }), ".activeDeadlineSeconds = 0: must be a whole number from 1")]
+#[case(json!({ "backoffLimit": "three" }), r#".backoffLimit = "three": must be a whole number"#)]
+#[case(json!({ "startingDeadlineSeconds": 1.5 }), ".startingDeadlineSeconds = 1.5: must be a whole number")]
+#[case(json!({ "successfulJobsHistoryLimit": -3 }), ".successfulJobsHistoryLimit = -3")]
+#[case(json!({ "failedJobsHistoryLimit": [] }), ".failedJobsHistoryLimit = []")]
+#[case(json!({ "runAsUser": -1 }), ".runAsUser = -1")]
+#[case(json!({ "runAsUser": 0 }), ".runAsUser = 0: is root")]
+#[case(json!({ "runAsNonRoot": "yes" }), r#".runAsNonRoot = "yes": must be true or false"#)]
+#[case(json!({ "seccompProfileType": "Strict" }), ".seccompProfileType")]
+#[case(json!({ "seccompProfileType": "Localhost" }), ".seccompLocalhostProfile: is missing")]
+#[case(json!({ "seccompLocalhostProfile": "p.json" }), ".seccompLocalhostProfile")]
+#[case(json!({ "nodeSelector": "invalidformat" }), ".nodeSelector = \"invalidformat\": must be a map")]
+#[case(json!({ "nodeSelector": { "a": "no spaces" } }), ".nodeSelector")]
+#[case(json!({ "podAnnotations": [1] }), ".podAnnotations = [1]: must be a map")]
+#[case(json!({ "tolerations": "x" }), ".tolerations = \"x\": must be a list")]
+#[case(json!({ "tolerations": [{ "operator": "Equals" }] }), "operator must be one of Exists, Equal")]
+#[case(json!({ "tolerations": [{ "keys": "a" }] }), "a toleration has no key \"keys\"")]
+#[case(json!({ "extraEnvVars": ["NOCOLON"] }), ".extraEnvVars: an entry has no colon")]
+#[case(json!({ "extraEnvVars": ["1A:x"] }), "\"1A\" must be an environment variable name")]
+#[case(json!({ "extraEnvVars": ["config:x"] }), "config is set by ompipe")]
+#[case(json!({ "extraEnvVars": ["A:1", "A:2"] }), "A is given twice")]
+#[case(json!({ "inCluster": true, "kubeconfigPath": "/k" }), ".inCluster = true: contradicts")]
+#[case(json!({ "kubeConfigContent": 5 }), ".kubeConfigContent: must be a kubeconfig")]
+#[case(json!({ "useOMJobOperator": true }), ".useOMJobOperator = true: operator mode is not in this version")]
+#[case(json!({ "namspace": "x" }), ".namspace: is not a known key; did you mean namespace?")]
+fn a_bad_value_is_named_with_its_remedy(#[case] parameters: Value, #[case] expected: &str) {
+    let problems = problems(&parameters);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains(expected), "{problems:?}");
+    assert!(problems[0].starts_with("pipelineServiceClientConfiguration.parameters."));
+}
+
+#[test]
+fn all_problems_come_at_once() {
+    let problems = problems(&json!({
+        "namespace": "X", "backoffLimit": "x", "resources": { "limits": { "cpu": "x" } },
+        "runAsNonRoot": "x", "typo": 1,
+    }));
+    assert_eq!(problems.len(), 5, "{problems:?}");
+}
+
+#[rstest]
+#[case(json!({ "wrong": {} }), "wrong: is not a known key")]
+#[case(json!({ "pipelineServiceClientConfiguration": [] }), "must be a map")]
+#[case(json!({ "pipelineServiceClientConfiguration": { "className": "x.AirflowRESTClient" } }), "className")]
+#[case(json!({ "pipelineServiceClientConfiguration": { "metadataApiEndpoint": "om:8585" } }), "metadataApiEndpoint")]
+#[case(json!({ "pipelineServiceClientConfiguration": { "parameters": 1 } }), "parameters = 1: must be a map")]
+#[case(json!({ "pipelineServiceClientConfiguration": { "parametres": {} } }), "did you mean parameters?")]
+#[case(json!([1]), "must be one map")]
+fn a_bad_block_is_refused(#[case] document: Value, #[case] expected: &str) {
+    let problems = K8sPipelineClientConfig::read(&document, &BTreeMap::new()).unwrap_err();
+    assert!(problems.to_string().contains(expected), "{problems}");
+}
+
+#[test]
+fn keys_of_the_server_are_accepted_and_said_to_have_no_effect() {
+    let document = json!({ BLOCK: { "enabled": true, "hostIp": "10.0.0.1" } });
+    let checked = K8sPipelineClientConfig::read(&document, &BTreeMap::new()).unwrap();
+    let fields: Vec<&str> = checked
+        .notices
+        .iter()
+        .map(|notice| notice.field.as_str())
+        .collect();
+    assert_eq!(
+        fields,
+        [format!("{BLOCK}.enabled"), format!("{BLOCK}.hostIp")]
+    );
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let environment = [
+        ("K8S_NAMESPACE", "from-env"),
+        ("K8S_LIMITS_CPU", "8"),
+        ("K8S_TOLERATIONS", r#"[{"key":"spot","operator":"Exists"}]"#),
+        ("K8S_EXTRA_ENV_VARS", r#"["A:1"]"#),
+        ("K8S_NODE_SELECTOR", ""),
+    ];
+    let checked = read_with(
+        &json!({ "namespace": "from-file", "nodeSelector": "a=b" }),
+        &environment,
+    )
+    .unwrap();
+    let config = checked.config;
+    assert_eq!(config.namespace.as_str(), "from-env");
+    assert_eq!(config.resources.limits.unwrap()["cpu"].0, "8");
+    assert_eq!(config.tolerations[0].key.as_deref(), Some("spot"));
+    assert_eq!(config.extra_env_vars.plain().next().unwrap().name, "A");
+    assert_eq!(
+        config.node_selector["a"], "b",
+        "an empty variable overrides nothing"
+    );
+    assert_eq!(checked.notices.len(), 4);
+}
+
+#[test]
+fn a_problem_of_the_environment_names_the_variable() {
+    let environment = [("K8S_BACKOFF_LIMIT", "x"), ("K8S_LIMITS_CPU", "y")];
+    let problems = read_with(&json!({}), &environment).unwrap_err();
+    let fields: Vec<&str> = problems
+        .list
+        .iter()
+        .map(|problem| problem.field.as_str())
+        .collect();
+    assert_eq!(
+        fields,
+        [
+            "K8S_LIMITS_CPU (environment)",
+            "K8S_BACKOFF_LIMIT (environment)"
+        ]
+    );
+}
+
+#[test]
+fn no_message_repeats_a_credential() {
+    let given = json!({
+        "kubeConfigContent": { "token": "hunter2" },
+        "extraEnvVars": ["hunter2", "config:hunter2"],
+        "password": "hunter2",
+    });
+    let problems = problems(&given);
+    assert_eq!(problems.len(), 4);
+    assert!(
+        problems.iter().all(|problem| !problem.contains("hunter2")),
+        "{problems:?}"
+    );
+}

@@ -1,0 +1,283 @@
+//! Reads the fields of an untyped object and notes every problem instead of stopping at the
+//! first (design §2.8). Strings that stand for numbers or booleans are accepted, since Helm and
+//! environment variables can only give strings.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use serde_json::{Map, Value, json};
+
+use crate::{Problem, redaction};
+
+/// One object being read: its path, its fields, which were asked for, what is wrong.
+pub(crate) struct Fields<'a> {
+    path: String,
+    map: &'a Map<String, Value>,
+    asked: BTreeSet<&'static str>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads `map`, which stands at `path` of the document (empty for the document itself).
+    pub(crate) fn new(path: impl Into<String>, map: &'a Map<String, Value>) -> Self {
+        Self {
+            path: path.into(),
+            map,
+            asked: BTreeSet::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// The value of a field; JSON null counts as absent.
+    pub(crate) fn value(&mut self, key: &'static str) -> Option<&'a Value> {
+        self.asked.insert(key);
+        self.map.get(key).filter(|value| !value.is_null())
+    }
+
+    /// True when the field is there with the value null, which means *unset* where a default exists.
+    pub(crate) fn is_null(&mut self, key: &'static str) -> bool {
+        self.asked.insert(key);
+        self.map.get(key).is_some_and(Value::is_null)
+    }
+
+    /// A string field that parses into `T`; a number is taken as its text.
+    pub(crate) fn parsed<T>(&mut self, key: &'static str) -> Option<T>
+    where
+        T: FromStr<Err: Display>,
+    {
+        let value = self.value(key)?;
+        let Some(text) = scalar_text(value) else {
+            return self.note(key, "must be a string");
+        };
+        match text.parse() {
+            Ok(parsed) => Some(parsed),
+            Err(remedy) => self.note(key, remedy),
+        }
+    }
+
+    /// A string field, as it is.
+    pub(crate) fn string(&mut self, key: &'static str) -> Option<&'a str> {
+        let value = self.value(key)?;
+        value
+            .as_str()
+            .or_else(|| self.note(key, "must be a string"))
+    }
+
+    /// A whole number within `range`.
+    pub(crate) fn integer(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
+        let value = self.value(key)?;
+        let number = scalar_text(value).and_then(|text| text.trim().parse().ok());
+        number.filter(|number| range.contains(number)).or_else(|| {
+            let (least, most) = range.into_inner();
+            self.note(
+                key,
+                format!("must be a whole number from {least} to {most}"),
+            )
+        })
+    }
+
+    /// True or false.
+    pub(crate) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        let value = self.value(key)?;
+        match scalar_text(value)
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => self.note(key, "must be true or false"),
+        }
+    }
+
+    /// An object field, read by `read` with the path extended.
+    pub(crate) fn object<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> Option<T> {
+        let Some(map) = self.value(key)?.as_object() else {
+            return self.note(key, "must be a map");
+        };
+        let mut inner = Self::new(self.path_of(key), map);
+        let read = read(&mut inner);
+        self.problems.append(&mut inner.problems);
+        Some(read)
+    }
+
+    /// Notes that a field is needed and absent.
+    pub(crate) fn missing(&mut self, key: &'static str, remedy: impl Display) {
+        self.problems.push(Problem::without_value(
+            self.path_of(key),
+            format!("is missing; {remedy}"),
+        ));
+    }
+
+    /// Notes a problem with a field, showing its value unless it may be a secret; always `None`,
+    /// so that it can end a read.
+    pub(crate) fn note<T>(&mut self, key: &str, remedy: impl Display) -> Option<T> {
+        let value = self.map.get(key).unwrap_or(&Value::Null);
+        if redaction::mask(&json!({ key: value }))[key] != *value {
+            return self.note_secret(key, remedy);
+        }
+        self.problems
+            .push(Problem::new(self.path_of(key), value, remedy.to_string()));
+        None
+    }
+
+    /// Notes a problem with a field without showing its value.
+    pub(crate) fn note_secret<T>(&mut self, key: &str, remedy: impl Display) -> Option<T> {
+        self.problems.push(Problem::without_value(
+            self.path_of(key),
+            remedy.to_string(),
+        ));
+        None
+    }
+
+    /// Adds problems found elsewhere.
+    pub(crate) fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
+        self.problems.extend(problems);
+    }
+
+    /// Refuses every field that was not asked for, with the nearest known one.
+    pub(crate) fn refuse_unknown(&mut self) {
+        let unknown: Vec<&String> = self
+            .map
+            .keys()
+            .filter(|key| !self.asked.contains(key.as_str()))
+            .collect();
+        for key in unknown {
+            let remedy = match nearest(key, &self.asked) {
+                Some(known) => format!("is not a known key; did you mean {known}?"),
+                None => "is not a known key; remove it".to_owned(),
+            };
+            self.problems
+                .push(Problem::without_value(self.path_of(key), remedy));
+        }
+    }
+
+    /// Everything noted.
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// The whole object.
+    pub(crate) fn document(&self) -> &'a Map<String, Value> {
+        self.map
+    }
+
+    /// The keys that were asked for.
+    #[cfg(test)]
+    pub(crate) fn asked(&self) -> &BTreeSet<&'static str> {
+        &self.asked
+    }
+
+    /// Where a field of this object stands in the document.
+    pub(crate) fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+}
+
+/// The text of a string, number or boolean.
+pub(crate) fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// The known key most like `key`, if one is like it at all.
+fn nearest(key: &str, known: &BTreeSet<&'static str>) -> Option<&'static str> {
+    /// Below this Jaro-Winkler similarity a suggestion confuses more than it helps.
+    const LIKENESS: f64 = 0.85;
+    let likeness =
+        |candidate: &str| strsim::jaro_winkler(&key.to_lowercase(), &candidate.to_lowercase());
+    known
+        .iter()
+        .map(|candidate| (likeness(candidate), *candidate))
+        .filter(|(score, _)| *score >= LIKENESS)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn problems(document: &Value, read: impl FnOnce(&mut Fields<'_>)) -> Vec<String> {
+        let mut fields = Fields::new("parameters", document.as_object().unwrap());
+        read(&mut fields);
+        fields
+            .into_problems()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn numbers_and_booleans_may_be_strings() {
+        let document = json!({ "limit": "3", "on": "True" });
+        let mut fields = Fields::new("", document.as_object().unwrap());
+        assert_eq!(fields.integer("limit", 0..=9), Some(3));
+        assert_eq!(fields.boolean("on"), Some(true));
+        assert!(fields.into_problems().is_empty());
+    }
+
+    #[test]
+    fn every_problem_is_noted() {
+        let document = json!({ "limit": "many", "on": "maybe", "nested": { "size": -1 } });
+        let noted = problems(&document, |fields| {
+            fields.integer("limit", 0..=9);
+            fields.boolean("on");
+            fields.object("nested", |nested| nested.integer("size", 0..=9));
+        });
+        assert_eq!(
+            noted,
+            [
+                r#"parameters.limit = "many": must be a whole number from 0 to 9"#,
+                r#"parameters.on = "maybe": must be true or false"#,
+                "parameters.nested.size = -1: must be a whole number from 0 to 9",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_secret_value_is_never_shown() {
+        let document = json!({ "apiKey": ["hunter2"], "url": "http://u:hunter2@host" });
+        let noted = problems(&document, |fields| {
+            fields.string("apiKey");
+            fields.integer("url", 0..=9);
+        });
+        assert!(
+            noted.iter().all(|problem| !problem.contains("hunter2")),
+            "{noted:?}"
+        );
+        assert_eq!(noted.len(), 2);
+    }
+
+    #[test]
+    fn unknown_keys_come_with_the_nearest_known_one_but_without_their_value() {
+        let noted = problems(&json!({ "backofLimit": "s3cret", "zzz": 1 }), |fields| {
+            fields.integer("backoffLimit", 0..=9);
+            fields.refuse_unknown();
+        });
+        assert_eq!(
+            noted,
+            [
+                "parameters.backofLimit: is not a known key; did you mean backoffLimit?",
+                "parameters.zzz: is not a known key; remove it",
+            ]
+        );
+    }
+}

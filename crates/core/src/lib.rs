@@ -1,0 +1,43 @@
+//! The pure domain of ompipe: what a pipeline is, what its worker gets, what its objects are
+//! called, when it runs and how its runs stand. No network, no Kubernetes client, no clock: time
+//! and observations come in as arguments, decisions go out as values (design §3).
+//!
+//! ```text
+//! configuration file ─► config::K8sPipelineClientConfig ──┐
+//! IngestionPipeline ──► workflow::WorkflowConfig ─────────┼─► objects (crate ompipe-client)
+//!        └────────────► Slug, labels, Schedule ───────────┘
+//! Job + Pods ─────────► run::Run        log bytes ─► logs::LogPager
+//! ```
+
+pub mod config;
+mod fields;
+pub mod kubernetes;
+pub mod labels;
+pub mod logs;
+mod names;
+mod pipeline;
+mod problem;
+mod quantity;
+pub mod redaction;
+pub mod revision;
+pub mod run;
+mod run_id;
+mod schedule;
+mod server_connection;
+mod service;
+pub mod workflow;
+pub mod yaml;
+
+pub use names::Slug;
+pub use pipeline::{
+    IngestionPipeline, LoggerLevel, PipelineIdentity, PipelineType, ServiceReference,
+    quote_fqn_part,
+};
+pub use problem::{Problem, Problems};
+pub use quantity::Quantity;
+pub use run::{PipelineState, Reason, Run};
+pub use run_id::RunId;
+pub use schedule::{Schedule, Zone};
+pub use server_connection::{ServerConnection, VerifySsl};
+pub use service::Service;
+pub use workflow::WorkflowConfig;

@@ -1,0 +1,99 @@
+//! Revisions of a pipeline's workflow config: immutable Secrets, named by their content (design
+//! §6). This module decides which of them may go.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Revisions that stay for a rollback, the deployed one included.
+const KEPT: usize = 3;
+/// A run relies on a revision before its Job exists; this long it is left alone.
+const GRACE: SignedDuration = SignedDuration::from_mins(10);
+/// Digits of the digest in a revision's name.
+const DIGITS: usize = 8;
+
+/// The short name of a revision: the first digits of its config's digest.
+#[must_use]
+pub fn short(digest: &str) -> &str {
+    digest.get(..DIGITS).unwrap_or(digest)
+}
+
+/// A revision as the cluster has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// Its short name.
+    pub id: String,
+    /// When its Secret was made, or last relied on.
+    pub last_used: Timestamp,
+}
+
+/// The revisions that neither a run uses nor a rollback needs.
+#[must_use]
+pub fn expired<'r>(
+    revisions: &'r [Revision],
+    deployed: Option<&str>,
+    in_use: &BTreeSet<String>,
+    now: Timestamp,
+) -> Vec<&'r Revision> {
+    let is_deployed = |revision: &Revision| deployed == Some(revision.id.as_str());
+    let mut newest_first: Vec<&Revision> = revisions.iter().collect();
+    newest_first.sort_by_key(|revision| {
+        (
+            std::cmp::Reverse(is_deployed(revision)),
+            std::cmp::Reverse(revision.last_used),
+        )
+    });
+    let recent = |revision: &Revision| now.duration_since(revision.last_used) < GRACE;
+    let old = newest_first.into_iter().skip(KEPT);
+    old.filter(|revision| !in_use.contains(&revision.id) && !recent(revision))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revisions(ages_in_minutes: &[(&str, i64)]) -> (Vec<Revision>, Timestamp) {
+        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let revision = |(id, age): &(&str, i64)| Revision {
+            id: (*id).to_owned(),
+            last_used: now - SignedDuration::from_mins(*age),
+        };
+        (ages_in_minutes.iter().map(revision).collect(), now)
+    }
+
+    fn ids(expired: &[&Revision]) -> Vec<String> {
+        expired.iter().map(|revision| revision.id.clone()).collect()
+    }
+
+    #[test]
+    fn the_last_three_stay() {
+        let (list, now) = revisions(&[("a", 50), ("b", 40), ("c", 30), ("d", 20)]);
+        assert_eq!(
+            ids(&expired(&list, Some("d"), &BTreeSet::new(), now)),
+            ["a"]
+        );
+    }
+
+    #[test]
+    fn the_deployed_one_stays_however_old() {
+        let (list, now) = revisions(&[("a", 50), ("b", 40), ("c", 30), ("d", 20)]);
+        assert_eq!(
+            ids(&expired(&list, Some("a"), &BTreeSet::new(), now)),
+            ["b"]
+        );
+    }
+
+    #[test]
+    fn what_a_run_uses_stays() {
+        let (list, now) = revisions(&[("a", 50), ("b", 40), ("c", 30), ("d", 20), ("e", 15)]);
+        let in_use = BTreeSet::from(["a".to_owned()]);
+        assert_eq!(ids(&expired(&list, Some("e"), &in_use, now)), ["b"]);
+    }
+
+    #[test]
+    fn what_a_run_may_be_about_to_use_stays() {
+        let (list, now) = revisions(&[("a", 9), ("b", 8), ("c", 7), ("d", 6)]);
+        assert!(expired(&list, None, &BTreeSet::new(), now).is_empty());
+    }
+}

@@ -1,0 +1,63 @@
+//! The id of one run: the UUID under which OpenMetadata keeps its status.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+/// Id of one run of a pipeline (contract §8.2). All attempts of one Job share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId(Uuid);
+
+impl RunId {
+    /// A run id that no other run has.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// The first 8 hex digits, as they stand in object names.
+    #[must_use]
+    pub fn short(self) -> String {
+        self.0.simple().to_string()[..8].to_owned()
+    }
+}
+
+impl FromStr for RunId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Only the hyphenated form: OpenMetadata compares run ids as text.
+        let uuid = Uuid::try_parse(text)
+            .ok()
+            .filter(|uuid| uuid.to_string() == text.to_lowercase());
+        uuid.map(Self)
+            .ok_or("must be a UUID such as a1b2c3d4-e5f6-7890-abcd-ef1234567890")
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_hyphenated_uuids() {
+        let id: RunId = "A1B2C3D4-e5f6-7890-abcd-ef1234567890".parse().unwrap();
+        assert_eq!(id.to_string(), "a1b2c3d4-e5f6-7890-abcd-ef1234567890");
+        assert_eq!(id.short(), "a1b2c3d4");
+        for bad in [
+            "",
+            "a1b2c3d4",
+            "a1b2c3d4e5f67890abcdef1234567890",
+            "manual__2024",
+        ] {
+            assert!(bad.parse::<RunId>().is_err(), "{bad}");
+        }
+    }
+}
