@@ -1,0 +1,28 @@
+//! Fixtures that the end-to-end tests and `make demo` share: the two ends of an ingestion.
+//!
+//! ```text
+//!                        a worker, as a pod or as a process
+//!                        ┌──────────────────────────────────┐
+//!   Postgres             │  metadata ingest -c …            │            Standin
+//!   ┌──────────────┐     │                                  │     ┌───────────────────────┐
+//!   │ shop         │◀────┤ reads tables          writes     ├────▶│ entities              │
+//!   │  catalog.*   │     │                       what it    │     │ status rows, journal  │
+//!   │  sales.*     │     │                       found      │     │ faults on demand      │
+//!   └──────────────┘     └──────────────────────────────────┘     └───────────────────────┘
+//!    a real one, from                                              accepted by the real
+//!    Debian's packages                                             client as OpenMetadata
+//! ```
+//!
+//! - [`standin`]: the OpenMetadata stand-in, in-process ([`standin::Standin`]) or as the program
+//!   `standin`.
+//! - [`postgres`]: a PostgreSQL server with the sample database of `sql/shop.sql`, in-process
+//!   ([`postgres::Postgres`]) or as the program `sample-postgres`.
+//!
+//! Both listen on loopback or private addresses only, pick a free port, and end with the value that
+//! stands for them.
+
+mod address;
+pub mod postgres;
+pub mod standin;
+
+pub use address::NotLocal;
