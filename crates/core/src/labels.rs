@@ -29,6 +29,12 @@ pub const PIPELINE_ID: &str = "pipelines.openmetadata.org/pipeline-id";
 /// First digits of the digest of the workflow config: on its Secret and on the runs that use it.
 pub const CONFIG_REVISION: &str = "pipelines.openmetadata.org/config-revision";
 
+/// Label that the Job controller puts on a Job's pods: the Job's UID, a UUID, the same for every
+/// attempt.
+pub const JOB_UID: &str = "batch.kubernetes.io/controller-uid";
+/// Label that the Job controller puts on a Job's pods: the Job's name.
+pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
+
 /// Annotation: the pipeline's name, as it is.
 pub const PIPELINE_NAME: &str = "pipelines.openmetadata.org/pipeline-name";
 /// Annotation: the pipeline's fully qualified name.

@@ -4,13 +4,28 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
 
 /// Revisions that stay for a rollback, the deployed one included.
-const KEPT: usize = 3;
+pub const KEPT: usize = 3;
 /// A run relies on a revision before its Job exists; this long it is left alone.
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
 /// Digits of the digest in a revision's name.
 const DIGITS: usize = 8;
+
+/// The content address of a revision: SHA-256 over its entries, in hex.
+///
+/// Lengths go in front of keys and values, so that no two sets of entries look alike.
+pub fn digest<'e>(entries: impl IntoIterator<Item = (&'e str, &'e [u8])>) -> String {
+    let mut hash = Sha256::new();
+    for (key, value) in entries {
+        for part in [key.as_bytes(), value] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+    }
+    hex::encode(hash.finalize())
+}
 
 /// The short name of a revision: the first digits of its config's digest.
 #[must_use]
@@ -64,6 +79,16 @@ mod tests {
 
     fn ids(expired: &[&Revision]) -> Vec<String> {
         expired.iter().map(|revision| revision.id.clone()).collect()
+    }
+
+    #[test]
+    fn equal_contents_have_one_address() {
+        let of = |entries: &[(&'static str, &'static [u8])]| digest(entries.iter().copied());
+        assert_eq!(of(&[("config", b"a")]), of(&[("config", b"a")]));
+        assert_ne!(of(&[("config", b"a")]), of(&[("config", b"b")]));
+        assert_ne!(of(&[("ab", b"c")]), of(&[("a", b"bc")]));
+        assert_ne!(of(&[("a", b""), ("b", b"")]), of(&[("a", b"b")]));
+        assert_eq!(short(&of(&[])).len(), DIGITS);
     }
 
     #[test]

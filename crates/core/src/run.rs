@@ -183,6 +183,12 @@ pub fn attempts<'p>(job: &Job, pods: &'p [Pod]) -> Vec<&'p Pod> {
     attempts
 }
 
+/// True when a pod's main container has begun, so that it has a log.
+#[must_use]
+pub fn has_log(pod: &Pod) -> bool {
+    Attempt::of_pod(pod).started
+}
+
 /// A run's id: its label, or the UID of a Job that a schedule made.
 #[must_use]
 pub fn run_id(job: &Job) -> Option<RunId> {

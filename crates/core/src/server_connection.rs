@@ -73,6 +73,17 @@ impl ServerConnection {
             .unwrap_or_default()
     }
 
+    /// The certificate authority to trust beside the system's, as PEM.
+    #[must_use]
+    pub fn ca_certificate(&self) -> Option<&str> {
+        let pem = self
+            .document
+            .get("sslConfig")?
+            .get("caCertificate")?
+            .as_str()?;
+        Some(pem).filter(|pem| pem.contains("-----BEGIN"))
+    }
+
     /// True when runs overwrite what the server has, for which the worker needs the service
     /// connection in its config (`ingestion.md` §5).
     #[must_use]

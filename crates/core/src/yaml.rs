@@ -34,12 +34,21 @@ pub fn parse(text: &str) -> Result<Value, Error> {
     serde_saphyr::from_str_with_options(text, options).map_err(|e| Error::Syntax(e.to_string()))
 }
 
-/// Writes a value as one YAML document in block style.
+/// Writes a value as one YAML document; every string on one line, quoted where need be.
 ///
 /// # Errors
 /// Only for values that no YAML can hold; a [`Value`] never is one.
 pub fn render<T: Serialize>(value: &T) -> Result<String, Error> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    serde_saphyr::to_string_with_options(value, options).map_err(|e| Error::Syntax(e.to_string()))
+}
+
+/// Writes a value for people: as [`render`], but a text of several lines stands as a block.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_readable<T: Serialize>(value: &T) -> Result<String, Error> {
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
     serde_saphyr::to_string_with_options(value, options).map_err(|e| Error::Syntax(e.to_string()))
 }
 
@@ -62,6 +71,16 @@ mod tests {
         let text = render(&json!({ "key": value })).unwrap();
         assert!(text.contains(['\'', '"']), "{text}");
         assert_eq!(parse(&text).unwrap()["key"], value);
+    }
+
+    #[test]
+    fn a_text_of_several_lines_is_a_block_for_people() {
+        let document = json!({ "config": "a: 1\nb: 2\n" });
+        assert_eq!(
+            render_readable(&document).unwrap(),
+            "config: |\n  a: 1\n  b: 2\n"
+        );
+        assert_eq!(render(&document).unwrap(), "config: \"a: 1\\nb: 2\\n\"\n");
     }
 
     #[test]
@@ -93,7 +112,8 @@ mod tests {
         #[test]
         fn what_is_written_reads_back_the_same(value in any_json()) {
             let document = json!({ "document": value });
-            prop_assert_eq!(parse(&render(&document).unwrap()).unwrap(), document);
+            prop_assert_eq!(&parse(&render(&document).unwrap()).unwrap(), &document);
+            prop_assert_eq!(&parse(&render_readable(&document).unwrap()).unwrap(), &document);
         }
     }
 }

@@ -1,0 +1,36 @@
+//! `ompipe config check`.
+
+use ompipe_core::Problem;
+use serde_json::json;
+
+use crate::args::{Args, ConfigCommand, Output};
+use crate::failure::{Exit, Failure};
+use crate::{inputs, output};
+
+pub(super) fn execute(args: &Args, command: &ConfigCommand) -> Result<Exit, Failure> {
+    match command {
+        ConfigCommand::Check => check(args),
+    }
+}
+
+fn check(args: &Args) -> Result<Exit, Failure> {
+    let checked = inputs::check_config(args)?;
+    let where_from = args.config.as_ref().map_or_else(
+        || "no file given, every parameter has its default".to_owned(),
+        |file| file.display().to_string(),
+    );
+    match args.output {
+        Output::Json => output::print_json(&json!({ "valid": true, "notices": checked.notices }))?,
+        Output::Table => {
+            let notices = checked.notices.iter().map(Problem::to_string);
+            let lines = notices
+                .map(|notice| format!("\n  note: {notice}"))
+                .collect::<Vec<_>>();
+            output::print(format_args!(
+                "configuration is valid ({where_from}){}",
+                lines.concat()
+            ))?;
+        }
+    }
+    Ok(Exit::Success)
+}

@@ -1,0 +1,115 @@
+//! Files and environment: everything that comes in beside the arguments.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use ompipe_client::{K8sPipelineClient, Preparation};
+use ompipe_core::config::{Checked, K8sPipelineClientConfig};
+use ompipe_core::{IngestionPipeline, Problem, Problems, Service, yaml};
+use secrecy::SecretString;
+use serde_json::Value;
+
+use crate::args::{Args, Source};
+use crate::failure::Failure;
+use crate::output;
+
+/// Variable with the ingestion bot's token.
+const TOKEN_VARIABLE: &str = "OPENMETADATA_JWT_TOKEN";
+
+/// The configuration that the arguments lead to, with its notices.
+pub(crate) fn check_config(args: &Args) -> Result<Checked, Failure> {
+    let document = match &args.config {
+        Some(file) => read_document(file)?,
+        None => Value::Null,
+    };
+    let mut checked = K8sPipelineClientConfig::read(&document, &environment())?;
+    if let Some(namespace) = &args.namespace {
+        checked.config.namespace = namespace.parse().map_err(|remedy: &str| {
+            let problem = Problem::new("--namespace", &namespace.as_str().into(), remedy);
+            Problems::one("arguments", problem)
+        })?;
+    }
+    Ok(checked)
+}
+
+/// As [`check_config`], with the notices told to the user.
+pub(crate) fn config(args: &Args) -> Result<K8sPipelineClientConfig, Failure> {
+    let checked = check_config(args)?;
+    for notice in checked.notices {
+        output::note(format_args!("note: {notice}"));
+    }
+    Ok(checked.config)
+}
+
+/// A client of the configured cluster.
+pub(crate) async fn client(args: &Args) -> Result<K8sPipelineClient, Failure> {
+    let (config, token) = (config(args)?, token(args)?);
+    Ok(K8sPipelineClient::connect(config, token).await?)
+}
+
+/// The pipeline and service of a command that takes them from files or the server.
+pub(crate) async fn source(
+    source: &Source,
+    preparation: &Preparation,
+) -> Result<(IngestionPipeline, Option<Service>), Failure> {
+    let service = service(source.service.as_deref())?;
+    let pipeline = match (&source.definition.file, &source.definition.fqn) {
+        (Some(file), _) => pipeline(file)?,
+        (None, Some(fqn)) => preparation.fetch_pipeline(fqn).await?,
+        (None, None) => return Err(Failure::usage("give a pipeline with --file or --fqn")),
+    };
+    Ok((pipeline, service))
+}
+
+/// The pipeline in a file.
+pub(crate) fn pipeline(file: &Path) -> Result<IngestionPipeline, Failure> {
+    Ok(IngestionPipeline::read(&read_document(file)?)?)
+}
+
+/// The service in a file, if one is given.
+pub(crate) fn service(file: Option<&Path>) -> Result<Option<Service>, Failure> {
+    let read = |file| Ok(Service::read(&read_document(file)?)?);
+    file.map(read).transpose()
+}
+
+/// The bot's token: from the file, else from the environment.
+pub(crate) fn token(args: &Args) -> Result<Option<SecretString>, Failure> {
+    let text = match &args.token_file {
+        Some(file) => Some(read_text(file)?),
+        None => std::env::var(TOKEN_VARIABLE).ok(),
+    };
+    let trimmed = text.map(|text| text.trim().to_owned());
+    Ok(trimmed
+        .filter(|token| !token.is_empty())
+        .map(SecretString::from))
+}
+
+/// Variables that are not text are not ours.
+fn environment() -> BTreeMap<String, String> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+fn read_document(file: &Path) -> Result<Value, Failure> {
+    let in_file = |error| Failure::usage(format_args!("{}: {error}", file.display()));
+    yaml::parse(&read_text(file)?).map_err(in_file)
+}
+
+/// A file, or stdin for `-`; no more than a document may have.
+fn read_text(file: &Path) -> Result<String, Failure> {
+    let limit = yaml::MAX_BYTES as u64 + 1;
+    let mut text = String::new();
+    let read = if file.as_os_str() == "-" {
+        std::io::stdin()
+            .lock()
+            .take(limit)
+            .read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|opened| opened.take(limit).read_to_string(&mut text))
+    };
+    read.map_err(|error| Failure::usage(format_args!("cannot read {}: {error}", file.display())))?;
+    Ok(text)
+}

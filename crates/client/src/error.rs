@@ -1,0 +1,239 @@
+//! What can go wrong with an operation, in words that name the remedy.
+
+use std::fmt;
+
+use kube::core::Status;
+use ompipe_core::{PipelineIdentity, Problems, RunId, workflow};
+
+/// Result of an operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A pipeline or service with problems.
+    #[error(transparent)]
+    Invalid(#[from] Problems),
+    /// No workflow config can be made of the pipeline.
+    #[error("pipeline {pipeline:?} cannot run: {source}")]
+    Workflow {
+        /// The pipeline's FQN.
+        pipeline: String,
+        /// Why.
+        #[source]
+        source: workflow::Error,
+    },
+    /// The OpenMetadata server was asked in vain.
+    #[error("{doing}: {source}")]
+    OpenMetadata {
+        /// What was being done.
+        doing: String,
+        /// Why it failed.
+        #[source]
+        source: ompipe_openmetadata::Error,
+    },
+    /// The way to the Kubernetes API is not configured right.
+    #[error(
+        "no Kubernetes cluster to talk to: {0}. Set KUBECONFIG, or kubeconfigPath in the configuration"
+    )]
+    NoCluster(String),
+    /// A call to the Kubernetes API failed.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    /// A deploy was refused half-way and could not be undone.
+    #[error("{source}\nand this could not be undone: {}", left.join("; "))]
+    NotUndone {
+        /// What was refused.
+        #[source]
+        source: Box<Self>,
+        /// What is left.
+        left: Vec<String>,
+    },
+    /// Another deploy took the pipeline's names in the same moment.
+    #[error("another deploy has just created Secret {0}: try again")]
+    ConcurrentDeploy(String),
+    /// Two configs have one short name.
+    #[error(
+        "Secret {0} holds another config; change the pipeline's config in any way to get another name"
+    )]
+    RevisionNameTaken(String),
+    /// Every name for the pipeline belongs to another one.
+    #[error(
+        "every object name for pipeline {0:?} is taken by another pipeline in this namespace; rename it"
+    )]
+    NoFreeName(String),
+    /// No deployed pipeline is called so.
+    #[error(
+        "no deployed pipeline is called {name:?} in namespace {namespace}; `ompipe list` shows what is deployed"
+    )]
+    NotDeployed {
+        /// The name asked for.
+        name: String,
+        /// Where it was looked for.
+        namespace: String,
+    },
+    /// Several pipelines have the name.
+    #[error("several pipelines are called {name:?}; use the fully qualified name: {}", fqns.join(", "))]
+    Ambiguous {
+        /// The name asked for.
+        name: String,
+        /// Whose it is.
+        fqns: Vec<String>,
+    },
+    /// A run of the pipeline has not ended.
+    #[error("pipeline {pipeline:?} is running already: run {run} has not ended")]
+    AlreadyRunning {
+        /// The pipeline's FQN.
+        pipeline: String,
+        /// The run.
+        run: RunId,
+    },
+    /// Another run has the name that a run id leads to.
+    #[error("Job {job} belongs to another run; run ids must differ in their first 8 digits")]
+    JobNameTaken {
+        /// Name of the Job.
+        job: String,
+    },
+    /// The pipeline never ran, or its runs are gone.
+    #[error("pipeline {0:?} has no runs")]
+    NoRuns(String),
+    /// There is no such run.
+    #[error(
+        "pipeline {pipeline:?} has no run {run}; finished runs are kept for ttlSecondsAfterFinished"
+    )]
+    NoSuchRun {
+        /// The pipeline's FQN.
+        pipeline: String,
+        /// The run asked for.
+        run: RunId,
+    },
+    /// The run's Job went away while it was followed.
+    #[error("run {0} was deleted")]
+    RunDeleted(RunId),
+    /// There is no log yet.
+    #[error("run {run} has no log yet: {why}")]
+    NoLog {
+        /// The run.
+        run: RunId,
+        /// What it waits for.
+        why: String,
+    },
+    /// There is no such page of the log.
+    #[error(transparent)]
+    Page(#[from] ompipe_core::logs::PageError),
+    /// The log could not be read to its end.
+    #[error("the log of pod {pod} broke off: {source}")]
+    LogBrokeOff {
+        /// The pod.
+        pod: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Where the log was being written to failed.
+    #[error("the log could not be written: {0}")]
+    LogSink(#[source] std::io::Error),
+}
+
+impl Error {
+    /// The run that was asked for, or any run, is not there.
+    #[must_use]
+    pub fn no_run(pipeline: &PipelineIdentity, wanted: Option<RunId>) -> Self {
+        let pipeline = pipeline.fully_qualified_name.clone();
+        match wanted {
+            Some(run) => Self::NoSuchRun { pipeline, run },
+            None => Self::NoRuns(pipeline),
+        }
+    }
+
+    /// True when the input or the configuration is at fault, false when a cluster or server is.
+    #[must_use]
+    pub const fn is_input(&self) -> bool {
+        matches!(
+            self,
+            Self::Invalid(_)
+                | Self::Workflow { .. }
+                | Self::Page(_)
+                | Self::NotDeployed { .. }
+                | Self::Ambiguous { .. }
+                | Self::JobNameTaken { .. }
+        )
+    }
+}
+
+/// A failed call to the Kubernetes API: what was being done, the API's whole message and code, and
+/// what to do about it.
+#[derive(Debug)]
+pub struct KubernetesError {
+    doing: String,
+    source: kube::Error,
+}
+
+impl KubernetesError {
+    /// Says what `source` kept from happening: `"applying CronJob om-cronjob-shop"`.
+    pub(crate) fn new(doing: impl Into<String>, source: kube::Error) -> Self {
+        Self {
+            doing: doing.into(),
+            source,
+        }
+    }
+
+    /// The API's answer, if it gave one.
+    pub(crate) fn status(&self) -> Option<&Status> {
+        match &self.source {
+            kube::Error::Api(status) => Some(status),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for KubernetesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status() {
+            Some(status) => {
+                write!(f, "{}: {} ({})", self.doing, status.message, status.code)?;
+                hint(status).map_or(Ok(()), |hint| write!(f, ". {hint}"))
+            }
+            None => write!(
+                f,
+                "{}: the Kubernetes API does not answer: {}",
+                self.doing,
+                innermost(&self.source)
+            ),
+        }
+    }
+}
+
+impl std::error::Error for KubernetesError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// What to do about an answer of the API.
+fn hint(status: &Status) -> Option<&'static str> {
+    let namespace_missing = status.message.starts_with("namespaces \"");
+    match status.code {
+        401 => Some("The kubeconfig's credentials are not accepted: renew them"),
+        403 if status.message.contains("exceeded quota") => {
+            Some("Raise the namespace's ResourceQuota, or delete what is not needed")
+        }
+        403 => Some(
+            "Grant that right in the namespace's Role (docs/quickstart.md has one that suffices)",
+        ),
+        404 if namespace_missing => {
+            Some("Create the namespace, or set parameters.namespace to one that exists")
+        }
+        409 => Some("Somebody else changed it at the same time: try again"),
+        _ => None,
+    }
+}
+
+/// The last cause says most: `Connection refused`, `certificate has expired`.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

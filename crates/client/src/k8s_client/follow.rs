@@ -1,0 +1,247 @@
+//! Follows a run from its creation to its end: waits, streams the log of each attempt as it
+//! grows, tells how it ended. Watches, so nothing is polled.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{Stream, StreamExt, TryStreamExt, future, stream};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event as Notice, Pod};
+use kube::ResourceExt;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use ompipe_core::labels::JOB_NAME;
+use ompipe_core::{Run, RunId, run};
+use tracing::{debug, warn};
+
+use super::K8sPipelineClient;
+use crate::error::{Error, KubernetesError, Result};
+
+/// Hears what a run does.
+pub trait RunObserver {
+    /// The run's state, or why it waits, has changed.
+    fn changed(&mut self, run: &Run);
+
+    /// Kubernetes warns of the run's Job, for instance that it may not create a pod.
+    fn warning(&mut self, message: &str);
+
+    /// The log of an attempt follows.
+    fn attempt(&mut self, attempt: usize, pod: &str);
+
+    /// The next piece of the log.
+    ///
+    /// # Errors
+    /// When it cannot be written; the run goes on, following ends.
+    fn log(&mut self, piece: &[u8]) -> std::io::Result<()>;
+}
+
+impl K8sPipelineClient {
+    /// Follows a run to its end.
+    ///
+    /// # Errors
+    /// The run is deleted meanwhile, Kubernetes refuses, or the observer cannot write.
+    pub async fn follow(
+        &self,
+        job_name: &str,
+        run: RunId,
+        observer: &mut impl RunObserver,
+    ) -> Result<Run> {
+        let mut view = View::new(run);
+        let mut changes = std::pin::pin!(self.changes(job_name));
+        while let Some(change) = changes.next().await {
+            view.take(change.or_else(|error| tolerate(job_name, error))?, observer);
+            self.follow_logs(&mut view, observer).await?;
+            if view.report(observer)?.is_some() {
+                return self.last_words(job_name, view, observer).await;
+            }
+        }
+        Err(Error::RunDeleted(run))
+    }
+
+    /// Every change of a Job and its pods, and what Kubernetes warns of.
+    fn changes(&self, job_name: &str) -> impl Stream<Item = watcher::Result<Change>> + use<> {
+        let job = watcher::Config::default().fields(&format!("metadata.name={job_name}"));
+        let pods = watcher::Config::default().labels(&of_job(job_name));
+        let about = format!("involvedObject.kind=Job,involvedObject.name={job_name},type=Warning");
+        let notices = watcher::Config::default().fields(&about);
+        let notices = watcher(self.streams::<Notice>(), notices).default_backoff();
+        stream_select(
+            watcher(self.streams::<Job>(), job)
+                .default_backoff()
+                .map_ok(|event| Change::Job(Box::new(event))),
+            watcher(self.streams::<Pod>(), pods)
+                .default_backoff()
+                .map_ok(|event| Change::Pod(Box::new(event))),
+            // Reading events is a courtesy; who may not read them can still follow a run.
+            notices
+                .filter(|notice| future::ready(notice.is_ok()))
+                .map_ok(|event| Change::Notice(Box::new(event))),
+        )
+    }
+
+    async fn follow_logs(&self, view: &mut View, observer: &mut impl RunObserver) -> Result<()> {
+        while let Some((attempt, pod)) = view.next_log() {
+            observer.attempt(attempt, &pod);
+            match self.copy_log(&pod, true, |piece| observer.log(piece)).await {
+                Err(sink @ Error::LogSink(_)) => return Err(sink),
+                // A pod that goes away takes its log along; its run is followed to its end.
+                Err(error) => warn!(%error, pod, "the log could not be followed to its end"),
+                Ok(()) => {}
+            }
+            view.streamed.insert(pod);
+        }
+        Ok(())
+    }
+
+    /// The Job may be seen to end before its last pod is seen to start: look once more.
+    async fn last_words(
+        &self,
+        job_name: &str,
+        mut view: View,
+        observer: &mut impl RunObserver,
+    ) -> Result<Run> {
+        let pods: Vec<Pod> = self.list(&of_job(job_name)).await?;
+        for pod in pods {
+            view.take_pod(Event::Apply(pod));
+        }
+        self.follow_logs(&mut view, observer).await?;
+        view.observe().ok_or(Error::RunDeleted(view.run))
+    }
+}
+
+fn of_job(job_name: &str) -> String {
+    format!("{JOB_NAME}={job_name}")
+}
+
+fn stream_select<T>(
+    one: impl Stream<Item = T>,
+    two: impl Stream<Item = T>,
+    three: impl Stream<Item = T>,
+) -> impl Stream<Item = T> {
+    stream::select(one, stream::select(two, three))
+}
+
+/// A watch that breaks is taken up again; one that is not allowed never will be.
+fn tolerate(job_name: &str, error: watcher::Error) -> Result<Change> {
+    use watcher::Error::{InitialListFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+            if status.is_forbidden() || status.code == 401 =>
+        {
+            let doing = format!("watching Job {job_name}");
+            Err(KubernetesError::new(doing, kube::Error::Api(status)).into())
+        }
+        error => {
+            debug!(%error, "a watch broke and is taken up again");
+            Ok(Change::Nothing)
+        }
+    }
+}
+
+enum Change {
+    Job(Box<Event<Job>>),
+    Pod(Box<Event<Pod>>),
+    Notice(Box<Event<Notice>>),
+    Nothing,
+}
+
+/// What is known of the run so far.
+struct View {
+    run: RunId,
+    job: Option<Job>,
+    /// True while the Job is there, or may yet be listed.
+    present: bool,
+    pods: BTreeMap<String, Pod>,
+    streamed: BTreeSet<String>,
+    warned: BTreeSet<String>,
+    told: Option<Run>,
+}
+
+impl View {
+    const fn new(run: RunId) -> Self {
+        Self {
+            run,
+            job: None,
+            present: true,
+            pods: BTreeMap::new(),
+            streamed: BTreeSet::new(),
+            warned: BTreeSet::new(),
+            told: None,
+        }
+    }
+
+    fn take(&mut self, change: Change, observer: &mut impl RunObserver) {
+        match change {
+            Change::Job(event) => self.take_job(*event),
+            Change::Pod(event) => self.take_pod(*event),
+            Change::Notice(event) => self.take_notice(*event, observer),
+            Change::Nothing => {}
+        }
+    }
+
+    /// What a pod was stays known after it is gone.
+    fn take_pod(&mut self, event: Event<Pod>) {
+        if let Event::Apply(pod) | Event::InitApply(pod) = event {
+            self.pods.insert(pod.name_any(), pod);
+        }
+    }
+
+    fn take_notice(&mut self, event: Event<Notice>, observer: &mut impl RunObserver) {
+        if let Event::Apply(notice) | Event::InitApply(notice) = event {
+            let message = notice.message.unwrap_or_default();
+            if self.warned.insert(message.clone()) {
+                observer.warning(&message);
+            }
+        }
+    }
+
+    /// A Job that a new listing does not have was deleted while nobody watched.
+    fn take_job(&mut self, event: Event<Job>) {
+        match event {
+            Event::Init => self.present = false,
+            Event::InitDone => {}
+            Event::Apply(job) | Event::InitApply(job) => {
+                self.job = Some(job);
+                self.present = true;
+            }
+            Event::Delete(job) => {
+                self.job = Some(job);
+                self.present = false;
+            }
+        }
+    }
+
+    /// The first attempt whose log has not been streamed.
+    fn next_log(&self) -> Option<(usize, String)> {
+        let pods: Vec<Pod> = self.pods.values().cloned().collect();
+        let attempts = run::attempts(self.job.as_ref()?, &pods);
+        (1..)
+            .zip(attempts)
+            .find(|(_, pod)| run::has_log(pod) && !self.streamed.contains(&pod.name_any()))
+            .map(|(attempt, pod)| (attempt, pod.name_any()))
+    }
+
+    fn observe(&self) -> Option<Run> {
+        let pods: Vec<Pod> = self.pods.values().cloned().collect();
+        Run::observe(self.job.as_ref()?, &pods)
+    }
+
+    /// Tells what has changed; the run when it has ended.
+    fn report(&mut self, observer: &mut impl RunObserver) -> Result<Option<Run>> {
+        let Some(run) = self.observe() else {
+            return Ok(None);
+        };
+        if self.told.as_ref() != Some(&run) {
+            observer.changed(&run);
+            self.told = Some(run.clone());
+        }
+        if run.state.is_terminal() {
+            return Ok(Some(run));
+        }
+        if self.present {
+            Ok(None)
+        } else {
+            Err(Error::RunDeleted(self.run))
+        }
+    }
+}

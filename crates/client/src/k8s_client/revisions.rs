@@ -1,0 +1,143 @@
+//! The Secrets that hold what runs get: made when they are missing, removed when nothing needs
+//! them (design §6).
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use ompipe_core::labels::{self, OMPIPE};
+use ompipe_core::revision::{self, Revision};
+use ompipe_core::{PipelineIdentity, Run};
+use serde_json::json;
+
+use super::K8sPipelineClient;
+use crate::clock;
+use crate::error::{Error, KubernetesError, Result};
+use crate::objects::{Objects, revision_of};
+use crate::transaction::Transaction;
+
+impl K8sPipelineClient {
+    /// Makes sure that a revision is there and stays. One that is deployed stays anyway; any other
+    /// is marked as used, so that nobody removes it before its run exists.
+    pub(super) async fn ensure_revision(
+        &self,
+        transaction: &mut Transaction,
+        objects: &Objects<'_>,
+        is_deployed: bool,
+    ) -> Result<()> {
+        let revision = objects.revision_secret();
+        let name = revision.name_any();
+        loop {
+            if transaction.create(&self.api(), &revision).await?.is_some() {
+                return Ok(());
+            }
+            let present = if is_deployed {
+                self.get(&name).await?
+            } else {
+                self.mark_used(&name).await?
+            };
+            match present {
+                Some(present) if digest_of(&present) == digest_of(&revision) => return Ok(()),
+                Some(_) => return Err(Error::RevisionNameTaken(name)),
+                // It went away between the two calls: make it again.
+                None => {}
+            }
+        }
+    }
+
+    /// Notes the time on a revision, which also keeps [`Self::prune_revisions`] from removing it:
+    /// it removes only what has not changed since it looked. `None` when it is not there.
+    async fn mark_used(&self, name: &str) -> Result<Option<Secret>> {
+        let now = clock::now().to_string();
+        let patch = json!({ "metadata": { "annotations": { labels::LAST_USED: now } } });
+        let params = PatchParams {
+            field_manager: Some(OMPIPE.to_owned()),
+            ..PatchParams::default()
+        };
+        match self.api().patch(name, &params, &Patch::Merge(patch)).await {
+            Ok(secret) => Ok(Some(secret)),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            Err(error) => Err(KubernetesError::new(format!("marking Secret {name}"), error).into()),
+        }
+    }
+
+    /// Removes the revisions that neither a run uses nor a rollback needs.
+    pub(super) async fn prune_revisions(&self, pipeline: &PipelineIdentity) -> Result<()> {
+        let secrets: Vec<Secret> = self.owned(pipeline).await?;
+        let revisions: Vec<Revision> = secrets.iter().filter_map(read_revision).collect();
+        if revisions.len() <= revision::KEPT {
+            return Ok(());
+        }
+        let in_use = revisions_in_use(&self.owned(pipeline).await?);
+        let deployed = secrets.iter().find_map(deployed_revision);
+        for expired in revision::expired(&revisions, deployed, &in_use, clock::now()) {
+            let id = Some(expired.id.as_str());
+            for secret in secrets
+                .iter()
+                .filter(|secret| revision_of(secret.labels()) == id)
+            {
+                self.remove_revision(secret).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_revision(&self, secret: &Secret) -> Result<()> {
+        let name = secret.name_any();
+        let as_read = Preconditions {
+            uid: secret.uid(),
+            resource_version: secret.resource_version(),
+        };
+        let params = DeleteParams {
+            preconditions: Some(as_read),
+            ..DeleteParams::default()
+        };
+        match self.api::<Secret>().delete(&name, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                Ok(())
+            }
+            Err(error) => {
+                Err(KubernetesError::new(format!("deleting Secret {name}"), error).into())
+            }
+        }
+    }
+}
+
+fn digest_of(secret: &Secret) -> Option<&String> {
+    secret.annotations().get(labels::CONFIG_DIGEST)
+}
+
+fn read_revision(secret: &Secret) -> Option<Revision> {
+    let id = revision_of(secret.labels())?.to_owned();
+    let marked: Option<Timestamp> = secret
+        .annotations()
+        .get(labels::LAST_USED)
+        .and_then(|time| time.parse().ok());
+    let created = secret.creation_timestamp().map(|time| time.0);
+    Some(Revision {
+        id,
+        last_used: marked.max(created)?,
+    })
+}
+
+/// The revision that the pipeline's own Secret says is deployed.
+fn deployed_revision(secret: &Secret) -> Option<&str> {
+    match revision_of(secret.labels()) {
+        None => digest_of(secret).map(|digest| revision::short(digest)),
+        Some(_) => None,
+    }
+}
+
+fn revisions_in_use(jobs: &[Job]) -> BTreeSet<String> {
+    let unfinished = jobs
+        .iter()
+        .filter(|job| Run::observe(job, &[]).is_none_or(|run| !run.state.is_terminal()));
+    unfinished
+        .filter_map(|job| revision_of(job.labels()))
+        .map(str::to_owned)
+        .collect()
+}

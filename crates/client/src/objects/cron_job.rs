@@ -1,0 +1,39 @@
+//! `om-cronjob-{slug}`: when a pipeline runs by itself (seed *CronJob Template*).
+
+use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, JobTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use ompipe_core::{Schedule, labels};
+
+use super::pod::{self, Trigger};
+use super::{Objects, job};
+
+pub(super) fn build(objects: &Objects<'_>) -> Option<CronJob> {
+    let schedule = objects.pipeline().schedule.as_ref()?;
+    let labels = objects.with_revision(labels::of_pipeline(objects.pipeline()));
+    Some(CronJob {
+        metadata: objects.metadata(objects.slug.cron_job(), labels),
+        spec: Some(spec(objects, schedule)),
+        status: None,
+    })
+}
+
+fn spec(objects: &Objects<'_>, schedule: &Schedule) -> CronJobSpec {
+    let config = objects.config;
+    CronJobSpec {
+        schedule: schedule.as_cron().to_owned(),
+        time_zone: Some(schedule.zone().to_string()),
+        concurrency_policy: Some("Forbid".to_owned()),
+        starting_deadline_seconds: Some(config.starting_deadline_seconds),
+        successful_jobs_history_limit: Some(config.successful_jobs_history_limit),
+        failed_jobs_history_limit: Some(config.failed_jobs_history_limit),
+        suspend: Some(!objects.pipeline().enabled),
+        job_template: JobTemplateSpec {
+            metadata: Some(ObjectMeta {
+                labels: Some(pod::run_labels(objects, Trigger::Schedule)),
+                annotations: Some(labels::annotations_of(&objects.pipeline().identity)),
+                ..ObjectMeta::default()
+            }),
+            spec: Some(job::spec(objects, Trigger::Schedule)),
+        },
+    }
+}

@@ -1,0 +1,141 @@
+//! The Kubernetes objects of a pipeline, built by pure functions (seed *Kubernetes Resources*,
+//! design §4–§7).
+//!
+//! ```text
+//! deploy ─┬─ Secret    om-secret-{slug}          who the pipeline is, and what a run needs
+//!         ├─ Secret    om-secret-{slug}-{hash8}  one workflow config, immutable ◄──┐ env `config`
+//!         ├─ ConfigMap om-config-{slug}          the same config for people, masked │
+//!         └─ CronJob   om-cronjob-{slug}         when scheduled ───────────────────┤
+//! run ────── Job       om-job-{slug}-{run8} ───────────────────────────────────────┘
+//! ```
+
+mod config_map;
+mod cron_job;
+mod job;
+mod pod;
+mod secret;
+
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use ompipe_core::config::K8sPipelineClientConfig;
+use ompipe_core::labels::{self, Pairs};
+use ompipe_core::{IngestionPipeline, RunId, Service, Slug, WorkflowConfig, revision};
+
+pub(crate) use secret::{read_pipeline, revision_of};
+
+/// A pipeline that can run: read, checked, with the config of its workflow.
+#[derive(Debug)]
+pub struct RunnablePipeline {
+    /// The entity.
+    pub pipeline: IngestionPipeline,
+    /// Its service, when the config depends on it.
+    pub service: Option<Service>,
+    /// What its worker gets.
+    pub workflow: WorkflowConfig,
+}
+
+/// Builds the objects of one pipeline.
+#[derive(Debug)]
+pub struct Objects<'a> {
+    config: &'a K8sPipelineClientConfig,
+    runnable: &'a RunnablePipeline,
+    slug: &'a Slug,
+    /// Content address of what a run gets.
+    digest: String,
+}
+
+impl<'a> Objects<'a> {
+    /// The objects of `runnable`, called after `slug`.
+    #[must_use]
+    pub fn new(
+        config: &'a K8sPipelineClientConfig,
+        runnable: &'a RunnablePipeline,
+        slug: &'a Slug,
+    ) -> Self {
+        let digest = secret::digest_of(config, runnable);
+        Self {
+            config,
+            runnable,
+            slug,
+            digest,
+        }
+    }
+
+    /// The Secret that says whose the slug is and keeps what a later run needs.
+    #[must_use]
+    pub fn pipeline_secret(&self) -> Secret {
+        secret::of_pipeline(self)
+    }
+
+    /// The Secret with the workflow config, named by its content.
+    #[must_use]
+    pub fn revision_secret(&self) -> Secret {
+        secret::of_revision(self)
+    }
+
+    /// The workflow config for people.
+    #[must_use]
+    pub fn config_map(&self) -> ConfigMap {
+        config_map::build(self)
+    }
+
+    /// The schedule; `None` for a pipeline that runs on demand only.
+    #[must_use]
+    pub fn cron_job(&self) -> Option<CronJob> {
+        cron_job::build(self)
+    }
+
+    /// One run on demand.
+    #[must_use]
+    pub fn job(&self, run: RunId) -> Job {
+        job::on_demand(self, run)
+    }
+
+    /// Short name of the revision that these objects refer to.
+    #[must_use]
+    pub fn revision(&self) -> &str {
+        revision::short(&self.digest)
+    }
+
+    /// True when a pipeline's Secret says that it was deployed with this config.
+    pub(crate) fn are_deployed(&self, secret: &Secret) -> bool {
+        let annotations = secret.metadata.annotations.as_ref();
+        annotations.and_then(|all| all.get(labels::CONFIG_DIGEST)) == Some(&self.digest)
+    }
+
+    fn pipeline(&self) -> &IngestionPipeline {
+        &self.runnable.pipeline
+    }
+
+    fn metadata(&self, name: String, labels: Pairs) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name),
+            namespace: Some(self.config.namespace.to_string()),
+            labels: Some(labels),
+            annotations: Some(labels::annotations_of(&self.pipeline().identity)),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// `labels` and the revision that the object refers to.
+    fn with_revision(&self, mut labels: Pairs) -> Pairs {
+        labels.insert(
+            labels::CONFIG_REVISION.to_owned(),
+            self.revision().to_owned(),
+        );
+        labels
+    }
+}
+
+/// `metadata` with a further annotation.
+fn annotated(mut metadata: ObjectMeta, key: &str, value: String) -> ObjectMeta {
+    metadata
+        .annotations
+        .get_or_insert_default()
+        .insert(key.to_owned(), value);
+    metadata
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! Golden manifests, and the rules that hold for every object.
+
+use std::collections::BTreeMap;
+
+use ompipe_core::yaml;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::secret::read_pipeline;
+use super::*;
+use crate::manifest::{Manifests, Visibility};
+
+const TOKEN: &str = "t0ps3cret-token-of-the-bot";
+
+fn config(parameters: &Value) -> K8sPipelineClientConfig {
+    let document = json!({ "pipelineServiceClientConfiguration": { "parameters": parameters } });
+    K8sPipelineClientConfig::read(&document, &BTreeMap::new())
+        .unwrap()
+        .config
+}
+
+fn runnable() -> RunnablePipeline {
+    let pipeline = IngestionPipeline::read(&json!({
+        "id": "11111111-2222-3333-4444-555555555555",
+        "name": "mysql-pipeline",
+        "pipelineType": "metadata",
+        "fullyQualifiedName": "mysql.mysql-pipeline",
+        "sourceConfig": { "config": { "type": "DatabaseMetadata" } },
+        "airflowConfig": { "scheduleInterval": "0 2 * * 0" },
+        "service": { "type": "databaseService", "name": "mysql" },
+        "openMetadataServerConnection": {
+            "hostPort": "http://openmetadata-server:8585/api", "securityConfig": { "jwtToken": TOKEN },
+        },
+    }))
+    .unwrap();
+    let service = Service::read(&json!({ "name": "mysql", "serviceType": "Mysql" })).unwrap();
+    let workflow = WorkflowConfig::build(&pipeline, Some(&service)).unwrap();
+    RunnablePipeline {
+        pipeline,
+        service: Some(service),
+        workflow,
+    }
+}
+
+fn run() -> RunId {
+    "a1b2c3d4-e5f6-7890-abcd-ef1234567890".parse().unwrap()
+}
+
+fn slug() -> Slug {
+    Slug::candidates("mysql-pipeline", "mysql.mysql-pipeline")
+        .next()
+        .unwrap()
+}
+
+/// Builds the objects and hands them to `check`.
+fn with_objects<T>(parameters: &Value, check: impl FnOnce(&Objects<'_>) -> T) -> T {
+    let (config, runnable, slug) = (config(parameters), runnable(), slug());
+    check(&Objects::new(&config, &runnable, &slug))
+}
+
+#[test]
+fn what_deploy_applies() {
+    let manifests = with_objects(&json!({}), |objects| Manifests::of_deploy(objects).unwrap());
+    insta::assert_snapshot!(manifests.to_yaml(Visibility::Masked));
+}
+
+#[test]
+fn what_a_run_applies() {
+    let manifests = with_objects(&json!({}), |objects| {
+        Manifests::of_run(objects, run()).unwrap()
+    });
+    insta::assert_snapshot!(manifests.to_yaml(Visibility::Masked));
+}
+
+/// The pod specs of a manual and of a scheduled run.
+fn pod_specs(parameters: &Value) -> [Value; 2] {
+    with_objects(parameters, |objects| {
+        let job = serde_json::to_value(objects.job(run())).unwrap();
+        let cron_job = serde_json::to_value(objects.cron_job().unwrap()).unwrap();
+        [
+            job["spec"]["template"]["spec"].clone(),
+            cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"].clone(),
+        ]
+    })
+}
+
+/// Each parameter that reaches a pod, set, and where it must be found (design §2.6).
+#[rstest]
+#[case(json!({ "ingestionImage": "r/i:1" }), "/containers/0/image", json!("r/i:1"))]
+#[case(json!({ "imagePullPolicy": "Always" }), "/containers/0/imagePullPolicy", json!("Always"))]
+#[case(json!({ "imagePullSecrets": "a,b" }), "/imagePullSecrets", json!([{ "name": "a" }, { "name": "b" }]))]
+#[case(json!({ "serviceAccountName": "sa" }), "/serviceAccountName", json!("sa"))]
+#[case(json!({ "resources": { "limits": { "memory": "8Gi" } } }), "/containers/0/resources/limits/memory", json!("8Gi"))]
+#[case(json!({ "resources": { "requests": { "cpu": "1" } } }), "/containers/0/resources/requests/cpu", json!("1"))]
+#[case(json!({ "runAsUser": 7 }), "/securityContext/runAsUser", json!(7))]
+#[case(json!({ "runAsGroup": 7 }), "/securityContext/runAsGroup", json!(7))]
+#[case(json!({ "fsGroup": 7 }), "/securityContext/fsGroup", json!(7))]
+#[case(json!({ "runAsNonRoot": false }), "/securityContext/runAsNonRoot", json!(false))]
+#[case(json!({ "runAsNonRoot": false }), "/containers/0/securityContext/runAsNonRoot", json!(false))]
+#[case(json!({ "seccompProfileType": "RuntimeDefault" }), "/containers/0/securityContext/seccompProfile", json!({ "type": "RuntimeDefault" }))]
+#[case(json!({ "seccompProfileType": "Localhost", "seccompLocalhostProfile": "p.json" }), "/securityContext/seccompProfile", json!({ "type": "Localhost", "localhostProfile": "p.json" }))]
+#[case(json!({ "nodeSelector": "zone=a" }), "/nodeSelector", json!({ "zone": "a" }))]
+#[case(json!({ "tolerations": [{ "key": "spot", "operator": "Exists" }] }), "/tolerations/0/key", json!("spot"))]
+#[case(json!({ "extraEnvVars": ["A:1"] }), "/containers/0/env/7", json!({ "name": "A", "value": "1" }))]
+fn a_parameter_is_on_the_pod_of_every_run(
+    #[case] parameters: Value,
+    #[case] pointer: &str,
+    #[case] expected: Value,
+) {
+    for spec in pod_specs(&parameters) {
+        assert_eq!(spec.pointer(pointer), Some(&expected), "{spec}");
+    }
+    let default = pod_specs(&json!({}));
+    assert!(
+        default
+            .iter()
+            .all(|spec| spec.pointer(pointer) != Some(&expected))
+    );
+}
+
+/// Each parameter of a Job, and of a `CronJob`.
+#[rstest]
+#[case("ttlSecondsAfterFinished", "/spec/ttlSecondsAfterFinished")]
+#[case("activeDeadlineSeconds", "/spec/activeDeadlineSeconds")]
+#[case("backoffLimit", "/spec/backoffLimit")]
+fn a_parameter_is_on_every_job(#[case] key: &str, #[case] pointer: &str) {
+    with_objects(&json!({ key: 77 }), |objects| {
+        let job = serde_json::to_value(objects.job(run())).unwrap();
+        let cron_job = serde_json::to_value(objects.cron_job().unwrap()).unwrap();
+        assert_eq!(job.pointer(pointer), Some(&json!(77)));
+        assert_eq!(
+            cron_job["spec"]["jobTemplate"].pointer(pointer),
+            Some(&json!(77))
+        );
+    });
+}
+
+#[rstest]
+#[case(json!({ "successfulJobsHistoryLimit": 7 }), "/spec/successfulJobsHistoryLimit", json!(7))]
+#[case(json!({ "failedJobsHistoryLimit": 7 }), "/spec/failedJobsHistoryLimit", json!(7))]
+#[case(json!({ "startingDeadlineSeconds": 77 }), "/spec/startingDeadlineSeconds", json!(77))]
+#[case(json!({ "startingDeadlineSeconds": 0 }), "/spec/startingDeadlineSeconds", json!(10))]
+#[case(json!({ "namespace": "other" }), "/metadata/namespace", json!("other"))]
+#[case(json!({ "podAnnotations": "a=b" }), "/spec/jobTemplate/spec/template/metadata/annotations/a", json!("b"))]
+fn a_parameter_is_on_the_cron_job(
+    #[case] parameters: Value,
+    #[case] pointer: &str,
+    #[case] expected: Value,
+) {
+    with_objects(&parameters, |objects| {
+        let cron_job = serde_json::to_value(objects.cron_job().unwrap()).unwrap();
+        assert_eq!(cron_job.pointer(pointer), Some(&expected));
+    });
+}
+
+#[test]
+fn a_manual_run_and_a_scheduled_one_differ_only_in_where_the_id_comes_from() {
+    let [mut manual, mut scheduled] = pod_specs(&json!({}));
+    for spec in [&mut manual, &mut scheduled] {
+        let variables = spec["containers"][0]["env"].as_array_mut().unwrap();
+        variables.retain(|variable| {
+            variable["name"] != "pipelineRunId" && variable["name"] != "jobName"
+        });
+    }
+    assert_eq!(manual, scheduled);
+}
+
+#[test]
+fn a_dollar_reaches_the_process_as_it_is() {
+    let [spec, _] = pod_specs(&json!({ "extraEnvVars": ["A:$(config) $$"] }));
+    assert_eq!(spec["containers"][0]["env"][7]["value"], "$$(config) $$$$");
+}
+
+#[test]
+fn a_variable_that_looks_like_a_credential_comes_from_the_secret() {
+    let parameters = json!({ "extraEnvVars": ["DB_PASSWORD:hunter2"] });
+    with_objects(&parameters, |objects| {
+        let job = serde_json::to_string(&objects.job(run())).unwrap();
+        assert!(
+            !job.contains("hunter2") && job.contains("\"key\":\"env.DB_PASSWORD\""),
+            "{job}"
+        );
+        assert_eq!(
+            objects.revision_secret().data.unwrap()["env.DB_PASSWORD"].0,
+            b"hunter2"
+        );
+    });
+    let of = |parameters: &Value| with_objects(parameters, |objects| objects.revision().to_owned());
+    assert_ne!(
+        of(&parameters),
+        of(&json!({})),
+        "another value is another revision"
+    );
+}
+
+#[test]
+fn nothing_secret_is_outside_of_secrets() {
+    with_objects(&json!({}), |objects| {
+        let public = [
+            serde_json::to_string(&objects.config_map()).unwrap(),
+            serde_json::to_string(&objects.cron_job()).unwrap(),
+            serde_json::to_string(&objects.job(run())).unwrap(),
+            serde_json::to_string(&objects.pipeline_secret().metadata).unwrap(),
+            serde_json::to_string(&objects.revision_secret().metadata).unwrap(),
+            Manifests::of_deploy(objects)
+                .unwrap()
+                .to_yaml(Visibility::Masked),
+        ];
+        assert!(public.iter().all(|text| !text.contains(TOKEN)));
+        let shown = Manifests::of_deploy(objects)
+            .unwrap()
+            .to_yaml(Visibility::ShowSecrets);
+        assert!(shown.contains(TOKEN));
+    });
+}
+
+#[test]
+fn a_pipeline_reads_back_from_its_secret() {
+    with_objects(&json!({}), |objects| {
+        let (pipeline, service) = read_pipeline(&objects.pipeline_secret()).unwrap();
+        assert_eq!(pipeline.document(), objects.pipeline().document());
+        assert_eq!(service.unwrap().service_type, "Mysql");
+    });
+}
+
+#[test]
+fn a_disabled_pipeline_has_a_suspended_schedule() {
+    let mut runnable = runnable();
+    runnable.pipeline.enabled = false;
+    let (config, slug) = (config(&json!({})), slug());
+    let cron_job = Objects::new(&config, &runnable, &slug).cron_job().unwrap();
+    assert_eq!(cron_job.spec.unwrap().suspend, Some(true));
+}
+
+#[test]
+fn rendered_documents_parse() {
+    let text = with_objects(&json!({}), |objects| {
+        Manifests::of_deploy(objects)
+            .unwrap()
+            .to_yaml(Visibility::ShowSecrets)
+    });
+    let kinds: Vec<String> = text
+        .split("---\n")
+        .filter(|document| !document.trim().is_empty())
+        .map(|document| {
+            yaml::parse(document).unwrap()["kind"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(kinds, ["Secret", "Secret", "ConfigMap", "CronJob"]);
+}

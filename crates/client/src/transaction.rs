@@ -1,0 +1,222 @@
+//! Writes that are undone when a later one is refused (design §2.8): each write leaves behind what
+//! takes it back, run in reverse order.
+
+use std::fmt::Debug;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Resource, ResourceExt};
+use ompipe_core::labels::OMPIPE;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, KubernetesError, Result};
+
+/// A kind of object that ompipe writes.
+pub(crate) trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// What a write did to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// It was not there.
+    Created,
+    /// It was there and is different now.
+    Configured,
+    /// It was there and is as it was.
+    Unchanged,
+    /// It is gone.
+    Deleted,
+}
+
+/// An object that an operation wrote.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Written {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What happened to it.
+    pub change: Change,
+}
+
+/// Takes one write back; the text says what is left when that fails.
+type Undo = BoxFuture<'static, Result<(), String>>;
+
+/// The writes of one operation.
+#[derive(Default)]
+pub(crate) struct Transaction {
+    undo: Vec<Undo>,
+    written: Vec<Written>,
+}
+
+impl Transaction {
+    /// Creates an object; `None` when one of that name is there already.
+    pub(crate) async fn create<K: Object>(
+        &mut self,
+        api: &Api<K>,
+        object: &K,
+    ) -> Result<Option<K>> {
+        let post = PostParams {
+            field_manager: Some(OMPIPE.to_owned()),
+            ..PostParams::default()
+        };
+        match api.create(&post, object).await {
+            Ok(created) => {
+                self.record(&created, Change::Created);
+                self.undo.push(deletion(api.clone(), &created));
+                Ok(Some(created))
+            }
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
+            Err(error) => Err(KubernetesError::new(doing("creating", object), error).into()),
+        }
+    }
+
+    /// Applies an object over `previous`, which must not have changed since it was read.
+    pub(crate) async fn apply<K: Object>(
+        &mut self,
+        api: &Api<K>,
+        mut desired: K,
+        previous: Option<K>,
+    ) -> Result<K> {
+        desired.meta_mut().resource_version = previous.as_ref().and_then(K::resource_version);
+        let params = PatchParams::apply(OMPIPE).force();
+        let applied = api
+            .patch(&desired.name_any(), &params, &Patch::Apply(&desired))
+            .await
+            .map_err(|error| KubernetesError::new(doing("applying", &desired), error))?;
+        match previous {
+            None => {
+                self.record(&applied, Change::Created);
+                self.undo.push(deletion(api.clone(), &applied));
+            }
+            Some(previous) if previous.resource_version() != applied.resource_version() => {
+                self.record(&applied, Change::Configured);
+                self.undo.push(restoration(api.clone(), previous, &applied));
+            }
+            Some(_) => self.record(&applied, Change::Unchanged),
+        }
+        Ok(applied)
+    }
+
+    /// Deletes an object as it was read; what it owns stays.
+    pub(crate) async fn orphan<K: Object>(&mut self, api: &Api<K>, object: &K) -> Result<()> {
+        let params = DeleteParams {
+            preconditions: Some(unchanged(object)),
+            ..DeleteParams::orphan()
+        };
+        match api.delete(&object.name_any(), &params).await {
+            Ok(_) => self.record(object, Change::Deleted),
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => return Err(KubernetesError::new(doing("deleting", object), error).into()),
+        }
+        Ok(())
+    }
+
+    /// What was written, one entry for each object.
+    pub(crate) fn commit(self) -> Vec<Written> {
+        self.written
+    }
+
+    /// Takes every write back and returns why, with what could not be taken back.
+    pub(crate) async fn roll_back(self, refused: Error) -> Error {
+        let mut left = Vec::new();
+        for undo in self.undo.into_iter().rev() {
+            left.extend(undo.await.err());
+        }
+        if left.is_empty() {
+            refused
+        } else {
+            Error::NotUndone {
+                source: Box::new(refused),
+                left,
+            }
+        }
+    }
+
+    fn record<K: Object>(&mut self, object: &K, change: Change) {
+        let (kind, name) = (K::kind(&()).into_owned(), object.name_any());
+        // An object that was claimed and then filled is one creation.
+        let known = self
+            .written
+            .iter()
+            .any(|written| written.kind == kind && written.name == name);
+        if !known {
+            self.written.push(Written { kind, name, change });
+        }
+    }
+}
+
+fn doing<K: Object>(verb: &str, object: &K) -> String {
+    format!("{verb} {} {}", K::kind(&()), object.name_any())
+}
+
+fn deletion<K: Object>(api: Api<K>, created: &K) -> Undo {
+    let (name, uid) = (created.name_any(), created.uid());
+    let left = format!("{} {name} exists", K::kind(&()));
+    async move {
+        let preconditions = Some(Preconditions {
+            uid,
+            resource_version: None,
+        });
+        let params = DeleteParams {
+            preconditions,
+            ..DeleteParams::background()
+        };
+        match api.delete(&name, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(format!("{left} ({error})")),
+        }
+    }
+    .boxed()
+}
+
+/// Puts the object back as it was, unless somebody else has changed it since.
+fn restoration<K: Object>(api: Api<K>, mut previous: K, applied: &K) -> Undo {
+    previous.meta_mut().resource_version = applied.resource_version();
+    let name = previous.name_any();
+    let left = format!("{} {name} is changed", K::kind(&()));
+    async move {
+        let post = PostParams {
+            field_manager: Some(OMPIPE.to_owned()),
+            ..PostParams::default()
+        };
+        let replaced = api.replace(&name, &post, &previous).await;
+        replaced
+            .map(drop)
+            .map_err(|error| format!("{left} ({error})"))
+    }
+    .boxed()
+}
+
+fn unchanged<K: Object>(object: &K) -> Preconditions {
+    Preconditions {
+        uid: object.uid(),
+        resource_version: object.resource_version(),
+    }
+}

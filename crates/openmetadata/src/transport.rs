@@ -1,0 +1,153 @@
+//! HTTP to the server: the token on every call, bounded in time and size, repeated when an answer
+//! may come a moment later.
+
+use std::fmt;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use futures::TryStreamExt;
+use ompipe_core::{ServerConnection, VerifySsl};
+use reqwest::{Certificate, Client, Response, StatusCode, redirect};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use url::Url;
+
+use crate::Error;
+
+/// Time to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for one whole call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Repeats of a call that may succeed a moment later.
+const REPEATS: usize = 3;
+/// Longest answer that is read.
+const MAX_ANSWER: usize = 16 << 20;
+
+pub(crate) struct Transport {
+    client: Client,
+    base: Url,
+    token: SecretString,
+}
+
+impl Transport {
+    pub(crate) fn new(connection: &ServerConnection) -> Result<Self, Error> {
+        let endpoint = || Error::Endpoint(connection.host_port.clone());
+        let mut base = Url::parse(&connection.host_port).map_err(|_| endpoint())?;
+        base.path_segments_mut()
+            .map_err(|()| endpoint())?
+            .pop_if_empty()
+            .push("v1");
+        let token = connection.jwt_token.clone().ok_or(Error::NoToken)?;
+        Ok(Self {
+            client: client(connection)?,
+            base,
+            token,
+        })
+    }
+
+    /// GETs a path below the API; `None` when there is nothing there (404, or 204 for a run).
+    pub(crate) async fn get(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<Option<Value>, Error> {
+        let url = self.url(path);
+        (|| self.get_once(&url, query))
+            .retry(
+                ExponentialBuilder::default()
+                    .with_jitter()
+                    .with_max_times(REPEATS),
+            )
+            .when(Error::is_transient)
+            .await
+    }
+
+    async fn get_once(&self, url: &Url, query: &[(&str, String)]) -> Result<Option<Value>, Error> {
+        let request = self.client.get(url.clone()).query(query);
+        let answer = request
+            .bearer_auth(self.token.expose_secret())
+            .send()
+            .await
+            .map_err(|error| unreachable(url, &error))?;
+        match answer.status() {
+            StatusCode::NOT_FOUND | StatusCode::NO_CONTENT => Ok(None),
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                Err(Error::Unauthorized(status))
+            }
+            status if !status.is_success() => Err(Error::Refused {
+                status,
+                url: url.to_string(),
+            }),
+            _ => read(answer, url).await.map(Some),
+        }
+    }
+
+    /// Joins segments that are percent-encoded already.
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/{}", self.base.path(), path.join("/")));
+        url
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("base", &self.base.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Redirects are not followed: they would carry the token elsewhere.
+fn client(connection: &ServerConnection) -> Result<Client, Error> {
+    let builder = Client::builder()
+        .user_agent(concat!("ompipe/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(CALL_TIMEOUT)
+        .redirect(redirect::Policy::none());
+    let builder = match connection.verify_ssl {
+        VerifySsl::NoSsl => builder,
+        VerifySsl::Ignore => builder.tls_danger_accept_invalid_certs(true),
+        VerifySsl::Validate => match connection.ca_certificate() {
+            Some(pem) => {
+                let ca = Certificate::from_pem_bundle(pem.as_bytes()).map_err(Error::Tls)?;
+                builder.tls_certs_merge(ca)
+            }
+            None => builder,
+        },
+    };
+    builder.build().map_err(Error::Tls)
+}
+
+async fn read(answer: Response, url: &Url) -> Result<Value, Error> {
+    let mut body = Vec::new();
+    let mut pieces = answer.bytes_stream();
+    while let Some(piece) = pieces
+        .try_next()
+        .await
+        .map_err(|error| unreachable(url, &error))?
+    {
+        body.extend_from_slice(&piece);
+        if body.len() > MAX_ANSWER {
+            return Err(Error::Unreadable("of a size that is read"));
+        }
+    }
+    serde_json::from_slice(&body).map_err(|_| Error::Unreadable("JSON"))
+}
+
+/// The innermost cause says most: `connection refused`, `certificate has expired`.
+fn unreachable(url: &Url, error: &reqwest::Error) -> Error {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let reason = if error.is_timeout() {
+        "no answer in time".into()
+    } else {
+        cause.to_string()
+    };
+    Error::Unreachable {
+        url: url.to_string(),
+        reason,
+    }
+}
