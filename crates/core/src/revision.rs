@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 /// Revisions that stay for a rollback, the deployed one included.
 pub const KEPT: usize = 3;
-/// A run relies on a revision before its Job exists; this long it is left alone.
+/// Somebody relies on a revision before it is seen to be in use; this long it is left alone.
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
 /// Digits of the digest in a revision's name.
 const DIGITS: usize = 8;
@@ -38,8 +38,22 @@ pub fn short(digest: &str) -> &str {
 pub struct Revision {
     /// Its short name.
     pub id: String,
-    /// When its Secret was made, or last relied on.
-    pub last_used: Timestamp,
+    /// When its Secret was made.
+    pub created: Timestamp,
+    /// When a run, or a deploy that goes back to it, last said that it relies on it.
+    pub marked: Option<Timestamp>,
+}
+
+impl Revision {
+    fn last_needed(&self) -> Timestamp {
+        self.marked
+            .map_or(self.created, |marked| marked.max(self.created))
+    }
+
+    fn is_reserved(&self, now: Timestamp) -> bool {
+        self.marked
+            .is_some_and(|marked| now.duration_since(marked) < GRACE)
+    }
 }
 
 /// The revisions that neither a run uses nor a rollback needs.
@@ -55,12 +69,11 @@ pub fn expired<'r>(
     newest_first.sort_by_key(|revision| {
         (
             std::cmp::Reverse(is_deployed(revision)),
-            std::cmp::Reverse(revision.last_used),
+            std::cmp::Reverse(revision.last_needed()),
         )
     });
-    let recent = |revision: &Revision| now.duration_since(revision.last_used) < GRACE;
     let old = newest_first.into_iter().skip(KEPT);
-    old.filter(|revision| !in_use.contains(&revision.id) && !recent(revision))
+    old.filter(|revision| !in_use.contains(&revision.id) && !revision.is_reserved(now))
         .collect()
 }
 
@@ -72,7 +85,8 @@ mod tests {
         let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
         let revision = |(id, age): &(&str, i64)| Revision {
             id: (*id).to_owned(),
-            last_used: now - SignedDuration::from_mins(*age),
+            created: now - SignedDuration::from_mins(*age),
+            marked: None,
         };
         (ages_in_minutes.iter().map(revision).collect(), now)
     }
@@ -118,7 +132,21 @@ mod tests {
 
     #[test]
     fn what_a_run_may_be_about_to_use_stays() {
-        let (list, now) = revisions(&[("a", 9), ("b", 8), ("c", 7), ("d", 6)]);
-        assert!(expired(&list, None, &BTreeSet::new(), now).is_empty());
+        let (mut list, now) = revisions(&[("a", 50), ("b", 40), ("c", 30), ("d", 20), ("e", 15)]);
+        list[0].marked = Some(now - SignedDuration::from_mins(9));
+        assert_eq!(
+            ids(&expired(&list, None, &BTreeSet::new(), now)),
+            ["c", "b"]
+        );
+        list[0].marked = Some(now - SignedDuration::from_mins(25));
+        assert_eq!(
+            ids(&expired(&list, None, &BTreeSet::new(), now)),
+            ["c", "b"]
+        );
+        list[0].marked = Some(now - SignedDuration::from_mins(45));
+        assert_eq!(
+            ids(&expired(&list, None, &BTreeSet::new(), now)),
+            ["b", "a"]
+        );
     }
 }

@@ -20,6 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Repeats of a call that may succeed a moment later.
 const REPEATS: usize = 3;
+/// Pause before the first repeat; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Longest answer that is read.
 const MAX_ANSWER: usize = 16 << 20;
 
@@ -55,6 +57,7 @@ impl Transport {
         (|| self.get_once(&url, query))
             .retry(
                 ExponentialBuilder::default()
+                    .with_min_delay(FIRST_PAUSE)
                     .with_jitter()
                     .with_max_times(REPEATS),
             )

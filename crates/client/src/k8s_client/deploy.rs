@@ -6,6 +6,7 @@ use ompipe_core::{IngestionPipeline, Service};
 use tracing::warn;
 
 use super::K8sPipelineClient;
+use super::revisions::Need;
 use super::slug::Present;
 use crate::clock;
 use crate::error::{Error, Result};
@@ -43,10 +44,10 @@ impl K8sPipelineClient {
         objects: &Objects<'_>,
         present: Present,
     ) -> Result<()> {
-        let is_deployed = present
-            .secret
-            .as_ref()
-            .is_some_and(|secret| objects.are_deployed(secret));
+        let need = match &present.secret {
+            Some(secret) if objects.are_deployed(secret) => Need::Deployed,
+            _ => Need::Deploy,
+        };
         let secret = match present.secret {
             Some(secret) => secret,
             None => self.claim(transaction, objects).await?,
@@ -54,8 +55,7 @@ impl K8sPipelineClient {
         transaction
             .apply(&self.api(), objects.pipeline_secret(), Some(secret))
             .await?;
-        self.ensure_revision(transaction, objects, is_deployed)
-            .await?;
+        self.ensure_revision(transaction, objects, need).await?;
         transaction
             .apply(&self.api(), objects.config_map(), present.config_map)
             .await?;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -19,25 +18,39 @@ use crate::error::{Error, KubernetesError, Result};
 use crate::objects::{Objects, revision_of};
 use crate::transaction::Transaction;
 
+/// Who needs a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// A deploy of the config that is deployed already: nobody removes that.
+    Deployed,
+    /// A deploy that changes the config.
+    Deploy,
+    /// A run, whose Job does not exist yet.
+    Run,
+}
+
 impl K8sPipelineClient {
-    /// Makes sure that a revision is there and stays. One that is deployed stays anyway; any other
-    /// is marked as used, so that nobody removes it before its run exists.
+    /// Makes sure that a revision is there and stays until it is seen to be in use.
     pub(super) async fn ensure_revision(
         &self,
         transaction: &mut Transaction,
         objects: &Objects<'_>,
-        is_deployed: bool,
+        need: Need,
     ) -> Result<()> {
-        let revision = objects.revision_secret();
+        let mut revision = objects.revision_secret();
+        if need == Need::Run {
+            revision
+                .annotations_mut()
+                .insert(labels::LAST_USED.to_owned(), clock::now().to_string());
+        }
         let name = revision.name_any();
         loop {
             if transaction.create(&self.api(), &revision).await?.is_some() {
                 return Ok(());
             }
-            let present = if is_deployed {
-                self.get(&name).await?
-            } else {
-                self.mark_used(&name).await?
+            let present = match need {
+                Need::Deployed => self.get(&name).await?,
+                Need::Deploy | Need::Run => self.mark_used(&name).await?,
             };
             match present {
                 Some(present) if digest_of(&present) == digest_of(&revision) => return Ok(()),
@@ -112,15 +125,11 @@ fn digest_of(secret: &Secret) -> Option<&String> {
 }
 
 fn read_revision(secret: &Secret) -> Option<Revision> {
-    let id = revision_of(secret.labels())?.to_owned();
-    let marked: Option<Timestamp> = secret
-        .annotations()
-        .get(labels::LAST_USED)
-        .and_then(|time| time.parse().ok());
-    let created = secret.creation_timestamp().map(|time| time.0);
+    let marked = secret.annotations().get(labels::LAST_USED);
     Some(Revision {
-        id,
-        last_used: marked.max(created)?,
+        id: revision_of(secret.labels())?.to_owned(),
+        created: secret.creation_timestamp()?.0,
+        marked: marked.and_then(|time| time.parse().ok()),
     })
 }
 

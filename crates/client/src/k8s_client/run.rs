@@ -5,6 +5,7 @@ use kube::ResourceExt;
 use ompipe_core::{IngestionPipeline, PipelineIdentity, Run, RunId, Service, run};
 
 use super::K8sPipelineClient;
+use super::revisions::Need;
 use crate::error::{Error, Result};
 use crate::objects::Objects;
 use crate::service_client::Started;
@@ -58,8 +59,8 @@ impl K8sPipelineClient {
         objects: &Objects<'_>,
         run: RunId,
     ) -> Result<String> {
-        // Marked even when it is deployed: a deploy at the same time may replace it.
-        self.ensure_revision(transaction, objects, false).await?;
+        self.ensure_revision(transaction, objects, Need::Run)
+            .await?;
         let job = objects.job(run);
         let name = job.name_any();
         if transaction.create(&self.api(), &job).await?.is_some() {

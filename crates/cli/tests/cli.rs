@@ -1,0 +1,392 @@
+//! The program without a cluster: what it prints, and how it ends.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::Duration;
+
+use assert_cmd::Command;
+use rstest::rstest;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const TOKEN: &str = "t0ps3cret-token-of-the-bot";
+const RUN: &str = "a1b2c3d4-e5f6-7890-abcd-ef1234567890";
+
+/// A directory with the files of one call.
+struct Case {
+    dir: TempDir,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self {
+            dir: TempDir::new().unwrap(),
+        }
+    }
+
+    fn file(&self, name: &str, document: &Value) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::write(&path, document.to_string()).unwrap();
+        path
+    }
+
+    /// Runs ompipe with nothing of this machine's environment but a way to no cluster.
+    fn ompipe(&self, args: &[&str]) -> Outcome {
+        self.ompipe_with(args, &[])
+    }
+
+    fn ompipe_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Outcome {
+        let mut command = Command::cargo_bin("ompipe").unwrap();
+        command
+            .env_clear()
+            .env("KUBECONFIG", self.dir.path().join("no-such-kubeconfig"));
+        command
+            .envs(environment.iter().copied())
+            .args(args)
+            .timeout(Duration::from_secs(60));
+        Outcome::of(&command.output().unwrap())
+    }
+
+    fn config(&self, parameters: &Value) -> String {
+        let block =
+            json!({ "metadataApiEndpoint": "http://127.0.0.1:1/api", "parameters": parameters });
+        let document = json!({ "pipelineServiceClientConfiguration": block });
+        self.file("config.yaml", &document).display().to_string()
+    }
+
+    fn pipeline(&self, document: &Value) -> String {
+        self.file("pipeline.json", document).display().to_string()
+    }
+
+    fn service(&self) -> String {
+        let service = json!({ "name": "shop", "serviceType": "Postgres" });
+        self.file("service.json", &service).display().to_string()
+    }
+}
+
+struct Outcome {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Outcome {
+    fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout.clone()).unwrap(),
+            stderr: String::from_utf8(output.stderr.clone()).unwrap(),
+        }
+    }
+}
+
+fn metadata() -> Value {
+    json!({
+        "id": "11111111-2222-3333-4444-555555555555",
+        "name": "shop-metadata",
+        "fullyQualifiedName": "shop.shop-metadata",
+        "pipelineType": "metadata",
+        "sourceConfig": { "config": { "type": "DatabaseMetadata" } },
+        "airflowConfig": { "scheduleInterval": "0 2 * * 0" },
+        "service": { "type": "databaseService", "name": "shop" },
+        "openMetadataServerConnection": {
+            "hostPort": "http://openmetadata:8585/api", "securityConfig": { "jwtToken": TOKEN },
+        },
+    })
+}
+
+fn with(pointer: &str, value: Value) -> Value {
+    let mut document = metadata();
+    *document.pointer_mut(pointer).unwrap() = value;
+    document
+}
+
+#[test]
+fn help_tells_commands_and_exit_codes() {
+    let outcome = Case::new().ompipe(&["--help"]);
+    assert_eq!(outcome.code, Some(0));
+    insta::assert_snapshot!(outcome.stdout);
+}
+
+#[test]
+fn a_good_configuration_is_said_to_be_good() {
+    let case = Case::new();
+    let config = case.config(&json!({ "namespace": "team-a" }));
+    let outcome = case.ompipe(&["config", "check", "-c", &config]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    assert!(
+        outcome.stdout.starts_with("configuration is valid"),
+        "{}",
+        outcome.stdout
+    );
+}
+
+#[test]
+fn every_problem_of_a_configuration_is_told_in_one_go() {
+    let case = Case::new();
+    let config = case.config(&json!({
+        "namespace": "Bad_Name", "backoffLimit": "three", "typo": true,
+        "resources": { "limits": { "memory": "4 gigs" } },
+    }));
+    let outcome = case.ompipe(&["config", "check", "-c", &config]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""));
+    insta::assert_snapshot!(outcome.stderr);
+}
+
+#[test]
+fn problems_are_json_for_scripts() {
+    let case = Case::new();
+    let config = case.config(&json!({ "namespace": "Bad_Name", "typo": true }));
+    let outcome = case.ompipe(&["config", "check", "-c", &config, "-o", "json"]);
+    let report: Value = serde_json::from_str(&outcome.stderr).unwrap();
+    assert_eq!(report["problems"].as_array().unwrap().len(), 2);
+    assert_eq!(report["problems"][0]["value"], "\"Bad_Name\"");
+}
+
+#[test]
+fn the_environment_of_the_helm_chart_overrides() {
+    let case = Case::new();
+    let config = case.config(&json!({ "namespace": "from-file" }));
+    let (pipeline, service) = (case.pipeline(&metadata()), case.service());
+    let args = [
+        "render",
+        "-c",
+        &config,
+        "-f",
+        &pipeline,
+        "--service",
+        &service,
+        "-o",
+        "json",
+    ];
+    let outcome = case.ompipe_with(&args, &[("K8S_NAMESPACE", "from-env")]);
+    let objects: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(objects[0]["metadata"]["namespace"], "from-env");
+    let outcome = case.ompipe_with(
+        &[&args[..], &["-n", "typed"]].concat(),
+        &[("K8S_NAMESPACE", "e")],
+    );
+    let objects: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(objects[0]["metadata"]["namespace"], "typed");
+}
+
+#[test]
+fn render_needs_no_cluster_and_masks_secrets_unless_told_otherwise() {
+    let case = Case::new();
+    let (pipeline, service) = (case.pipeline(&metadata()), case.service());
+    let args = ["render", "-f", &pipeline, "--service", &service];
+    let masked = case.ompipe(&args);
+    assert_eq!((masked.code, masked.stderr.as_str()), (Some(0), ""));
+    assert!(!masked.stdout.contains(TOKEN));
+    insta::assert_snapshot!(masked.stdout);
+    let shown = case.ompipe(&[&args[..], &["--show-secrets"]].concat());
+    assert_eq!(shown.stdout.matches(TOKEN).count(), 3);
+}
+
+#[test]
+fn render_shows_one_run() {
+    let case = Case::new();
+    let (pipeline, service) = (case.pipeline(&metadata()), case.service());
+    let outcome = case.ompipe(&[
+        "render",
+        "-f",
+        &pipeline,
+        "--service",
+        &service,
+        "--run",
+        RUN,
+    ]);
+    assert!(
+        outcome
+            .stdout
+            .contains("name: om-job-shop-metadata-a1b2c3d4\n"),
+        "{}",
+        outcome.stdout
+    );
+    assert!(!outcome.stdout.contains("kind: CronJob"));
+}
+
+#[test]
+fn a_pipeline_may_come_from_stdin_as_yaml() {
+    let case = Case::new();
+    let service = case.service();
+    let mut command = Command::cargo_bin("ompipe").unwrap();
+    command
+        .env_clear()
+        .env("OPENMETADATA_JWT_TOKEN", TOKEN)
+        .write_stdin(
+            "name: p\npipelineType: metadata\nsourceConfig: {config: {type: DatabaseMetadata}}\n\
+         service: {type: databaseService, name: shop}\n",
+        );
+    let config = case.config(&json!({}));
+    let args = [
+        "render",
+        "-c",
+        &config,
+        "-f",
+        "-",
+        "--service",
+        &service,
+        "--show-secrets",
+    ];
+    let outcome = Outcome::of(&command.args(args).output().unwrap());
+    assert!(
+        outcome.stdout.contains("hostPort: http://127.0.0.1:1/api"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(outcome.stdout.contains(TOKEN));
+}
+
+/// One bad pipeline per line, and what the error must name: field, value, remedy.
+#[rstest]
+#[case::unknown_type(with("/pipelineType", json!("metadat")), &["pipelineType = \"metadat\"", "must be one of metadata"])]
+#[case::no_worker(with("/pipelineType", json!("dataInsight")), &["pipelineType dataInsight cannot run"])]
+#[case::bad_cron(with("/airflowConfig/scheduleInterval", json!("61 * * * *")), &["airflowConfig.scheduleInterval = \"61 * * * *\"", "from 0 to 59"])]
+#[case::seconds_cron(with("/airflowConfig/scheduleInterval", json!("0 0 2 * * ?")), &["has 6 fields", "a schedule has five"])]
+#[case::bad_zone(with("/airflowConfig", json!({ "scheduleInterval": "@daily", "pipelineTimezone": "Mars/Base" })), &["airflowConfig.pipelineTimezone = \"Mars/Base\"", "IANA"])]
+#[case::no_connection(with("/openMetadataServerConnection", Value::Null), &["openMetadataServerConnection is missing", "metadataApiEndpoint"])]
+#[case::no_token(with("/openMetadataServerConnection/securityConfig", Value::Null), &["openMetadataServerConnection.securityConfig: is missing"])]
+#[case::emptied_config(with("/sourceConfig/config", json!({})), &["sourceConfig", "may not view"])]
+#[case::wrong_shape(with("/service", json!("shop")), &["service = \"shop\": must be a map"])]
+#[case::too_long(with("/sourceConfig/config", json!({ "filter": "x".repeat(131_071) })), &["an environment variable holds at most 131064", "Shorten sourceConfig"])]
+#[case::name_missing(with("/name", Value::Null), &["name: is missing"])]
+#[case::other_service(with("/service/name", json!("other")), &["the service given is \"shop\"", "belongs to \"other\""])]
+fn a_bad_pipeline_is_refused_with_field_value_and_remedy(
+    #[case] document: Value,
+    #[case] expected: &[&str],
+) {
+    let case = Case::new();
+    let (pipeline, service) = (case.pipeline(&document), case.service());
+    let outcome = case.ompipe(&["render", "-f", &pipeline, "--service", &service]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""));
+    for part in expected {
+        assert!(
+            outcome.stderr.contains(part),
+            "{part:?} in {}",
+            outcome.stderr
+        );
+    }
+    assert!(!outcome.stderr.contains(TOKEN));
+}
+
+#[rstest]
+#[case(&["render", "-f", "/no/such/file"], "cannot read /no/such/file")]
+#[case(&["deploy"], "--file <FILE>|--fqn <NAME>")]
+#[case(&["run", "p", "--run-id", "seven"], "must be a UUID")]
+#[case(&["status", "p", "-f", "x"], "cannot be used with")]
+#[case(&["config", "check", "-c", "/no/such/file"], "cannot read /no/such/file")]
+#[case(&["list", "-n", "Bad_Name"], "--namespace = \"Bad_Name\"")]
+#[case(&["lst"], "list")]
+fn wrong_usage_ends_with_2_and_says_what_is_right(#[case] args: &[&str], #[case] expected: &str) {
+    let outcome = Case::new().ompipe(args);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_broken_file_is_located_without_showing_its_text() {
+    let case = Case::new();
+    let path = case.dir.path().join("broken.yaml");
+    fs::write(
+        &path,
+        format!("securityConfig:\n  jwtToken: {TOKEN}\n bad: ["),
+    )
+    .unwrap();
+    let outcome = case.ompipe(&["render", "-f", &path.display().to_string()]);
+    assert_eq!(outcome.code, Some(2));
+    assert!(
+        outcome.stderr.contains("line 3") && !outcome.stderr.contains(TOKEN),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn no_cluster_is_a_failure_of_the_server_kind() {
+    let outcome = Case::new().ompipe(&["list"]);
+    assert_eq!(outcome.code, Some(3));
+    assert!(
+        outcome.stderr.contains("no Kubernetes cluster to talk to"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(outcome.stderr.contains("KUBECONFIG"), "{}", outcome.stderr);
+}
+
+/// A kubeconfig for an address where nobody listens.
+fn dead_cluster(case: &Case) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "c", "cluster": { "server": server } }],
+        "users": [{ "name": "c", "user": {} }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
+    });
+    case.file("kubeconfig", &kubeconfig).display().to_string()
+}
+
+#[test]
+fn an_unreachable_cluster_is_told_with_what_was_being_done() {
+    let case = Case::new();
+    let kubeconfig = dead_cluster(&case);
+    let (pipeline, service) = (case.pipeline(&metadata()), case.service());
+    for args in [
+        vec!["list"],
+        vec!["deploy", "-f", &pipeline, "--service", &service],
+    ] {
+        let outcome = case.ompipe_with(&args, &[("KUBECONFIG", &kubeconfig)]);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), ""));
+        assert!(
+            outcome
+                .stderr
+                .contains("the Kubernetes API does not answer"),
+            "{}",
+            outcome.stderr
+        );
+        assert!(outcome.stderr.contains("listing"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_kubeconfig_in_the_configuration_that_is_none_is_not_repeated() {
+    let case = Case::new();
+    let config = case.config(&json!({ "kubeConfigContent": "users: [{token: hunter2" }));
+    let outcome = case.ompipe(&["list", "-c", &config]);
+    assert_eq!(outcome.code, Some(3));
+    assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("kubeConfigContent"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn an_openmetadata_server_that_is_away_is_told() {
+    let case = Case::new();
+    let config = case.config(&json!({}));
+    let args = ["render", "-c", &config, "--fqn", "shop.p"];
+    let outcome = case.ompipe_with(&args, &[("OPENMETADATA_JWT_TOKEN", TOKEN)]);
+    assert_eq!(outcome.code, Some(3));
+    assert!(
+        outcome
+            .stderr
+            .contains("fetching the pipeline: OpenMetadata does not answer"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(!outcome.stderr.contains(TOKEN));
+}
+
+#[rstest]
+#[case("bash")]
+#[case("zsh")]
+#[case("fish")]
+fn completions(#[case] shell: &str) {
+    let outcome = Case::new().ompipe(&["completions", shell]);
+    assert_eq!(outcome.code, Some(0));
+    assert!(outcome.stdout.contains("deploy"));
+}
