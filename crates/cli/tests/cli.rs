@@ -1,4 +1,8 @@
 //! The program without a cluster: what it prints, and how it ends.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a broken set-up should fail the test at once"
+)]
 
 use std::fs;
 use std::path::PathBuf;
@@ -44,7 +48,7 @@ impl Case {
         command
             .envs(environment.iter().copied())
             .args(args)
-            .timeout(Duration::from_secs(60));
+            .timeout(Duration::from_mins(1));
         Outcome::of(&command.output().unwrap())
     }
 
