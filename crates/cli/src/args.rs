@@ -9,12 +9,7 @@ use ompipe_core::RunId;
 ///
 /// Exit codes: 0 success, 1 the run failed, 2 usage or input, 3 cluster or server.
 #[derive(Debug, Parser)]
-#[command(
-    name = "ompipe",
-    version,
-    propagate_version = true,
-    max_term_width = 100
-)]
+#[command(name = "ompipe", version, propagate_version = true, max_term_width = 100)]
 pub(crate) struct Args {
     /// Configuration: a YAML file with the block pipelineServiceClientConfiguration. Without one,
     /// every parameter has its default.
@@ -35,13 +30,7 @@ pub(crate) struct Args {
     pub(crate) token_file: Option<PathBuf>,
 
     /// What to log to stderr, such as debug or `ompipe_client=debug`.
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILTER",
-        env = "OMPIPE_LOG",
-        default_value = "warn"
-    )]
+    #[arg(long, global = true, value_name = "FILTER", env = "OMPIPE_LOG", default_value = "warn")]
     pub(crate) log: String,
 
     #[command(subcommand)]

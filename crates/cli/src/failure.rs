@@ -44,11 +44,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// The input, the configuration or the way of calling is at fault.
     pub(crate) fn usage(message: impl Display) -> Self {
-        Self {
-            exit: Exit::Input,
-            message: message.to_string(),
-            problems: Vec::new(),
-        }
+        Self { exit: Exit::Input, message: message.to_string(), problems: Vec::new() }
     }
 
     /// Prints the failure for people or scripts. A reader of stdout that has gone away is none.
@@ -66,38 +62,22 @@ impl Failure {
 
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
-        Self {
-            exit: Exit::Input,
-            message: problems.to_string(),
-            problems: problems.list,
-        }
+        Self { exit: Exit::Input, message: problems.to_string(), problems: problems.list }
     }
 }
 
 impl From<ompipe_client::Error> for Failure {
     fn from(error: ompipe_client::Error) -> Self {
-        let exit = if error.is_input() {
-            Exit::Input
-        } else {
-            Exit::Server
-        };
+        let exit = if error.is_input() { Exit::Input } else { Exit::Server };
         match error {
             ompipe_client::Error::Invalid(problems) => problems.into(),
-            error => Self {
-                exit,
-                message: error.to_string(),
-                problems: Vec::new(),
-            },
+            error => Self { exit, message: error.to_string(), problems: Vec::new() },
         }
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self {
-            exit: Exit::Server,
-            message: error.to_string(),
-            problems: Vec::new(),
-        }
+        Self { exit: Exit::Server, message: error.to_string(), problems: Vec::new() }
     }
 }

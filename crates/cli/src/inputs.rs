@@ -80,9 +80,7 @@ pub(crate) fn token(args: &Args) -> Result<Option<SecretString>, Failure> {
         None => std::env::var(TOKEN_VARIABLE).ok(),
     };
     let trimmed = text.map(|text| text.trim().to_owned());
-    Ok(trimmed
-        .filter(|token| !token.is_empty())
-        .map(SecretString::from))
+    Ok(trimmed.filter(|token| !token.is_empty()).map(SecretString::from))
 }
 
 /// Variables that are not text are not ours.
@@ -103,10 +101,7 @@ fn read_text(file: &Path) -> Result<String, Failure> {
     let limit = yaml::MAX_BYTES as u64 + 1;
     let mut text = String::new();
     let read = if file.as_os_str() == "-" {
-        std::io::stdin()
-            .lock()
-            .take(limit)
-            .read_to_string(&mut text)
+        std::io::stdin().lock().take(limit).read_to_string(&mut text)
     } else {
         std::fs::File::open(file).and_then(|opened| opened.take(limit).read_to_string(&mut text))
     };

@@ -25,9 +25,7 @@ fn main() -> ExitCode {
 
 /// One thread: the work is waiting for servers.
 fn execute(args: &Args) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::usage(format!("cannot start: {error}")))?;
     // Both HTTP clients find this one; without it each linked provider would claim to be the one.
     // An error means that it is installed already.

@@ -1,8 +1,5 @@
 //! The program without a cluster: what it prints, and how it ends.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a broken set-up should fail the test at once"
-)]
+#![expect(clippy::unwrap_used, reason = "a broken set-up should fail the test at once")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,9 +21,7 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        Self {
-            dir: TempDir::new().unwrap(),
-        }
+        Self { dir: TempDir::new().unwrap() }
     }
 
     fn file(&self, name: &str, document: &Value) -> PathBuf {
@@ -42,13 +37,8 @@ impl Case {
 
     fn ompipe_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Outcome {
         let mut command = Command::cargo_bin("ompipe").unwrap();
-        command
-            .env_clear()
-            .env("KUBECONFIG", self.dir.path().join("no-such-kubeconfig"));
-        command
-            .envs(environment.iter().copied())
-            .args(args)
-            .timeout(Duration::from_mins(1));
+        command.env_clear().env("KUBECONFIG", self.dir.path().join("no-such-kubeconfig"));
+        command.envs(environment.iter().copied()).args(args).timeout(Duration::from_mins(1));
         Outcome::of(&command.output().unwrap())
     }
 
@@ -119,11 +109,7 @@ fn a_good_configuration_is_said_to_be_good() {
     let config = case.config(&json!({ "namespace": "team-a" }));
     let outcome = case.ompipe(&["config", "check", "-c", &config]);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
-    assert!(
-        outcome.stdout.starts_with("configuration is valid"),
-        "{}",
-        outcome.stdout
-    );
+    assert!(outcome.stdout.starts_with("configuration is valid"), "{}", outcome.stdout);
 }
 
 #[test]
@@ -153,24 +139,12 @@ fn the_environment_of_the_helm_chart_overrides() {
     let case = Case::new();
     let config = case.config(&json!({ "namespace": "from-file" }));
     let (pipeline, service) = (case.pipeline(&metadata()), case.service());
-    let args = [
-        "render",
-        "-c",
-        &config,
-        "-f",
-        &pipeline,
-        "--service",
-        &service,
-        "-o",
-        "json",
-    ];
+    let args = ["render", "-c", &config, "-f", &pipeline, "--service", &service, "-o", "json"];
     let outcome = case.ompipe_with(&args, &[("K8S_NAMESPACE", "from-env")]);
     let objects: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(objects[0]["metadata"]["namespace"], "from-env");
-    let outcome = case.ompipe_with(
-        &[&args[..], &["-n", "typed"]].concat(),
-        &[("K8S_NAMESPACE", "e")],
-    );
+    let outcome =
+        case.ompipe_with(&[&args[..], &["-n", "typed"]].concat(), &[("K8S_NAMESPACE", "e")]);
     let objects: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(objects[0]["metadata"]["namespace"], "typed");
 }
@@ -192,22 +166,8 @@ fn render_needs_no_cluster_and_masks_secrets_unless_told_otherwise() {
 fn render_shows_one_run() {
     let case = Case::new();
     let (pipeline, service) = (case.pipeline(&metadata()), case.service());
-    let outcome = case.ompipe(&[
-        "render",
-        "-f",
-        &pipeline,
-        "--service",
-        &service,
-        "--run",
-        RUN,
-    ]);
-    assert!(
-        outcome
-            .stdout
-            .contains("name: om-job-shop-metadata-a1b2c3d4\n"),
-        "{}",
-        outcome.stdout
-    );
+    let outcome = case.ompipe(&["render", "-f", &pipeline, "--service", &service, "--run", RUN]);
+    assert!(outcome.stdout.contains("name: om-job-shop-metadata-a1b2c3d4\n"), "{}", outcome.stdout);
     assert!(!outcome.stdout.contains("kind: CronJob"));
 }
 
@@ -216,30 +176,14 @@ fn a_pipeline_may_come_from_stdin_as_yaml() {
     let case = Case::new();
     let service = case.service();
     let mut command = Command::cargo_bin("ompipe").unwrap();
-    command
-        .env_clear()
-        .env("OPENMETADATA_JWT_TOKEN", TOKEN)
-        .write_stdin(
-            "name: p\npipelineType: metadata\nsourceConfig: {config: {type: DatabaseMetadata}}\n\
+    command.env_clear().env("OPENMETADATA_JWT_TOKEN", TOKEN).write_stdin(
+        "name: p\npipelineType: metadata\nsourceConfig: {config: {type: DatabaseMetadata}}\n\
          service: {type: databaseService, name: shop}\n",
-        );
-    let config = case.config(&json!({}));
-    let args = [
-        "render",
-        "-c",
-        &config,
-        "-f",
-        "-",
-        "--service",
-        &service,
-        "--show-secrets",
-    ];
-    let outcome = Outcome::of(&command.args(args).output().unwrap());
-    assert!(
-        outcome.stdout.contains("hostPort: http://127.0.0.1:1/api"),
-        "{}",
-        outcome.stderr
     );
+    let config = case.config(&json!({}));
+    let args = ["render", "-c", &config, "-f", "-", "--service", &service, "--show-secrets"];
+    let outcome = Outcome::of(&command.args(args).output().unwrap());
+    assert!(outcome.stdout.contains("hostPort: http://127.0.0.1:1/api"), "{}", outcome.stderr);
     assert!(outcome.stdout.contains(TOKEN));
 }
 
@@ -266,11 +210,7 @@ fn a_bad_pipeline_is_refused_with_field_value_and_remedy(
     let outcome = case.ompipe(&["render", "-f", &pipeline, "--service", &service]);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""));
     for part in expected {
-        assert!(
-            outcome.stderr.contains(part),
-            "{part:?} in {}",
-            outcome.stderr
-        );
+        assert!(outcome.stderr.contains(part), "{part:?} in {}", outcome.stderr);
     }
     assert!(!outcome.stderr.contains(TOKEN));
 }
@@ -293,11 +233,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_right(#[case] args: &[&str], #[case]
 fn a_broken_file_is_located_without_showing_its_text() {
     let case = Case::new();
     let path = case.dir.path().join("broken.yaml");
-    fs::write(
-        &path,
-        format!("securityConfig:\n  jwtToken: {TOKEN}\n bad: ["),
-    )
-    .unwrap();
+    fs::write(&path, format!("securityConfig:\n  jwtToken: {TOKEN}\n bad: [")).unwrap();
     let outcome = case.ompipe(&["render", "-f", &path.display().to_string()]);
     assert_eq!(outcome.code, Some(2));
     assert!(
@@ -311,11 +247,7 @@ fn a_broken_file_is_located_without_showing_its_text() {
 fn no_cluster_is_a_failure_of_the_server_kind() {
     let outcome = Case::new().ompipe(&["list"]);
     assert_eq!(outcome.code, Some(3));
-    assert!(
-        outcome.stderr.contains("no Kubernetes cluster to talk to"),
-        "{}",
-        outcome.stderr
-    );
+    assert!(outcome.stderr.contains("no Kubernetes cluster to talk to"), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("KUBECONFIG"), "{}", outcome.stderr);
 }
 
@@ -337,16 +269,11 @@ fn an_unreachable_cluster_is_told_with_what_was_being_done() {
     let case = Case::new();
     let kubeconfig = dead_cluster(&case);
     let (pipeline, service) = (case.pipeline(&metadata()), case.service());
-    for args in [
-        vec!["list"],
-        vec!["deploy", "-f", &pipeline, "--service", &service],
-    ] {
+    for args in [vec!["list"], vec!["deploy", "-f", &pipeline, "--service", &service]] {
         let outcome = case.ompipe_with(&args, &[("KUBECONFIG", &kubeconfig)]);
         assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), ""));
         assert!(
-            outcome
-                .stderr
-                .contains("the Kubernetes API does not answer"),
+            outcome.stderr.contains("the Kubernetes API does not answer"),
             "{}",
             outcome.stderr
         );
@@ -361,11 +288,7 @@ fn a_kubeconfig_in_the_configuration_that_is_none_is_not_repeated() {
     let outcome = case.ompipe(&["list", "-c", &config]);
     assert_eq!(outcome.code, Some(3));
     assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
-    assert!(
-        outcome.stderr.contains("kubeConfigContent"),
-        "{}",
-        outcome.stderr
-    );
+    assert!(outcome.stderr.contains("kubeConfigContent"), "{}", outcome.stderr);
 }
 
 #[test]
@@ -376,9 +299,7 @@ fn an_openmetadata_server_that_is_away_is_told() {
     let outcome = case.ompipe_with(&args, &[("OPENMETADATA_JWT_TOKEN", TOKEN)]);
     assert_eq!(outcome.code, Some(3));
     assert!(
-        outcome
-            .stderr
-            .contains("fetching the pipeline: OpenMetadata does not answer"),
+        outcome.stderr.contains("fetching the pipeline: OpenMetadata does not answer"),
         "{}",
         outcome.stderr
     );

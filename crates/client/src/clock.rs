@@ -2,10 +2,7 @@
 
 use jiff::Timestamp;
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "everything else takes the time as an argument"
-)]
+#[expect(clippy::disallowed_methods, reason = "everything else takes the time as an argument")]
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }

@@ -30,10 +30,7 @@ impl Cluster {
         let streams = client(config.clone())?;
         config.read_timeout = Some(ANSWER_TIMEOUT);
         config.reset_reader_on_write = true;
-        Ok(Self {
-            calls: client(config)?,
-            streams,
-        })
+        Ok(Self { calls: client(config)?, streams })
     }
 }
 
@@ -52,7 +49,5 @@ async fn read_config(access: &ClusterAccess) -> Result<Config> {
             .map_err(|_| unusable(&"kubeConfigContent is not a kubeconfig"))?,
     };
     let options = KubeConfigOptions::default();
-    Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .map_err(|e| unusable(&e))
+    Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| unusable(&e))
 }

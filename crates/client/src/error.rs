@@ -172,10 +172,7 @@ pub struct KubernetesError {
 impl KubernetesError {
     /// Says what `source` kept from happening: `"applying CronJob om-cronjob-shop"`.
     pub(crate) fn new(doing: impl Into<String>, source: kube::Error) -> Self {
-        Self {
-            doing: doing.into(),
-            source,
-        }
+        Self { doing: doing.into(), source }
     }
 
     /// The API's answer, if it gave one.

@@ -68,9 +68,8 @@ fn text(document: &Value) -> String {
 fn secret(secret: &Secret) -> Result<Value, serde_json::Error> {
     let mut readable = secret.clone();
     let data = readable.data.take().unwrap_or_default();
-    let texts = data
-        .into_iter()
-        .map(|(key, bytes)| (key, String::from_utf8_lossy(&bytes.0).into_owned()));
+    let texts =
+        data.into_iter().map(|(key, bytes)| (key, String::from_utf8_lossy(&bytes.0).into_owned()));
     readable.string_data = Some(texts.collect());
     serde_json::to_value(readable)
 }
@@ -90,9 +89,9 @@ fn mask_texts(data: &mut Map<String, Value>) {
         *value = match document.filter(|document| document.is_object() || document.is_null()) {
             Some(Value::Null) => json!("null"),
             Some(document) if key == "config" => text(&redaction::mask(&document)).into(),
-            Some(document) => redaction::mask(&json!({ key.as_str(): document }))[key.as_str()]
-                .to_string()
-                .into(),
+            Some(document) => {
+                redaction::mask(&json!({ key.as_str(): document }))[key.as_str()].to_string().into()
+            }
             None => redaction::PLACEHOLDER.into(),
         };
     }

@@ -47,11 +47,7 @@ impl Preparation {
         let workflow = WorkflowConfig::build(&pipeline, service.as_ref())
             .map_err(|source| cannot_run(&pipeline, source))?;
         let service = service.map(|service| without_needless_credentials(&pipeline, service));
-        Ok(RunnablePipeline {
-            pipeline,
-            service,
-            workflow,
-        })
+        Ok(RunnablePipeline { pipeline, service, workflow })
     }
 
     /// The pipeline that the OpenMetadata server has under an FQN.
@@ -83,11 +79,7 @@ impl Preparation {
 
     fn connection(&self) -> Option<ServerConnection> {
         let (endpoint, token) = (self.endpoint.as_ref()?, self.token.as_ref()?);
-        Some(ServerConnection::new(
-            endpoint,
-            token.expose_secret(),
-            self.verify_ssl,
-        ))
+        Some(ServerConnection::new(endpoint, token.expose_secret(), self.verify_ssl))
     }
 }
 
@@ -118,22 +110,13 @@ fn without_needless_credentials(pipeline: &IngestionPipeline, mut service: Servi
 }
 
 fn cannot_run(pipeline: &IngestionPipeline, source: workflow::Error) -> Error {
-    Error::Workflow {
-        pipeline: pipeline.identity.fully_qualified_name.clone(),
-        source,
-    }
+    Error::Workflow { pipeline: pipeline.identity.fully_qualified_name.clone(), source }
 }
 
 fn looking_up(reference: &ServiceReference, source: ompipe_openmetadata::Error) -> Error {
-    asking(
-        &format!("looking up the type of service {:?}", reference.name),
-        source,
-    )
+    asking(&format!("looking up the type of service {:?}", reference.name), source)
 }
 
 fn asking(doing: &str, source: ompipe_openmetadata::Error) -> Error {
-    Error::OpenMetadata {
-        doing: doing.to_owned(),
-        source,
-    }
+    Error::OpenMetadata { doing: doing.to_owned(), source }
 }

@@ -81,10 +81,7 @@ impl Transaction {
         api: &Api<K>,
         object: &K,
     ) -> Result<Option<K>> {
-        let post = PostParams {
-            field_manager: Some(OMPIPE.to_owned()),
-            ..PostParams::default()
-        };
+        let post = PostParams { field_manager: Some(OMPIPE.to_owned()), ..PostParams::default() };
         match api.create(&post, object).await {
             Ok(created) => {
                 self.record(&created, Change::Created);
@@ -125,10 +122,8 @@ impl Transaction {
 
     /// Deletes an object as it was read; what it owns stays.
     pub(crate) async fn orphan<K: Object>(&mut self, api: &Api<K>, object: &K) -> Result<()> {
-        let params = DeleteParams {
-            preconditions: Some(unchanged(object)),
-            ..DeleteParams::orphan()
-        };
+        let params =
+            DeleteParams { preconditions: Some(unchanged(object)), ..DeleteParams::orphan() };
         match api.delete(&object.name_any(), &params).await {
             Ok(_) => self.record(object, Change::Deleted),
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
@@ -148,23 +143,13 @@ impl Transaction {
         for undo in self.undo.into_iter().rev() {
             left.extend(undo.await.err());
         }
-        if left.is_empty() {
-            refused
-        } else {
-            Error::NotUndone {
-                source: Box::new(refused),
-                left,
-            }
-        }
+        if left.is_empty() { refused } else { Error::NotUndone { source: Box::new(refused), left } }
     }
 
     fn record<K: Object>(&mut self, object: &K, change: Change) {
         let (kind, name) = (K::kind(&()).into_owned(), object.name_any());
         // An object that was claimed and then filled is one creation.
-        let known = self
-            .written
-            .iter()
-            .any(|written| written.kind == kind && written.name == name);
+        let known = self.written.iter().any(|written| written.kind == kind && written.name == name);
         if !known {
             self.written.push(Written { kind, name, change });
         }
@@ -179,14 +164,8 @@ fn deletion<K: Object>(api: Api<K>, created: &K) -> Undo {
     let (name, uid) = (created.name_any(), created.uid());
     let left = format!("{} {name} exists", K::kind(&()));
     async move {
-        let preconditions = Some(Preconditions {
-            uid,
-            resource_version: None,
-        });
-        let params = DeleteParams {
-            preconditions,
-            ..DeleteParams::background()
-        };
+        let preconditions = Some(Preconditions { uid, resource_version: None });
+        let params = DeleteParams { preconditions, ..DeleteParams::background() };
         match api.delete(&name, &params).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
@@ -202,21 +181,13 @@ fn restoration<K: Object>(api: Api<K>, mut previous: K, applied: &K) -> Undo {
     let name = previous.name_any();
     let left = format!("{} {name} is changed", K::kind(&()));
     async move {
-        let post = PostParams {
-            field_manager: Some(OMPIPE.to_owned()),
-            ..PostParams::default()
-        };
+        let post = PostParams { field_manager: Some(OMPIPE.to_owned()), ..PostParams::default() };
         let replaced = api.replace(&name, &post, &previous).await;
-        replaced
-            .map(drop)
-            .map_err(|error| format!("{left} ({error})"))
+        replaced.map(drop).map_err(|error| format!("{left} ({error})"))
     }
     .boxed()
 }
 
 fn unchanged<K: Object>(object: &K) -> Preconditions {
-    Preconditions {
-        uid: object.uid(),
-        resource_version: object.resource_version(),
-    }
+    Preconditions { uid: object.uid(), resource_version: object.resource_version() }
 }

@@ -22,12 +22,7 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Reads `map`, which stands at `path` of the document (empty for the document itself).
     pub(crate) fn new(path: impl Into<String>, map: &'a Map<String, Value>) -> Self {
-        Self {
-            path: path.into(),
-            map,
-            asked: BTreeSet::new(),
-            problems: Vec::new(),
-        }
+        Self { path: path.into(), map, asked: BTreeSet::new(), problems: Vec::new() }
     }
 
     /// The value of a field; JSON null counts as absent.
@@ -60,9 +55,7 @@ impl<'a> Fields<'a> {
     /// A string field, as it is.
     pub(crate) fn string(&mut self, key: &'static str) -> Option<&'a str> {
         let value = self.value(key)?;
-        value
-            .as_str()
-            .or_else(|| self.note(key, "must be a string"))
+        value.as_str().or_else(|| self.note(key, "must be a string"))
     }
 
     /// A whole number within `range`.
@@ -71,22 +64,14 @@ impl<'a> Fields<'a> {
         let number = scalar_text(value).and_then(|text| text.trim().parse().ok());
         number.filter(|number| range.contains(number)).or_else(|| {
             let (least, most) = range.into_inner();
-            self.note(
-                key,
-                format!("must be a whole number from {least} to {most}"),
-            )
+            self.note(key, format!("must be a whole number from {least} to {most}"))
         })
     }
 
     /// True or false.
     pub(crate) fn boolean(&mut self, key: &'static str) -> Option<bool> {
         let value = self.value(key)?;
-        match scalar_text(value)
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase()
-            .as_str()
-        {
+        match scalar_text(value).unwrap_or_default().trim().to_ascii_lowercase().as_str() {
             "true" => Some(true),
             "false" => Some(false),
             _ => self.note(key, "must be true or false"),
@@ -110,10 +95,8 @@ impl<'a> Fields<'a> {
 
     /// Notes that a field is needed and absent.
     pub(crate) fn missing(&mut self, key: &'static str, remedy: impl Display) {
-        self.problems.push(Problem::without_value(
-            self.path_of(key),
-            format!("is missing; {remedy}"),
-        ));
+        self.problems
+            .push(Problem::without_value(self.path_of(key), format!("is missing; {remedy}")));
     }
 
     /// Notes a problem with a field, showing its value unless it may be a secret; always `None`,
@@ -123,17 +106,13 @@ impl<'a> Fields<'a> {
         if redaction::mask(&json!({ key: value }))[key] != *value {
             return self.note_secret(key, remedy);
         }
-        self.problems
-            .push(Problem::new(self.path_of(key), value, remedy.to_string()));
+        self.problems.push(Problem::new(self.path_of(key), value, remedy.to_string()));
         None
     }
 
     /// Notes a problem with a field without showing its value.
     pub(crate) fn note_secret<T>(&mut self, key: &str, remedy: impl Display) -> Option<T> {
-        self.problems.push(Problem::without_value(
-            self.path_of(key),
-            remedy.to_string(),
-        ));
+        self.problems.push(Problem::without_value(self.path_of(key), remedy.to_string()));
         None
     }
 
@@ -144,18 +123,14 @@ impl<'a> Fields<'a> {
 
     /// Refuses every field that was not asked for, with the nearest known one.
     pub(crate) fn refuse_unknown(&mut self) {
-        let unknown: Vec<&String> = self
-            .map
-            .keys()
-            .filter(|key| !self.asked.contains(key.as_str()))
-            .collect();
+        let unknown: Vec<&String> =
+            self.map.keys().filter(|key| !self.asked.contains(key.as_str())).collect();
         for key in unknown {
             let remedy = match nearest(key, &self.asked) {
                 Some(known) => format!("is not a known key; did you mean {known}?"),
                 None => "is not a known key; remove it".to_owned(),
             };
-            self.problems
-                .push(Problem::without_value(self.path_of(key), remedy));
+            self.problems.push(Problem::without_value(self.path_of(key), remedy));
         }
     }
 
@@ -177,11 +152,7 @@ impl<'a> Fields<'a> {
 
     /// Where a field of this object stands in the document.
     pub(crate) fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 }
 
@@ -218,11 +189,7 @@ mod tests {
     fn problems(document: &Value, read: impl FnOnce(&mut Fields<'_>)) -> Vec<String> {
         let mut fields = Fields::new("parameters", document.as_object().unwrap());
         read(&mut fields);
-        fields
-            .into_problems()
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        fields.into_problems().iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -259,10 +226,7 @@ mod tests {
             fields.string("apiKey");
             fields.integer("url", 0..=9);
         });
-        assert!(
-            noted.iter().all(|problem| !problem.contains("hunter2")),
-            "{noted:?}"
-        );
+        assert!(noted.iter().all(|problem| !problem.contains("hunter2")), "{noted:?}");
         assert_eq!(noted.len(), 2);
     }
 

@@ -88,14 +88,8 @@ impl LabelValue {
     #[must_use]
     pub fn sanitised(text: &str) -> Self {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let replaced: String = text
-            .chars()
-            .map(|c| if allowed(c) { c } else { '-' })
-            .collect();
-        let trim = |text: &str| {
-            text.trim_matches(|c: char| !c.is_ascii_alphanumeric())
-                .to_owned()
-        };
+        let replaced: String = text.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
+        let trim = |text: &str| text.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
         let cut: String = trim(&replaced).chars().take(MAX_LABEL).collect();
         Self(trim(&cut))
     }
@@ -128,18 +122,12 @@ fn is_qualified_name(text: &str) -> bool {
 
 fn is_env_name(text: &str) -> bool {
     let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'.');
-    text.bytes().all(allowed)
-        && text
-            .bytes()
-            .next()
-            .is_some_and(|first| !first.is_ascii_digit())
+    text.bytes().all(allowed) && text.bytes().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
 /// The grammar of the distribution project, without its length limits.
 fn is_image(text: &str) -> bool {
-    let (name, digest) = text
-        .split_once('@')
-        .map_or((text, None), |(n, d)| (n, Some(d)));
+    let (name, digest) = text.split_once('@').map_or((text, None), |(n, d)| (n, Some(d)));
     let last_slash = name.rfind('/').map_or(0, |slash| slash + 1);
     let (path, tag) = match name[last_slash..].split_once(':') {
         Some((last, tag)) => (&name[..last_slash + last.len()], Some(tag)),
@@ -162,18 +150,12 @@ fn is_image_path(path: &str) -> bool {
     let mut parts = path.split('/');
     let first = parts.next().unwrap_or_default();
     let first_is_host = path.contains('/') && (first.contains(['.', ':']) || first == "localhost");
-    let first_ok = if first_is_host {
-        is_registry(first)
-    } else {
-        is_path_part(first)
-    };
+    let first_ok = if first_is_host { is_registry(first) } else { is_path_part(first) };
     first_ok && parts.all(is_path_part)
 }
 
 fn is_registry(text: &str) -> bool {
-    let (host, port) = text
-        .split_once(':')
-        .map_or((text, None), |(h, p)| (h, Some(p)));
+    let (host, port) = text.split_once(':').map_or((text, None), |(h, p)| (h, Some(p)));
     is_dns_subdomain(&host.to_ascii_lowercase())
         && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
@@ -187,9 +169,7 @@ fn is_path_part(text: &str) -> bool {
 fn within(text: &str, edge: impl Fn(u8) -> bool, inner: impl Fn(u8) -> bool) -> bool {
     let bytes = text.as_bytes();
     bytes.iter().all(|&c| edge(c) || inner(c))
-        && [bytes.first(), bytes.last()]
-            .into_iter()
-            .all(|c| c.is_some_and(|&c| edge(c)))
+        && [bytes.first(), bytes.last()].into_iter().all(|c| c.is_some_and(|&c| edge(c)))
 }
 
 #[cfg(test)]
@@ -224,10 +204,7 @@ mod tests {
     #[case("-a", false)]
     #[case("A", false)]
     #[case("a.b", false)]
-    #[case(
-        "a123456789012345678901234567890123456789012345678901234567890123",
-        false
-    )]
+    #[case("a123456789012345678901234567890123456789012345678901234567890123", false)]
     fn namespaces(#[case] text: &str, #[case] valid: bool) {
         assert_eq!(text.parse::<Namespace>().is_ok(), valid, "{text}");
     }

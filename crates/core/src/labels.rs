@@ -58,10 +58,7 @@ pub fn of_pipeline(pipeline: &IngestionPipeline) -> Pairs {
         (COMPONENT, COMPONENT_VALUE.to_owned()),
         (MANAGED_BY, OMPIPE.to_owned()),
         (PIPELINE, LabelValue::sanitised(&identity.name).to_string()),
-        (
-            PIPELINE_TYPE,
-            pipeline.pipeline_type.as_str().to_lowercase(),
-        ),
+        (PIPELINE_TYPE, pipeline.pipeline_type.as_str().to_lowercase()),
         (PIPELINE_ID, identity.id.to_string()),
     ])
 }
@@ -106,10 +103,7 @@ pub fn identity_of(labels: &Pairs, annotations: &Pairs) -> Option<PipelineIdenti
 }
 
 fn pairs<const N: usize>(pairs: [(&str, String); N]) -> Pairs {
-    pairs
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect()
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 #[cfg(test)]

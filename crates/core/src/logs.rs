@@ -59,9 +59,7 @@ pub enum PageError {
 pub fn page_index(after: Option<&str>) -> Result<usize, PageError> {
     match after {
         None | Some("") => Ok(0),
-        Some(text) => text
-            .parse()
-            .map_err(|_| PageError::NotANumber(text.to_owned())),
+        Some(text) => text.parse().map_err(|_| PageError::NotANumber(text.to_owned())),
     }
 }
 
@@ -79,12 +77,7 @@ impl LogPager {
     /// Looks for page `wanted`.
     #[must_use]
     pub const fn new(wanted: usize) -> Self {
-        Self {
-            wanted,
-            current: 0,
-            buffer: Vec::new(),
-            found: None,
-        }
+        Self { wanted, current: 0, buffer: Vec::new(), found: None }
     }
 
     /// Takes the next piece of the log.
@@ -111,17 +104,10 @@ impl LogPager {
             self.found = Some(std::mem::take(&mut self.buffer));
         }
         let Some(bytes) = self.found else {
-            return Err(PageError::BehindTheEnd {
-                index: self.wanted,
-                total,
-            });
+            return Err(PageError::BehindTheEnd { index: self.wanted, total });
         };
         let after = Some(self.wanted + 1).filter(|after| *after < total);
-        Ok(LogPage {
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-            total,
-            after,
-        })
+        Ok(LogPage { text: String::from_utf8_lossy(&bytes).into_owned(), total, after })
     }
 
     fn end_page(&mut self) {
@@ -140,11 +126,8 @@ fn cut(page: &[u8]) -> usize {
         return newline + 1;
     }
     let longest_character = 4;
-    let start_of_last = page
-        .iter()
-        .rev()
-        .take(longest_character)
-        .position(|&b| !is_continuation(b));
+    let start_of_last =
+        page.iter().rev().take(longest_character).position(|&b| !is_continuation(b));
     let Some(from_end) = start_of_last else {
         return page.len();
     };
@@ -176,21 +159,12 @@ mod tests {
 
     fn pages(log: &[u8]) -> Vec<String> {
         let total = page(log, 0).unwrap().total;
-        (0..total)
-            .map(|index| page(log, index).unwrap().text)
-            .collect()
+        (0..total).map(|index| page(log, index).unwrap().text).collect()
     }
 
     #[test]
     fn an_empty_log_is_one_empty_page() {
-        assert_eq!(
-            page(b"", 0),
-            Ok(LogPage {
-                text: String::new(),
-                total: 1,
-                after: None
-            })
-        );
+        assert_eq!(page(b"", 0), Ok(LogPage { text: String::new(), total: 1, after: None }));
     }
 
     #[rstest]
@@ -206,20 +180,13 @@ mod tests {
         let log = vec![b'x'; PAGE_BYTES + 1];
         assert_eq!(page(&log, 0).unwrap().after, Some(1));
         assert_eq!(page(&log, 1).unwrap().after, None);
-        assert_eq!(
-            page(&log, 2),
-            Err(PageError::BehindTheEnd { index: 2, total: 2 })
-        );
+        assert_eq!(page(&log, 2), Err(PageError::BehindTheEnd { index: 2, total: 2 }));
     }
 
     #[test]
     fn a_page_ends_with_a_line() {
         let log = "line of text\n".repeat(PAGE_BYTES / 13 + 10);
-        assert!(
-            pages(log.as_bytes())
-                .iter()
-                .all(|page| page.ends_with('\n'))
-        );
+        assert!(pages(log.as_bytes()).iter().all(|page| page.ends_with('\n')));
     }
 
     #[test]
@@ -241,12 +208,8 @@ mod tests {
 
     #[test]
     fn the_answer_is_strings_under_the_task_key() {
-        let answer = LogPage {
-            text: "t".into(),
-            total: 5,
-            after: Some(1),
-        }
-        .into_answer(PipelineType::Profiler);
+        let answer = LogPage { text: "t".into(), total: 5, after: Some(1) }
+            .into_answer(PipelineType::Profiler);
         assert_eq!(
             serde_json::json!(answer),
             serde_json::json!({ "profiler_task": "t", "total": "5", "after": "1" })

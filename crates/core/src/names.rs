@@ -38,19 +38,12 @@ impl Slug {
         let base = sanitise(name);
         let digest = hex::encode(Sha256::digest(fqn));
         let plain = (base == name.to_lowercase()).then_some(0);
-        let base = if base.is_empty() {
-            "p".to_owned()
-        } else {
-            base
-        };
-        plain
-            .into_iter()
-            .chain(HASH_LENGTHS)
-            .map(move |hash_length| Self {
-                base: base.clone(),
-                digest: digest.clone(),
-                hash_length,
-            })
+        let base = if base.is_empty() { "p".to_owned() } else { base };
+        plain.into_iter().chain(HASH_LENGTHS).map(move |hash_length| Self {
+            base: base.clone(),
+            digest: digest.clone(),
+            hash_length,
+        })
     }
 
     /// Name of the `ConfigMap` that people read.
@@ -95,11 +88,7 @@ impl Slug {
             return format!("{prefix}{}{suffix}", self.base);
         }
         let cut = &self.base[..self.base.len().min(room - hash_length - 1)];
-        format!(
-            "{prefix}{}-{}{suffix}",
-            cut.trim_end_matches('-'),
-            &self.digest[..hash_length]
-        )
+        format!("{prefix}{}-{}{suffix}", cut.trim_end_matches('-'), &self.digest[..hash_length])
     }
 }
 
@@ -125,11 +114,7 @@ impl FromStr for Slug {
         if !known || !hex || base.is_empty() || sanitise(base) != base {
             return Err(REMEDY);
         }
-        Ok(Self {
-            base: base.to_owned(),
-            digest: digest.to_owned(),
-            hash_length,
-        })
+        Ok(Self { base: base.to_owned(), digest: digest.to_owned(), hash_length })
     }
 }
 
@@ -138,10 +123,7 @@ impl FromStr for Slug {
 fn sanitise(name: &str) -> String {
     let lower = name.to_lowercase();
     let words = lower.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit());
-    words
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join("-")
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
 }
 
 #[cfg(test)]
@@ -166,10 +148,7 @@ mod tests {
         let slug = first("mysql-pipeline", "mysql.mysql-pipeline");
         assert_eq!(slug.config_map(), "om-config-mysql-pipeline");
         assert_eq!(slug.secret(), "om-secret-mysql-pipeline");
-        assert_eq!(
-            slug.revision_secret("0123abcd"),
-            "om-secret-mysql-pipeline-0123abcd"
-        );
+        assert_eq!(slug.revision_secret("0123abcd"), "om-secret-mysql-pipeline-0123abcd");
         assert_eq!(slug.cron_job(), "om-cronjob-mysql-pipeline");
         assert_eq!(slug.job(run()), "om-job-mysql-pipeline-a1b2c3d4");
     }
@@ -181,10 +160,7 @@ mod tests {
     #[case::double_hyphen("a--b", "om-config-a-b-a2d1f4")]
     fn a_changed_name_carries_a_hash(#[case] name: &str, #[case] expected: &str) {
         let digest = hex::encode(Sha256::digest("svc.x"));
-        assert_eq!(
-            first(name, "svc.x").config_map(),
-            expected.replace("a2d1f4", &digest[..6])
-        );
+        assert_eq!(first(name, "svc.x").config_map(), expected.replace("a2d1f4", &digest[..6]));
     }
 
     #[test]
@@ -192,10 +168,7 @@ mod tests {
         let slug = first(&"n".repeat(45), "svc.n");
         assert_eq!(slug.config_map(), format!("om-config-{}", "n".repeat(45)));
         assert_eq!(slug.cron_job().len(), MAX_CRON_JOB);
-        assert_ne!(
-            slug.cron_job(),
-            first(&"n".repeat(45), "other.n").cron_job()
-        );
+        assert_ne!(slug.cron_job(), first(&"n".repeat(45), "other.n").cron_job());
     }
 
     fn all_names(slug: &Slug) -> Vec<String> {
@@ -222,9 +195,7 @@ mod tests {
     /// whose names belong to nobody else.
     fn deploy(owners: &mut HashMap<String, String>, name: &str, fqn: &str) -> Option<Slug> {
         let free = |slug: &Slug| {
-            all_names(slug)
-                .iter()
-                .all(|name| owners.get(name).is_none_or(|owner| owner == fqn))
+            all_names(slug).iter().all(|name| owners.get(name).is_none_or(|owner| owner == fqn))
         };
         let slug = Slug::candidates(name, fqn).find(free)?;
         for name in all_names(&slug) {

@@ -59,10 +59,7 @@ impl IngestionPipeline {
         let pipeline = Self::read_fields(&mut fields, map);
         match (pipeline, fields.into_problems()) {
             (Some(pipeline), list) if list.is_empty() => Ok(pipeline),
-            (_, list) => Err(Problems {
-                subject: SUBJECT,
-                list,
-            }),
+            (_, list) => Err(Problems { subject: SUBJECT, list }),
         }
     }
 
@@ -86,9 +83,7 @@ impl IngestionPipeline {
             logger_level: fields.parsed("loggerLevel").unwrap_or_default(),
             raise_on_error: fields.boolean("raiseOnError"),
             enable_streamable_logs: fields.boolean("enableStreamableLogs").unwrap_or(false),
-            ingestion_runner: fields
-                .object("ingestionRunner", |f| f.parsed("name"))
-                .flatten(),
+            ingestion_runner: fields.object("ingestionRunner", |f| f.parsed("name")).flatten(),
             document: document.clone(),
             // The fields without which there is no pipeline come last, after every other was read.
             pipeline_type: pipeline_type?,
@@ -106,10 +101,7 @@ impl IngestionPipeline {
     /// This pipeline with a server connection, which the OpenMetadata API leaves out.
     #[must_use]
     pub fn with_server_connection(mut self, connection: ServerConnection) -> Self {
-        self.document.insert(
-            "openMetadataServerConnection".to_owned(),
-            connection.to_value(),
-        );
+        self.document.insert("openMetadataServerConnection".to_owned(), connection.to_value());
         self.server_connection = Some(connection);
         self
     }
@@ -141,18 +133,12 @@ impl PipelineIdentity {
         let given: Option<EntityId> = fields.parsed("id");
         let name: PipelineName = required(fields, "name", "give the pipeline a name")?;
         let fully_qualified_name =
-            fields
-                .parsed("fullyQualifiedName")
-                .unwrap_or_else(|| match service {
-                    Some(service) => format!("{}.{}", service.fqn(), quote_fqn_part(&name.0)),
-                    None => quote_fqn_part(&name.0),
-                });
+            fields.parsed("fullyQualifiedName").unwrap_or_else(|| match service {
+                Some(service) => format!("{}.{}", service.fqn(), quote_fqn_part(&name.0)),
+                None => quote_fqn_part(&name.0),
+            });
         let derived = || Uuid::new_v5(&Uuid::NAMESPACE_URL, fully_qualified_name.as_bytes());
-        Some(Self {
-            id: given.map_or_else(derived, |id| id.0),
-            name: name.0,
-            fully_qualified_name,
-        })
+        Some(Self { id: given.map_or_else(derived, |id| id.0), name: name.0, fully_qualified_name })
     }
 
     /// True when both stand for one pipeline: the same entity, or what took its FQN after it was
@@ -213,26 +199,18 @@ pub struct ServiceReference {
 impl ServiceReference {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let fully_qualified_name: Option<String> = fields.parsed("fullyQualifiedName");
-        let name = fields
-            .parsed("name")
-            .or_else(|| fully_qualified_name.clone());
+        let name = fields.parsed("name").or_else(|| fully_qualified_name.clone());
         let kind = required(fields, "type", "such as databaseService");
         if name.is_none() {
             fields.missing("name", "name the service that this pipeline ingests");
         }
-        Some(Self {
-            kind: kind?,
-            name: name?,
-            fully_qualified_name,
-        })
+        Some(Self { kind: kind?, name: name?, fully_qualified_name })
     }
 
     /// Its FQN; a service has no parent, so the quoted name is one.
     #[must_use]
     pub fn fqn(&self) -> String {
-        self.fully_qualified_name
-            .clone()
-            .unwrap_or_else(|| quote_fqn_part(&self.name))
+        self.fully_qualified_name.clone().unwrap_or_else(|| quote_fqn_part(&self.name))
     }
 }
 
@@ -319,13 +297,10 @@ impl FromStr for PipelineType {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| {
-                let known = Self::ALL.map(Self::as_str).join(", ");
-                format!("must be one of {known}")
-            })
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
+            let known = Self::ALL.map(Self::as_str).join(", ");
+            format!("must be one of {known}")
+        })
     }
 }
 
@@ -444,10 +419,7 @@ mod tests {
     #[test]
     fn reads_what_a_person_wrote() {
         let pipeline = IngestionPipeline::read(&metadata()).unwrap();
-        assert_eq!(
-            pipeline.identity.fully_qualified_name,
-            "\"shop.pg\".shop_metadata"
-        );
+        assert_eq!(pipeline.identity.fully_qualified_name, "\"shop.pg\".shop_metadata");
         assert!(pipeline.enabled);
         assert_eq!(pipeline.schedule.unwrap().as_cron(), "0 0 * * *");
         assert_eq!(pipeline.logger_level, LoggerLevel::Info);
@@ -464,10 +436,7 @@ mod tests {
     #[test]
     fn unknown_fields_pass_through_untouched() {
         let document = with("fieldOfTheFuture", json!({ "deep": [1, "two"] }));
-        assert_eq!(
-            IngestionPipeline::read(&document).unwrap().document(),
-            document
-        );
+        assert_eq!(IngestionPipeline::read(&document).unwrap().document(), document);
     }
 
     #[test]

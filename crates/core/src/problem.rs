@@ -29,11 +29,7 @@ impl Problem {
 
     /// A problem with a field that is absent, or whose value must not be shown.
     pub fn without_value(field: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            value: None,
-            remedy: remedy.into(),
-        }
+        Self { field: field.into(), value: None, remedy: remedy.into() }
     }
 }
 
@@ -59,10 +55,7 @@ impl Problems {
     /// A single problem.
     #[must_use]
     pub fn one(subject: &'static str, problem: Problem) -> Self {
-        Self {
-            subject,
-            list: vec![problem],
-        }
+        Self { subject, list: vec![problem] }
     }
 }
 
@@ -71,9 +64,7 @@ impl fmt::Display for Problems {
         let count = self.list.len();
         let noun = if count == 1 { "problem" } else { "problems" };
         write!(f, "{count} {noun} in the {}:", self.subject)?;
-        self.list
-            .iter()
-            .try_for_each(|problem| write!(f, "\n  - {problem}"))
+        self.list.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
     }
 }
 
@@ -97,32 +88,21 @@ mod tests {
     #[test]
     fn names_field_value_and_remedy() {
         let problem = Problem::new("parameters.backoffLimit", &json!("x"), "must be a number");
-        assert_eq!(
-            problem.to_string(),
-            r#"parameters.backoffLimit = "x": must be a number"#
-        );
+        assert_eq!(problem.to_string(), r#"parameters.backoffLimit = "x": must be a number"#);
     }
 
     #[test]
     fn lists_every_problem() {
-        let list = ["a", "b"]
-            .map(|field| Problem::without_value(field, "is missing"))
-            .to_vec();
+        let list = ["a", "b"].map(|field| Problem::without_value(field, "is missing")).to_vec();
         assert_eq!(
-            Problems {
-                subject: "configuration",
-                list
-            }
-            .to_string(),
+            Problems { subject: "configuration", list }.to_string(),
             "2 problems in the configuration:\n  - a: is missing\n  - b: is missing"
         );
     }
 
     #[test]
     fn long_values_are_cut_at_a_character() {
-        let shown = Problem::new("name", &json!("ü".repeat(500)), "is too long")
-            .value
-            .unwrap();
+        let shown = Problem::new("name", &json!("ü".repeat(500)), "is too long").value.unwrap();
         assert_eq!(shown.chars().count(), SHOWN_CHARS + 1);
     }
 }

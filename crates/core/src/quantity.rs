@@ -30,16 +30,11 @@ impl FromStr for Quantity {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const REMEDY: &str = "must be a quantity such as 500m, 2, 512Mi or 4Gi";
-        let digits_end = text
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(text.len());
+        let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (digits, suffix) = text.split_at(digits_end);
         let number: f64 = digits.parse().map_err(|_| REMEDY)?;
         let amount = number * factor(suffix).ok_or(REMEDY)?;
-        Ok(Self {
-            written: text.to_owned(),
-            amount,
-        })
+        Ok(Self { written: text.to_owned(), amount })
     }
 }
 
@@ -47,23 +42,14 @@ impl FromStr for Quantity {
 fn factor(suffix: &str) -> Option<f64> {
     const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
     const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    if let Some(power) = (-3i32..)
-        .zip(DECIMAL)
-        .find_map(|(p, s)| (s == suffix).then_some(p))
-    {
+    if let Some(power) = (-3i32..).zip(DECIMAL).find_map(|(p, s)| (s == suffix).then_some(p)) {
         return Some(1000f64.powi(power));
     }
-    if let Some(power) = (1i32..)
-        .zip(BINARY)
-        .find_map(|(p, s)| (s == suffix).then_some(p))
-    {
+    if let Some(power) = (1i32..).zip(BINARY).find_map(|(p, s)| (s == suffix).then_some(p)) {
         return Some(1024f64.powi(power));
     }
     let exponent = suffix.strip_prefix(['e', 'E'])?;
-    exponent
-        .parse::<i8>()
-        .ok()
-        .map(|exponent| 10f64.powi(exponent.into()))
+    exponent.parse::<i8>().ok().map(|exponent| 10f64.powi(exponent.into()))
 }
 
 #[cfg(test)]
@@ -82,10 +68,7 @@ mod tests {
     #[case("1E", 1e18)]
     fn accepts(#[case] text: &str, #[case] amount: f64) {
         let parsed: Quantity = text.parse().unwrap();
-        assert!(
-            (parsed.amount - amount).abs() < f64::EPSILON * amount,
-            "{text}"
-        );
+        assert!((parsed.amount - amount).abs() < f64::EPSILON * amount, "{text}");
     }
 
     #[rstest]

@@ -48,12 +48,8 @@ const SECRET_WORDS: [&str; 22] = [
 ];
 
 /// Keys with such a word that name a setting, not a credential.
-const HARMLESS: [&str; 4] = [
-    "secretsmanagerprovider",
-    "secretsmanagerloader",
-    "tokenuri",
-    "tokenurl",
-];
+const HARMLESS: [&str; 4] =
+    ["secretsmanagerprovider", "secretsmanagerloader", "tokenuri", "tokenurl"];
 
 /// A masked value of at least this length is also masked inside other strings. Shorter ones are
 /// ordinary words too often (`postgres`).
@@ -79,9 +75,7 @@ pub fn scrub(text: &str, secrets: &BTreeSet<String>) -> String {
     secrets
         .iter()
         .filter(|secret| secret.len() >= MIN_REPEATED)
-        .fold(text.to_owned(), |text, secret| {
-            text.replace(secret.as_str(), PLACEHOLDER)
-        })
+        .fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), PLACEHOLDER))
 }
 
 /// Every string of `document` that [`mask`] would mask.
@@ -95,10 +89,7 @@ pub fn secrets_of(document: &Value) -> BTreeSet<String> {
 fn mask_value(value: &Value, secret: bool, found: &mut BTreeSet<String>) -> Value {
     match value {
         Value::Object(map) => Value::Object(mask_object(map, secret, found)),
-        Value::Array(items) => items
-            .iter()
-            .map(|item| mask_value(item, secret, found))
-            .collect(),
+        Value::Array(items) => items.iter().map(|item| mask_value(item, secret, found)).collect(),
         Value::String(text) if !text.is_empty() && (secret || looks_secret(text)) => {
             found.insert(text.clone());
             PLACEHOLDER.into()
@@ -114,38 +105,26 @@ fn mask_object(
     found: &mut BTreeSet<String>,
 ) -> Map<String, Value> {
     let mut mask_entry = |(key, value): (&String, &Value)| {
-        (
-            key.clone(),
-            mask_value(value, secret || is_secret_key(key), found),
-        )
+        (key.clone(), mask_value(value, secret || is_secret_key(key), found))
     };
     map.iter().map(&mut mask_entry).collect()
 }
 
 fn mask_repeated(value: Value, found: &BTreeSet<String>) -> Value {
     match value {
-        Value::Object(map) => map
-            .into_iter()
-            .map(|(key, value)| (key, mask_repeated(value, found)))
-            .collect(),
-        Value::Array(items) => items
-            .into_iter()
-            .map(|item| mask_repeated(item, found))
-            .collect(),
+        Value::Object(map) => {
+            map.into_iter().map(|(key, value)| (key, mask_repeated(value, found))).collect()
+        }
+        Value::Array(items) => items.into_iter().map(|item| mask_repeated(item, found)).collect(),
         Value::String(text) => scrub(&text, found).into(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
 }
 
 fn is_secret_key(key: &str) -> bool {
-    let plain: String = key
-        .chars()
-        .filter(|c| !matches!(c, '_' | '-'))
-        .flat_map(char::to_lowercase)
-        .collect();
-    let secret_subtree = SECRET_SUBTREES
-        .iter()
-        .any(|subtree| plain.ends_with(subtree));
+    let plain: String =
+        key.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect();
+    let secret_subtree = SECRET_SUBTREES.iter().any(|subtree| plain.ends_with(subtree));
     let secret_word = SECRET_WORDS.iter().any(|word| plain.contains(word));
     secret_subtree || (secret_word && !HARMLESS.contains(&plain.as_str()))
 }
@@ -165,9 +144,7 @@ fn has_url_password(text: &str) -> bool {
         return false;
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority
-        .rsplit_once('@')
-        .is_some_and(|(user, _)| user.contains(':'))
+    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
 }
 
 fn is_aws_key_id(text: &str) -> bool {

@@ -46,13 +46,11 @@ pub struct Revision {
 
 impl Revision {
     fn last_needed(&self) -> Timestamp {
-        self.marked
-            .map_or(self.created, |marked| marked.max(self.created))
+        self.marked.map_or(self.created, |marked| marked.max(self.created))
     }
 
     fn is_reserved(&self, now: Timestamp) -> bool {
-        self.marked
-            .is_some_and(|marked| now.duration_since(marked) < GRACE)
+        self.marked.is_some_and(|marked| now.duration_since(marked) < GRACE)
     }
 }
 
@@ -67,14 +65,10 @@ pub fn expired<'r>(
     let is_deployed = |revision: &Revision| deployed == Some(revision.id.as_str());
     let mut newest_first: Vec<&Revision> = revisions.iter().collect();
     newest_first.sort_by_key(|revision| {
-        (
-            std::cmp::Reverse(is_deployed(revision)),
-            std::cmp::Reverse(revision.last_needed()),
-        )
+        (std::cmp::Reverse(is_deployed(revision)), std::cmp::Reverse(revision.last_needed()))
     });
     let old = newest_first.into_iter().skip(KEPT);
-    old.filter(|revision| !in_use.contains(&revision.id) && !revision.is_reserved(now))
-        .collect()
+    old.filter(|revision| !in_use.contains(&revision.id) && !revision.is_reserved(now)).collect()
 }
 
 #[cfg(test)]
@@ -108,19 +102,13 @@ mod tests {
     #[test]
     fn the_last_three_stay() {
         let (list, now) = revisions(&[("a", 50), ("b", 40), ("c", 30), ("d", 20)]);
-        assert_eq!(
-            ids(&expired(&list, Some("d"), &BTreeSet::new(), now)),
-            ["a"]
-        );
+        assert_eq!(ids(&expired(&list, Some("d"), &BTreeSet::new(), now)), ["a"]);
     }
 
     #[test]
     fn the_deployed_one_stays_however_old() {
         let (list, now) = revisions(&[("a", 50), ("b", 40), ("c", 30), ("d", 20)]);
-        assert_eq!(
-            ids(&expired(&list, Some("a"), &BTreeSet::new(), now)),
-            ["b"]
-        );
+        assert_eq!(ids(&expired(&list, Some("a"), &BTreeSet::new(), now)), ["b"]);
     }
 
     #[test]
@@ -134,19 +122,10 @@ mod tests {
     fn what_a_run_may_be_about_to_use_stays() {
         let (mut list, now) = revisions(&[("a", 50), ("b", 40), ("c", 30), ("d", 20), ("e", 15)]);
         list[0].marked = Some(now - SignedDuration::from_mins(9));
-        assert_eq!(
-            ids(&expired(&list, None, &BTreeSet::new(), now)),
-            ["c", "b"]
-        );
+        assert_eq!(ids(&expired(&list, None, &BTreeSet::new(), now)), ["c", "b"]);
         list[0].marked = Some(now - SignedDuration::from_mins(25));
-        assert_eq!(
-            ids(&expired(&list, None, &BTreeSet::new(), now)),
-            ["c", "b"]
-        );
+        assert_eq!(ids(&expired(&list, None, &BTreeSet::new(), now)), ["c", "b"]);
         list[0].marked = Some(now - SignedDuration::from_mins(45));
-        assert_eq!(
-            ids(&expired(&list, None, &BTreeSet::new(), now)),
-            ["b", "a"]
-        );
+        assert_eq!(ids(&expired(&list, None, &BTreeSet::new(), now)), ["b", "a"]);
     }
 }

@@ -53,10 +53,7 @@ impl PipelineState {
     /// True when nothing follows.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
-        matches!(
-            self,
-            Self::Success | Self::PartialSuccess | Self::Failed | Self::Stopped
-        )
+        matches!(self, Self::Success | Self::PartialSuccess | Self::Failed | Self::Stopped)
     }
 }
 
@@ -143,10 +140,7 @@ impl Run {
     pub fn observe(job: &Job, pods: &[Pod]) -> Option<Self> {
         let attempts = Attempt::of_job(job, pods);
         let end = End::of(job);
-        let failure = attempts
-            .iter()
-            .rev()
-            .find(|attempt| attempt.exit_code.is_some());
+        let failure = attempts.iter().rev().find(|attempt| attempt.exit_code.is_some());
         let (reason, message) = explain(end.as_ref(), &attempts).unzip();
         Some(Self {
             run_id: run_id(job)?,
@@ -169,17 +163,11 @@ pub fn attempts<'p>(job: &Job, pods: &'p [Pod]) -> Vec<&'p Pod> {
     let uid = job.metadata.uid.as_deref();
     let owned = |pod: &&Pod| {
         let owners = pod.metadata.owner_references.iter().flatten();
-        owners
-            .into_iter()
-            .any(|owner| Some(owner.uid.as_str()) == uid)
+        owners.into_iter().any(|owner| Some(owner.uid.as_str()) == uid)
     };
     let mut attempts: Vec<&Pod> = pods.iter().filter(owned).collect();
-    attempts.sort_by_key(|pod| {
-        (
-            pod.metadata.creation_timestamp.clone(),
-            pod.metadata.name.clone(),
-        )
-    });
+    attempts
+        .sort_by_key(|pod| (pod.metadata.creation_timestamp.clone(), pod.metadata.name.clone()));
     attempts
 }
 
@@ -198,10 +186,7 @@ pub fn run_id(job: &Job) -> Option<RunId> {
 }
 
 fn has_run_label(job: &Job) -> bool {
-    job.metadata
-        .labels
-        .as_ref()
-        .is_some_and(|labels| labels.contains_key(labels::RUN_ID))
+    job.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(labels::RUN_ID))
 }
 
 fn as_text<S: serde::Serializer>(id: &RunId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -211,9 +196,7 @@ fn as_text<S: serde::Serializer>(id: &RunId, serializer: S) -> Result<S::Ok, S::
 fn state(end: Option<&End>, attempts: &[Attempt]) -> PipelineState {
     match end {
         Some(End { failed: None, .. }) => PipelineState::Success,
-        Some(End {
-            failed: Some(_), ..
-        }) => PipelineState::Failed,
+        Some(End { failed: Some(_), .. }) => PipelineState::Failed,
         None if attempts.iter().any(|attempt| attempt.started) => PipelineState::Running,
         None => PipelineState::Queued,
     }
@@ -229,11 +212,7 @@ struct End {
 impl End {
     fn of(job: &Job) -> Option<Self> {
         let conditions = job.status.as_ref()?.conditions.as_ref()?;
-        let holds = |kind: &str| {
-            conditions
-                .iter()
-                .find(|c| c.type_ == kind && c.status == "True")
-        };
+        let holds = |kind: &str| conditions.iter().find(|c| c.type_ == kind && c.status == "True");
         if let Some(complete) = holds("Complete") {
             let time = complete.last_transition_time.as_ref().map(|time| time.0);
             return Some(Self { time, failed: None });
@@ -249,22 +228,15 @@ impl End {
 
 /// Why a run failed or waits, if it does either.
 fn explain(end: Option<&End>, attempts: &[Attempt]) -> Option<(Reason, String)> {
-    let last_trouble = || {
-        attempts
-            .iter()
-            .rev()
-            .find_map(|attempt| attempt.trouble.clone())
-    };
+    let last_trouble = || attempts.iter().rev().find_map(|attempt| attempt.trouble.clone());
     match end {
         Some(End { failed: None, .. }) => None,
-        Some(End {
-            failed: Some((reason, message)),
-            ..
-        }) if reason == "DeadlineExceeded" => Some((Reason::DeadlineExceeded, message.clone())),
-        Some(End {
-            failed: Some((_, message)),
-            ..
-        }) => last_trouble().or_else(|| Some((Reason::JobFailed, message.clone()))),
+        Some(End { failed: Some((reason, message)), .. }) if reason == "DeadlineExceeded" => {
+            Some((Reason::DeadlineExceeded, message.clone()))
+        }
+        Some(End { failed: Some((_, message)), .. }) => {
+            last_trouble().or_else(|| Some((Reason::JobFailed, message.clone())))
+        }
         None => last_trouble(),
     }
 }
@@ -295,11 +267,7 @@ impl Attempt {
 
 fn main_state(pod: &Pod) -> Option<&ContainerState> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    statuses
-        .iter()
-        .find(|status| status.name == MAIN_CONTAINER)?
-        .state
-        .as_ref()
+    statuses.iter().find(|status| status.name == MAIN_CONTAINER)?.state.as_ref()
 }
 
 /// What keeps a pod from starting, or ended it badly.
@@ -316,25 +284,16 @@ fn trouble(pod: &Pod, main: Option<&ContainerState>) -> Option<(Reason, String)>
     let unscheduled = conditions
         .into_iter()
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
-    Some((
-        Reason::Unschedulable,
-        unscheduled.message.clone().unwrap_or_default(),
-    ))
+    Some((Reason::Unschedulable, unscheduled.message.clone().unwrap_or_default()))
 }
 
 fn ended_badly(state: &ContainerState) -> Option<(Reason, String)> {
-    let terminated = state
-        .terminated
-        .as_ref()
-        .filter(|terminated| terminated.exit_code != 0)?;
+    let terminated = state.terminated.as_ref().filter(|terminated| terminated.exit_code != 0)?;
     if terminated.reason.as_deref() == Some("OOMKilled") {
         let message = "the worker used more memory than resources.limits.memory allows".to_owned();
         return Some((Reason::OomKilled, message));
     }
-    Some((
-        Reason::Error,
-        format!("the worker ended with {}", ExitCode(terminated.exit_code)),
-    ))
+    Some((Reason::Error, format!("the worker ended with {}", ExitCode(terminated.exit_code))))
 }
 
 fn waits(state: &ContainerState) -> Option<(Reason, String)> {
@@ -442,24 +401,16 @@ mod tests {
 
     #[test]
     fn the_last_exit_code_counts_and_a_signal_is_named() {
-        let killed = pod(&main_container(
-            &json!({ "terminated": { "exitCode": 143 } }),
-        ));
+        let killed = pod(&main_container(&json!({ "terminated": { "exitCode": 143 } })));
         let run = Run::observe(&job(&failed("BackoffLimitExceeded")), &[killed]).unwrap();
         assert_eq!(run.exit_code, Some(143));
-        assert_eq!(
-            run.message.unwrap(),
-            "the worker ended with exit code 143 (signal 15)"
-        );
+        assert_eq!(run.message.unwrap(), "the worker ended with exit code 143 (signal 15)");
     }
 
     #[test]
     fn a_scheduled_run_goes_by_the_uid_of_its_job() {
         let run = Run::observe(&job(&json!([])), &[]).unwrap();
-        assert_eq!(
-            (run.run_id.to_string(), run.scheduled),
-            (UID.to_owned(), true)
-        );
+        assert_eq!((run.run_id.to_string(), run.scheduled), (UID.to_owned(), true));
     }
 
     #[test]

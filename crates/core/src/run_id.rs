@@ -28,11 +28,9 @@ impl FromStr for RunId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // Only the hyphenated form: OpenMetadata compares run ids as text.
-        let uuid = Uuid::try_parse(text)
-            .ok()
-            .filter(|uuid| uuid.to_string() == text.to_lowercase());
-        uuid.map(Self)
-            .ok_or("must be a UUID such as a1b2c3d4-e5f6-7890-abcd-ef1234567890")
+        let uuid =
+            Uuid::try_parse(text).ok().filter(|uuid| uuid.to_string() == text.to_lowercase());
+        uuid.map(Self).ok_or("must be a UUID such as a1b2c3d4-e5f6-7890-abcd-ef1234567890")
     }
 }
 
@@ -51,12 +49,7 @@ mod tests {
         let id: RunId = "A1B2C3D4-e5f6-7890-abcd-ef1234567890".parse().unwrap();
         assert_eq!(id.to_string(), "a1b2c3d4-e5f6-7890-abcd-ef1234567890");
         assert_eq!(id.short(), "a1b2c3d4");
-        for bad in [
-            "",
-            "a1b2c3d4",
-            "a1b2c3d4e5f67890abcdef1234567890",
-            "manual__2024",
-        ] {
+        for bad in ["", "a1b2c3d4", "a1b2c3d4e5f67890abcdef1234567890", "manual__2024"] {
             assert!(bad.parse::<RunId>().is_err(), "{bad}");
         }
     }

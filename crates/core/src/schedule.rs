@@ -25,13 +25,8 @@ impl Schedule {
     /// What is wrong and what is allowed, for a message about that field.
     pub fn new(text: &str, zone: Zone) -> Result<Self, String> {
         let canonical = canonical(text)?;
-        let parser = CronParser::builder()
-            .seconds(Seconds::Disallowed)
-            .year(Year::Disallowed);
-        let cron = parser
-            .build()
-            .parse(&canonical)
-            .map_err(|e| e.to_string())?;
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed);
+        let cron = parser.build().parse(&canonical).map_err(|e| e.to_string())?;
         let schedule = Self { cron, zone };
         match schedule.next_after(REFERENCE) {
             Some(_) => Ok(schedule),
@@ -55,10 +50,7 @@ impl Schedule {
     #[must_use]
     pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
         let local = time.to_zoned(self.zone.0.clone());
-        self.cron
-            .find_next_occurrence(&local, false)
-            .ok()
-            .map(|slot| slot.timestamp())
+        self.cron.find_next_occurrence(&local, false).ok().map(|slot| slot.timestamp())
     }
 }
 
@@ -120,9 +112,10 @@ fn expand_macro(text: &str) -> Result<&'static str, String> {
         "@weekly" => Ok("0 0 * * 0"),
         "@monthly" => Ok("0 0 1 * *"),
         "@yearly" | "@annually" => Ok("0 0 1 1 *"),
-        _ => Err(
-            "must be one of @hourly, @daily, @weekly, @monthly, @yearly, or five fields".to_owned(),
-        ),
+        _ => {
+            Err("must be one of @hourly, @daily, @weekly, @monthly, @yearly, or five fields"
+                .to_owned())
+        }
     }
 }
 
@@ -139,13 +132,7 @@ struct Field {
 
 impl Field {
     const fn numbers(label: &'static str, least: u8, most: u8) -> Self {
-        Self {
-            label,
-            least,
-            last: most,
-            most,
-            names: &[],
-        }
+        Self { label, least, last: most, most, names: &[] }
     }
 }
 
@@ -153,9 +140,7 @@ const MINUTE: Field = Field::numbers("minute", 0, 59);
 const HOUR: Field = Field::numbers("hour", 0, 23);
 const DAY: Field = Field::numbers("day of month", 1, 31);
 const MONTH: Field = Field {
-    names: &[
-        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-    ],
+    names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
     ..Field::numbers("month", 1, 12)
 };
 /// Sunday is 0 and, as cron(5) has it, also 7, which Kubernetes does not know.
@@ -192,28 +177,16 @@ impl Field {
         };
         let (from, to) = (self.value(from)?, self.value(to)?);
         if from > to {
-            return Err(format!(
-                "{}: the range {range} ends before it starts",
-                self.label
-            ));
+            return Err(format!("{}: the range {range} ends before it starts", self.label));
         }
         Ok((from, to))
     }
 
     fn value(&self, text: &str) -> Result<u8, String> {
-        let name = (self.least..)
-            .zip(self.names)
-            .find(|(_, name)| text.eq_ignore_ascii_case(name));
-        let number = || {
-            text.parse()
-                .ok()
-                .filter(|value| (self.least..=self.most).contains(value))
-        };
+        let name = (self.least..).zip(self.names).find(|(_, name)| text.eq_ignore_ascii_case(name));
+        let number = || text.parse().ok().filter(|value| (self.least..=self.most).contains(value));
         name.map(|(value, _)| value).or_else(number).ok_or_else(|| {
-            format!(
-                "{}: {text:?} is not a value from {} to {}",
-                self.label, self.least, self.most
-            )
+            format!("{}: {text:?} is not a value from {} to {}", self.label, self.least, self.most)
         })
     }
 
@@ -236,9 +209,7 @@ impl Field {
 
 /// Every weekday of a range that ends with 7, the Sunday that Kubernetes calls 0.
 fn weekdays_to_sunday(from: u8, step: u8) -> String {
-    let days = (from..=7)
-        .step_by(step.into())
-        .map(|day| (day % 7).to_string());
+    let days = (from..=7).step_by(step.into()).map(|day| (day % 7).to_string());
     days.collect::<Vec<_>>().join(",")
 }
 
@@ -308,12 +279,7 @@ mod tests {
     #[test]
     fn slots_follow_the_zone_across_daylight_saving() {
         let schedule = Schedule::new("30 2 * * *", "Europe/Berlin".parse().unwrap()).unwrap();
-        let next = |time: &str| {
-            schedule
-                .next_after(time.parse().unwrap())
-                .unwrap()
-                .to_string()
-        };
+        let next = |time: &str| schedule.next_after(time.parse().unwrap()).unwrap().to_string();
         assert_eq!(next("2026-01-01T00:00:00Z"), "2026-01-01T01:30:00Z");
         assert_eq!(next("2026-07-01T00:00:00Z"), "2026-07-01T00:30:00Z");
     }

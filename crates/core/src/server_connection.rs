@@ -67,20 +67,13 @@ impl ServerConnection {
     /// The part with the credentials, for the Secret's key `securityConfig`.
     #[must_use]
     pub fn security_config(&self) -> Value {
-        self.document
-            .get("securityConfig")
-            .cloned()
-            .unwrap_or_default()
+        self.document.get("securityConfig").cloned().unwrap_or_default()
     }
 
     /// The certificate authority to trust beside the system's, as PEM.
     #[must_use]
     pub fn ca_certificate(&self) -> Option<&str> {
-        let pem = self
-            .document
-            .get("sslConfig")?
-            .get("caCertificate")?
-            .as_str()?;
+        let pem = self.document.get("sslConfig")?.get("caCertificate")?.as_str()?;
         Some(pem).filter(|pem| pem.contains("-----BEGIN"))
     }
 
@@ -88,10 +81,7 @@ impl ServerConnection {
     /// connection in its config (`ingestion.md` §5).
     #[must_use]
     pub fn forces_overwriting(&self) -> bool {
-        self.document
-            .get("forceEntityOverwriting")
-            .and_then(Value::as_bool)
-            == Some(true)
+        self.document.get("forceEntityOverwriting").and_then(Value::as_bool) == Some(true)
     }
 }
 
@@ -140,12 +130,8 @@ impl std::str::FromStr for VerifySsl {
 
 /// True for an absolute http or https URL with a host.
 pub(crate) fn is_http_url(text: &str) -> bool {
-    let rest = text
-        .strip_prefix("http://")
-        .or_else(|| text.strip_prefix("https://"));
-    let host = rest
-        .and_then(|rest| rest.split(['/', '?', '#']).next())
-        .unwrap_or_default();
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
     !host.is_empty() && !host.starts_with(':') && !text.contains(char::is_whitespace)
 }
 
@@ -156,14 +142,7 @@ mod tests {
     fn read(document: &Value) -> (Option<ServerConnection>, Vec<String>) {
         let mut fields = Fields::new("connection", document.as_object().unwrap());
         let connection = ServerConnection::read(&mut fields);
-        (
-            connection,
-            fields
-                .into_problems()
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-        )
+        (connection, fields.into_problems().iter().map(ToString::to_string).collect())
     }
 
     #[test]

@@ -36,10 +36,7 @@ impl Service {
         let service = Self::read_fields(&mut fields);
         match (service, fields.into_problems()) {
             (Some(service), list) if list.is_empty() => Ok(service),
-            (_, list) => Err(Problems {
-                subject: SUBJECT,
-                list,
-            }),
+            (_, list) => Err(Problems { subject: SUBJECT, list }),
         }
     }
 
@@ -48,19 +45,12 @@ impl Service {
         let name: Option<String> = fields.parsed("name");
         let service_type: Option<String> = fields.parsed("serviceType");
         if name.as_deref().is_none_or(str::is_empty) {
-            fields.missing(
-                "name",
-                "it must be the name that the pipeline's service has",
-            );
+            fields.missing("name", "it must be the name that the pipeline's service has");
         }
         if service_type.as_deref().is_none_or(str::is_empty) {
             fields.missing("serviceType", "such as Postgres or Snowflake");
         }
-        Some(Self {
-            name: name?,
-            service_type: service_type?,
-            connection,
-        })
+        Some(Self { name: name?, service_type: service_type?, connection })
     }
 }
 
@@ -83,10 +73,7 @@ mod tests {
     fn reads_what_the_api_returns() {
         let document = json!({ "id": "x", "name": "shop", "serviceType": "Postgres", "connection": { "config": {} } });
         let service = Service::read(&document).unwrap();
-        assert_eq!(
-            (service.name.as_str(), service.service_type.as_str()),
-            ("shop", "Postgres")
-        );
+        assert_eq!((service.name.as_str(), service.service_type.as_str()), ("shop", "Postgres"));
     }
 
     #[test]

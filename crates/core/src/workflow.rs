@@ -92,10 +92,7 @@ impl WorkflowConfig {
             "ingestionPipelineFQN".into(),
             pipeline.identity.fully_qualified_name.clone().into(),
         );
-        document.insert(
-            "enableStreamableLogs".into(),
-            pipeline.enable_streamable_logs.into(),
-        );
+        document.insert("enableStreamableLogs".into(), pipeline.enable_streamable_logs.into());
         if let Some(runner) = &pipeline.ingestion_runner {
             document.insert("ingestionRunnerName".into(), runner.clone().into());
         }
@@ -107,15 +104,9 @@ impl WorkflowConfig {
         let text = yaml::render(&document).unwrap_or_else(|_| document.to_string());
         let max = MAX_ENV_STRING - CONFIG_ENV.len() - "=\0".len();
         if text.len() > max {
-            return Err(Error::TooLong {
-                bytes: text.len(),
-                max,
-            });
+            return Err(Error::TooLong { bytes: text.len(), max });
         }
-        Ok(Self {
-            document,
-            text: text.into(),
-        })
+        Ok(Self { document, text: text.into() })
     }
 
     /// The whole config as YAML: the value of the worker's `config`.
@@ -179,33 +170,18 @@ fn step(kind: &str, config: &Value) -> Value {
 }
 
 fn source(pipeline: &IngestionPipeline, service: Option<&Service>) -> Result<Value, Error> {
-    let reference = pipeline
-        .service
-        .as_ref()
-        .ok_or_else(|| Error::NoService(String::new()))?;
+    let reference = pipeline.service.as_ref().ok_or_else(|| Error::NoService(String::new()))?;
     if let Some(service) = service.filter(|service| service.name != reference.name) {
         let expected = reference.name.clone();
-        return Err(Error::OtherService {
-            given: service.name.clone(),
-            expected,
-        });
+        return Err(Error::OtherService { given: service.name.clone(), expected });
     }
     let mut source = Map::new();
-    source.insert(
-        "type".into(),
-        source_type(pipeline.pipeline_type, reference, service)?.into(),
-    );
-    source.insert(
-        "serviceName".into(),
-        service_name(pipeline.pipeline_type, reference).into(),
-    );
+    source.insert("type".into(), source_type(pipeline.pipeline_type, reference, service)?.into());
+    source.insert("serviceName".into(), service_name(pipeline.pipeline_type, reference).into());
     if let Some(connection) = service_connection(pipeline, reference, service)? {
         source.insert("serviceConnection".into(), connection);
     }
-    source.insert(
-        "sourceConfig".into(),
-        json!({ "config": pipeline.source_config }),
-    );
+    source.insert("sourceConfig".into(), json!({ "config": pipeline.source_config }));
     Ok(Value::Object(source))
 }
 
@@ -250,10 +226,8 @@ fn service_connection(
     reference: &ServiceReference,
     service: Option<&Service>,
 ) -> Result<Option<Value>, Error> {
-    let forced = pipeline
-        .server_connection
-        .as_ref()
-        .is_some_and(ServerConnection::forces_overwriting);
+    let forced =
+        pipeline.server_connection.as_ref().is_some_and(ServerConnection::forces_overwriting);
     if !forced || !pipeline.pipeline_type.needs_service_type() {
         return Ok(None);
     }
@@ -281,11 +255,7 @@ fn processor(pipeline: &IngestionPipeline) -> Option<Value> {
 
 /// Newer servers let a profiler pipeline name its metrics (contract §8.1).
 fn profiler_config(pipeline: &IngestionPipeline) -> Value {
-    match pipeline
-        .source_config
-        .get("metrics")
-        .and_then(Value::as_array)
-    {
+    match pipeline.source_config.get("metrics").and_then(Value::as_array) {
         Some(metrics) if !metrics.is_empty() => {
             json!({ "profiler": { "name": "ingestion-profiler", "metrics": metrics } })
         }
@@ -295,23 +265,13 @@ fn profiler_config(pipeline: &IngestionPipeline) -> Value {
 
 /// Where the usage workflow keeps queries between its two halves; an empty name breaks it.
 fn stage_file(pipeline: &IngestionPipeline) -> &str {
-    let given = pipeline
-        .source_config
-        .get("stageFileLocation")
-        .and_then(Value::as_str);
-    given
-        .filter(|file| !file.is_empty())
-        .unwrap_or("/tmp/query_log")
+    let given = pipeline.source_config.get("stageFileLocation").and_then(Value::as_str);
+    given.filter(|file| !file.is_empty()).unwrap_or("/tmp/query_log")
 }
 
 fn application(pipeline: &IngestionPipeline) -> Result<Map<String, Value>, Error> {
     const KEYS: [&str; 3] = ["sourcePythonClass", "appConfig", "appPrivateConfig"];
-    let given = |key: &str| {
-        pipeline
-            .source_config
-            .get(key)
-            .filter(|value| !value.is_null())
-    };
+    let given = |key: &str| pipeline.source_config.get(key).filter(|value| !value.is_null());
     if given("sourcePythonClass").is_none() {
         return Err(Error::NoApplicationClass);
     }
@@ -320,16 +280,10 @@ fn application(pipeline: &IngestionPipeline) -> Result<Map<String, Value>, Error
 }
 
 fn workflow_settings(pipeline: &IngestionPipeline) -> Result<Value, Error> {
-    let connection = pipeline
-        .server_connection
-        .as_ref()
-        .ok_or(Error::NoServerConnection)?;
+    let connection = pipeline.server_connection.as_ref().ok_or(Error::NoServerConnection)?;
     let mut settings = Map::new();
     settings.insert("loggerLevel".into(), pipeline.logger_level.as_str().into());
-    if let Some(raise) = pipeline
-        .raise_on_error
-        .filter(|_| honours_raise_on_error(pipeline))
-    {
+    if let Some(raise) = pipeline.raise_on_error.filter(|_| honours_raise_on_error(pipeline)) {
         settings.insert("raiseOnError".into(), raise.into());
     }
     settings.insert("openMetadataServerConfig".into(), connection.to_value());
@@ -388,10 +342,7 @@ mod tests {
         let pipeline = IngestionPipeline::read(document).unwrap();
         WorkflowConfig::build(&pipeline, Some(&postgres())).map(|config| {
             let parsed = yaml::parse(config.text().expose_secret()).unwrap();
-            assert_eq!(
-                parsed, config.document,
-                "the text reads back as the document"
-            );
+            assert_eq!(parsed, config.document, "the text reads back as the document");
             parsed
         })
     }
@@ -414,20 +365,11 @@ mod tests {
         let config = build(&entity(pipeline_type, &json!({ "type": "T" }))).unwrap();
         assert_eq!(config["source"]["type"], source_type);
         assert_eq!(config["processor"]["type"].as_str(), processor);
-        assert_eq!(
-            config["sink"],
-            json!({ "type": "metadata-rest", "config": {} })
-        );
-        assert_eq!(
-            config["source"]["sourceConfig"],
-            json!({ "config": { "type": "T" } })
-        );
+        assert_eq!(config["sink"], json!({ "type": "metadata-rest", "config": {} }));
+        assert_eq!(config["source"]["sourceConfig"], json!({ "config": { "type": "T" } }));
         assert_eq!(config["source"].get("serviceConnection"), None);
         assert_eq!(config["workflowConfig"]["loggerLevel"], "INFO");
-        assert_eq!(
-            config["workflowConfig"].get("raiseOnError").is_some(),
-            raise_on_error
-        );
+        assert_eq!(config["workflowConfig"].get("raiseOnError").is_some(), raise_on_error);
         assert_eq!(config["ingestionPipelineFQN"], "\"shop.pg\".p");
     }
 
@@ -437,10 +379,7 @@ mod tests {
     #[case(json!({ "stageFileLocation": "/tmp/mine" }), "/tmp/mine")]
     fn usage_stages_through_a_file(#[case] extra: Value, #[case] file: &str) {
         let mut source_config = json!({ "type": "DatabaseUsage" });
-        source_config
-            .as_object_mut()
-            .unwrap()
-            .extend(extra.as_object().unwrap().clone());
+        source_config.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         let config = build(&entity("usage", &source_config)).unwrap();
         assert_eq!(config["source"]["type"], "postgres-usage");
         assert_eq!(config["processor"]["type"], "query-parser");
@@ -478,10 +417,7 @@ mod tests {
     #[test]
     fn metrics_of_a_profiler_reach_its_processor() {
         let config = build(&entity("profiler", &json!({ "metrics": ["mean"] }))).unwrap();
-        assert_eq!(
-            config["processor"]["config"]["profiler"]["metrics"],
-            json!(["mean"])
-        );
+        assert_eq!(config["processor"]["config"]["profiler"]["metrics"], json!(["mean"]));
     }
 
     #[test]
@@ -489,29 +425,20 @@ mod tests {
         let mut document = entity("metadata", &json!({ "type": "T" }));
         document["openMetadataServerConnection"]["forceEntityOverwriting"] = true.into();
         let config = build(&document).unwrap();
-        assert_eq!(
-            config["source"]["serviceConnection"]["config"]["password"],
-            "hunter2"
-        );
+        assert_eq!(config["source"]["serviceConnection"]["config"]["password"], "hunter2");
     }
 
     #[test]
     fn refuses_what_cannot_run() {
         let error = |document: &Value| build(document).unwrap_err();
         let mut document = entity("dataInsight", &json!({ "type": "T" }));
-        assert_eq!(
-            error(&document),
-            Error::Unsupported(PipelineType::DataInsight)
-        );
+        assert_eq!(error(&document), Error::Unsupported(PipelineType::DataInsight));
         document = entity("application", &json!({ "type": "T" }));
         assert_eq!(error(&document), Error::NoApplicationClass);
         document = entity("metadata", &json!({ "type": "T" }));
         document["service"]["name"] = "other".into();
         assert!(matches!(error(&document), Error::OtherService { .. }));
-        document
-            .as_object_mut()
-            .unwrap()
-            .remove("openMetadataServerConnection");
+        document.as_object_mut().unwrap().remove("openMetadataServerConnection");
         document["service"]["name"] = "shop.pg".into();
         assert_eq!(error(&document), Error::NoServerConnection);
         let pipeline =
@@ -523,10 +450,7 @@ mod tests {
     #[test]
     fn a_config_that_no_environment_can_hold_is_refused() {
         let with_filter = |length: usize| {
-            build(&entity(
-                "metadata",
-                &json!({ "type": "T", "filter": "x".repeat(length) }),
-            ))
+            build(&entity("metadata", &json!({ "type": "T", "filter": "x".repeat(length) })))
         };
         let overhead = match with_filter(MAX_ENV_STRING).unwrap_err() {
             Error::TooLong { bytes, .. } => bytes - MAX_ENV_STRING,
@@ -534,10 +458,7 @@ mod tests {
         };
         let longest = MAX_ENV_STRING - "config=\0".len() - overhead;
         assert!(with_filter(longest).is_ok());
-        assert!(matches!(
-            with_filter(longest + 1),
-            Err(Error::TooLong { max: 131_064, .. })
-        ));
+        assert!(matches!(with_filter(longest + 1), Err(Error::TooLong { max: 131_064, .. })));
     }
 
     #[test]

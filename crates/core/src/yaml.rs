@@ -76,18 +76,13 @@ mod tests {
     #[test]
     fn a_text_of_several_lines_is_a_block_for_people() {
         let document = json!({ "config": "a: 1\nb: 2\n" });
-        assert_eq!(
-            render_readable(&document).unwrap(),
-            "config: |\n  a: 1\n  b: 2\n"
-        );
+        assert_eq!(render_readable(&document).unwrap(), "config: |\n  a: 1\n  b: 2\n");
         assert_eq!(render(&document).unwrap(), "config: \"a: 1\\nb: 2\\n\"\n");
     }
 
     #[test]
     fn syntax_errors_do_not_repeat_the_text() {
-        let error = parse("jwtToken: hunter2-secret\n  bad: [")
-            .unwrap_err()
-            .to_string();
+        let error = parse("jwtToken: hunter2-secret\n  bad: [").unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
         assert!(error.contains("line"), "{error}");
     }

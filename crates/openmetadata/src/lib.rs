@@ -34,12 +34,8 @@ impl OpenMetadata {
     /// When the server does not answer or has no version.
     pub async fn version(&self) -> Result<String, Error> {
         let answer = self.transport.get(&["system", "version"], &[]).await?;
-        let version = answer
-            .as_ref()
-            .and_then(|answer| answer.get("version")?.as_str());
-        version
-            .map(str::to_owned)
-            .ok_or(Error::Unreadable("the server's version"))
+        let version = answer.as_ref().and_then(|answer| answer.get("version")?.as_str());
+        version.map(str::to_owned).ok_or(Error::Unreadable("the server's version"))
     }
 
     /// A service of any kind, by its reference.
@@ -53,10 +49,7 @@ impl OpenMetadata {
         self.transport
             .get(&path, &[])
             .await?
-            .ok_or_else(|| Error::NotFound {
-                what: "service",
-                name: reference.fqn(),
-            })
+            .ok_or_else(|| Error::NotFound { what: "service", name: reference.fqn() })
     }
 
     /// An ingestion pipeline, without the server connection that the API leaves out.
@@ -68,10 +61,7 @@ impl OpenMetadata {
         self.transport
             .get(&path, &[])
             .await?
-            .ok_or_else(|| Error::NotFound {
-                what: "ingestion pipeline",
-                name: fqn.to_owned(),
-            })
+            .ok_or_else(|| Error::NotFound { what: "ingestion pipeline", name: fqn.to_owned() })
     }
 
     /// The row of one run; `None` when the server knows no such run.
@@ -80,13 +70,7 @@ impl OpenMetadata {
     /// When the server does not answer, or answers what is no row.
     pub async fn status(&self, fqn: &str, run: RunId) -> Result<Option<PipelineStatus>, Error> {
         let run = run.to_string();
-        let path = [
-            "services",
-            "ingestionPipelines",
-            &segment(fqn),
-            "pipelineStatus",
-            &run,
-        ];
+        let path = ["services", "ingestionPipelines", &segment(fqn), "pipelineStatus", &run];
         let answer = self.transport.get(&path, &[]).await?;
         answer.map(PipelineStatus::read).transpose()
     }
@@ -101,22 +85,10 @@ impl OpenMetadata {
         since_ms: i64,
         until_ms: i64,
     ) -> Result<Vec<PipelineStatus>, Error> {
-        let path = [
-            "services",
-            "ingestionPipelines",
-            &segment(fqn),
-            "pipelineStatus",
-        ];
-        let span = [
-            ("startTs", since_ms.to_string()),
-            ("endTs", until_ms.to_string()),
-        ];
+        let path = ["services", "ingestionPipelines", &segment(fqn), "pipelineStatus"];
+        let span = [("startTs", since_ms.to_string()), ("endTs", until_ms.to_string())];
         let answer = self.transport.get(&path, &span).await?.unwrap_or_default();
-        let rows = answer
-            .get("data")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
+        let rows = answer.get("data").and_then(Value::as_array).cloned().unwrap_or_default();
         rows.into_iter().map(PipelineStatus::read).collect()
     }
 }
@@ -139,11 +111,7 @@ fn collection_of(kind: &str) -> Option<&'static str> {
 }
 
 /// What may stand unescaped in one segment of a path: an FQN may hold dots, quotes and slashes.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 fn segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()

@@ -32,11 +32,7 @@ fn client(host_port: &str) -> OpenMetadata {
 }
 
 fn reference(kind: &str, name: &str) -> ServiceReference {
-    ServiceReference {
-        kind: kind.into(),
-        name: name.into(),
-        fully_qualified_name: None,
-    }
+    ServiceReference { kind: kind.into(), name: name.into(), fully_qualified_name: None }
 }
 
 #[tokio::test]
@@ -47,11 +43,7 @@ async fn a_service_is_found_by_its_encoded_name_with_the_token() {
     };
     let router = Router::new().route("/services/databaseServices/name/{name}", get(find));
     let name = "Läden/1.0 \"x\"";
-    let service = serve(router)
-        .await
-        .service(&reference("databaseService", name))
-        .await
-        .unwrap();
+    let service = serve(router).await.service(&reference("databaseService", name)).await.unwrap();
     assert_eq!(service["name"], ompipe_core::quote_fqn_part(name));
 }
 
@@ -59,10 +51,7 @@ async fn a_service_is_found_by_its_encoded_name_with_the_token() {
 async fn what_is_not_there_is_named() {
     let openmetadata = serve(Router::new()).await;
     let error = openmetadata.pipeline("shop.metadata").await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "OpenMetadata has no ingestion pipeline \"shop.metadata\""
-    );
+    assert_eq!(error.to_string(), "OpenMetadata has no ingestion pipeline \"shop.metadata\"");
 }
 
 #[rstest]
@@ -72,10 +61,8 @@ async fn what_is_not_there_is_named() {
 #[case(StatusCode::FOUND, "answers 302 Found")]
 #[tokio::test]
 async fn refusals_are_told_without_the_body(#[case] status: StatusCode, #[case] message: &str) {
-    let router = Router::new().route(
-        "/system/version",
-        get(move || async move { (status, TOKEN) }),
-    );
+    let router =
+        Router::new().route("/system/version", get(move || async move { (status, TOKEN) }));
     let error = serve(router).await.version().await.unwrap_err().to_string();
     assert!(error.contains(message) && !error.contains(TOKEN), "{error}");
 }
@@ -98,10 +85,7 @@ async fn nobody_there_is_told_with_the_address() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let error = client(&format!("http://{address}/api"))
-        .version()
-        .await
-        .unwrap_err();
+    let error = client(&format!("http://{address}/api")).version().await.unwrap_err();
     let expected = format!("does not answer at http://{address}/api/v1/system/version");
     assert!(error.to_string().contains(&expected), "{error}");
     assert!(error.is_transient());
@@ -113,45 +97,26 @@ async fn rows_of_runs() {
     let row = json!({ "runId": run.to_string(), "pipelineState": "partialSuccess", "startDate": 5, "new": [] });
     let listed = row.clone();
     let list = async move |Query(query): Query<Vec<(String, String)>>| {
-        assert_eq!(
-            query,
-            [("startTs".into(), "1".into()), ("endTs".into(), "9".into())]
-        );
+        assert_eq!(query, [("startTs".into(), "1".into()), ("endTs".into(), "9".into())]);
         json!({ "data": [listed] }).to_string()
     };
     let one = async move |Path((_, id)): Path<(String, String)>| {
-        if id.starts_with('a') {
-            Ok(row.to_string())
-        } else {
-            Err(StatusCode::NO_CONTENT)
-        }
+        if id.starts_with('a') { Ok(row.to_string()) } else { Err(StatusCode::NO_CONTENT) }
     };
     let router = Router::new()
-        .route(
-            "/services/ingestionPipelines/{fqn}/pipelineStatus",
-            get(list),
-        )
-        .route(
-            "/services/ingestionPipelines/{fqn}/pipelineStatus/{id}",
-            get(one),
-        );
+        .route("/services/ingestionPipelines/{fqn}/pipelineStatus", get(list))
+        .route("/services/ingestionPipelines/{fqn}/pipelineStatus/{id}", get(one));
     let openmetadata = serve(router).await;
     let found = openmetadata.status("shop.p", run).await.unwrap().unwrap();
     assert_eq!(found.pipeline_state, PipelineState::PartialSuccess);
-    assert_eq!(
-        openmetadata.statuses("shop.p", 1, 9).await.unwrap(),
-        [found]
-    );
+    assert_eq!(openmetadata.statuses("shop.p", 1, 9).await.unwrap(), [found]);
     let unknown = "b1b2c3d4-e5f6-7890-abcd-ef1234567890".parse().unwrap();
     assert_eq!(openmetadata.status("shop.p", unknown).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn an_unknown_kind_of_service_is_not_looked_up() {
-    let error = client("http://127.0.0.1:1/api")
-        .service(&reference("x", "y"))
-        .await
-        .unwrap_err();
+    let error = client("http://127.0.0.1:1/api").service(&reference("x", "y")).await.unwrap_err();
     assert!(error.to_string().contains("service.type \"x\""), "{error}");
 }
 

@@ -35,16 +35,9 @@ impl Transport {
     pub(crate) fn new(connection: &ServerConnection) -> Result<Self, Error> {
         let endpoint = || Error::Endpoint(connection.host_port.clone());
         let mut base = Url::parse(&connection.host_port).map_err(|_| endpoint())?;
-        base.path_segments_mut()
-            .map_err(|()| endpoint())?
-            .pop_if_empty()
-            .push("v1");
+        base.path_segments_mut().map_err(|()| endpoint())?.pop_if_empty().push("v1");
         let token = connection.jwt_token.clone().ok_or(Error::NoToken)?;
-        Ok(Self {
-            client: client(connection)?,
-            base,
-            token,
-        })
+        Ok(Self { client: client(connection)?, base, token })
     }
 
     /// GETs a path below the API; `None` when there is nothing there (404, or 204 for a run).
@@ -77,10 +70,7 @@ impl Transport {
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 Err(Error::Unauthorized(status))
             }
-            status if !status.is_success() => Err(Error::Refused {
-                status,
-                url: url.to_string(),
-            }),
+            status if !status.is_success() => Err(Error::Refused { status, url: url.to_string() }),
             _ => read(answer, url).await.map(Some),
         }
     }
@@ -95,9 +85,7 @@ impl Transport {
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transport")
-            .field("base", &self.base.as_str())
-            .finish_non_exhaustive()
+        f.debug_struct("Transport").field("base", &self.base.as_str()).finish_non_exhaustive()
     }
 }
 
@@ -125,11 +113,7 @@ fn client(connection: &ServerConnection) -> Result<Client, Error> {
 async fn read(answer: Response, url: &Url) -> Result<Value, Error> {
     let mut body = Vec::new();
     let mut pieces = answer.bytes_stream();
-    while let Some(piece) = pieces
-        .try_next()
-        .await
-        .map_err(|error| unreachable(url, &error))?
-    {
+    while let Some(piece) = pieces.try_next().await.map_err(|error| unreachable(url, &error))? {
         body.extend_from_slice(&piece);
         if body.len() > MAX_ANSWER {
             return Err(Error::Unreadable("of a size that is read"));
@@ -144,13 +128,6 @@ fn unreachable(url: &Url, error: &reqwest::Error) -> Error {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    let reason = if error.is_timeout() {
-        "no answer in time".into()
-    } else {
-        cause.to_string()
-    };
-    Error::Unreachable {
-        url: url.to_string(),
-        reason,
-    }
+    let reason = if error.is_timeout() { "no answer in time".into() } else { cause.to_string() };
+    Error::Unreachable { url: url.to_string(), reason }
 }

@@ -1,8 +1,5 @@
 //! Runs a PostgreSQL with the sample database until it is asked to stop, or leaves it running.
-#![expect(
-    clippy::print_stdout,
-    reason = "scripts read the address from the first line"
-)]
+#![expect(clippy::print_stdout, reason = "scripts read the address from the first line")]
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -38,11 +35,9 @@ async fn main() -> anyhow::Result<()> {
     match running {
         Some(server) if arguments.stop => server.stop()?,
         Some(server) if arguments.detach => println!("{}", server.address()),
-        Some(server) => bail!(
-            "a server runs in {} at {}",
-            arguments.dir.display(),
-            server.address()
-        ),
+        Some(server) => {
+            bail!("a server runs in {} at {}", arguments.dir.display(), server.address())
+        }
         None if arguments.stop => {}
         None => serve(&arguments).await?,
     }

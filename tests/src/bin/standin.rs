@@ -1,8 +1,5 @@
 //! Runs the OpenMetadata stand-in until it is asked to stop.
-#![expect(
-    clippy::print_stdout,
-    reason = "scripts read the URL from the first line"
-)]
+#![expect(clippy::print_stdout, reason = "scripts read the URL from the first line")]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,11 +32,7 @@ async fn main() -> anyhow::Result<()> {
         Some(file) => read_token(file)?,
         None => std::env::var("STANDIN_TOKEN").unwrap_or_else(|_| DEFAULT_TOKEN.to_owned()),
     };
-    let options = Options {
-        bind: arguments.bind,
-        token,
-        version: arguments.server_version,
-    };
+    let options = Options { bind: arguments.bind, token, version: arguments.server_version };
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let standin = Standin::start_with(options)?;
     println!("{}", standin.url());

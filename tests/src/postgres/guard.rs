@@ -31,22 +31,14 @@ impl Guard {
     /// Starts the server by `pg_ctl`, the command without its verb, and waits until it is ready.
     pub(super) fn start(pg_ctl: &Command) -> Result<Option<Self>, Error> {
         let mut shell = Command::new("sh");
-        shell
-            .args(["-c", SCRIPT, "postgres-guard"])
-            .arg(pg_ctl.get_program());
+        shell.args(["-c", SCRIPT, "postgres-guard"]).arg(pg_ctl.get_program());
         shell.args(pg_ctl.get_args());
         if let Some(directory) = pg_ctl.get_current_dir() {
             shell.current_dir(directory);
         }
         // Out of our process group, so that a signal to all of it does not end the guard with us.
-        shell
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let spawn = |source| Error::Spawn {
-            program: OsStr::new("sh").to_owned(),
-            source,
-        };
+        shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let spawn = |source| Error::Spawn { program: OsStr::new("sh").to_owned(), source };
         let mut shell = shell.spawn().map_err(spawn)?;
         let mut line = String::new();
         if let Some(stdout) = shell.stdout.take() {

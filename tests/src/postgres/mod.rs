@@ -126,10 +126,7 @@ pub enum Error {
 
 impl Error {
     fn file(path: &Path, source: io::Error) -> Self {
-        Self::File {
-            path: path.to_owned(),
-            source,
-        }
+        Self::File { path: path.to_owned(), source }
     }
 }
 
@@ -155,22 +152,14 @@ impl Postgres {
         let address = SocketAddr::new(first, cluster.choose_port(first)?);
         let guard = Guard::start(&cluster.pg_ctl(listen, address.port()))?;
         let guard = guard.ok_or_else(|| cluster.not_started(address))?;
-        Ok(Self {
-            cluster,
-            address,
-            guard: Some(guard),
-        })
+        Ok(Self { cluster, address, guard: Some(guard) })
     }
 
     /// Finds the server that an earlier process left in `dir`, if it still runs.
     pub fn attach(dir: &Path) -> Result<Option<Self>, Error> {
         let cluster = Cluster::open(dir)?;
         let address = cluster.running_at();
-        Ok(address.map(|address| Self {
-            cluster,
-            address,
-            guard: None,
-        }))
+        Ok(address.map(|address| Self { cluster, address, guard: None }))
     }
 
     /// Lets the server live on without us.
@@ -211,8 +200,7 @@ impl Postgres {
         psql.arg("--host").arg(self.address.ip().to_string());
         psql.arg("--port").arg(self.address.port().to_string());
         psql.args(["--username", SUPERUSER, "--dbname", database]);
-        psql.env("PGPASSFILE", "/dev/null")
-            .env("PGPASSWORD", self.cluster.password());
+        psql.env("PGPASSFILE", "/dev/null").env("PGPASSWORD", self.cluster.password());
         psql
     }
 
@@ -256,11 +244,7 @@ impl Cluster {
         if owner.is_other() {
             owner = Owner::of_this_process()?;
         }
-        Ok(Self {
-            dir,
-            owner,
-            programs,
-        })
+        Ok(Self { dir, owner, programs })
     }
 
     fn data(&self) -> PathBuf {
@@ -282,18 +266,9 @@ impl Cluster {
         self.owner.require_access(&self.dir)?;
         self.write("password", &Uuid::new_v4().to_string())?;
         let mut initdb = self.command("initdb");
-        initdb.args([
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-            "--no-sync",
-        ]);
+        initdb.args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]);
         initdb.args(["--username", SUPERUSER]);
-        initdb
-            .arg("--pwfile")
-            .arg(self.dir.join("password"))
-            .arg("--pgdata")
-            .arg(self.data());
+        initdb.arg("--pwfile").arg(self.dir.join("password")).arg("--pgdata").arg(self.data());
         run(&mut initdb)?;
         // Pods come from their own subnet, which only the sandbox knows; who can reach the server
         // is decided by the addresses that it listens on.
@@ -304,12 +279,7 @@ impl Cluster {
         use std::os::unix::fs::OpenOptionsExt;
         let path = self.dir.join(name);
         let mut options = fs::OpenOptions::new();
-        let file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path);
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
         let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
         written.map_err(|source| Error::file(&path, source))?;
         self.owner.own(&path)
@@ -327,13 +297,8 @@ impl Cluster {
     fn choose_port(&self, ip: IpAddr) -> Result<u16, Error> {
         let last: u16 = self.read("port").parse().unwrap_or(0);
         let free = TcpListener::bind((ip, last)).or_else(|_| TcpListener::bind((ip, 0)));
-        let port = free
-            .and_then(|listener| listener.local_addr())
-            .map(|address| address.port());
-        let port = port.map_err(|source| Error::Spawn {
-            program: "postgres".into(),
-            source,
-        })?;
+        let port = free.and_then(|listener| listener.local_addr()).map(|address| address.port());
+        let port = port.map_err(|source| Error::Spawn { program: "postgres".into(), source })?;
         self.write("port", &port.to_string())?;
         Ok(port)
     }
@@ -344,11 +309,7 @@ impl Cluster {
         let addresses = addresses.join(",");
         let options = format!("-p {port} -c listen_addresses='{addresses}' {SETTINGS}");
         let mut pg_ctl = self.command("pg_ctl");
-        pg_ctl
-            .arg("--pgdata")
-            .arg(self.data())
-            .arg("--log")
-            .arg(self.dir.join("log"));
+        pg_ctl.arg("--pgdata").arg(self.data()).arg("--log").arg(self.dir.join("log"));
         pg_ctl.arg("--options").arg(options);
         pg_ctl
     }
@@ -360,21 +321,14 @@ impl Cluster {
         let pid_file = self.read("data/postmaster.pid");
         let lines: Vec<&str> = pid_file.lines().collect();
         let (port, ip) = (lines.get(3)?, lines.get(5)?);
-        Some(SocketAddr::new(
-            ip.trim().parse().ok()?,
-            port.trim().parse().ok()?,
-        ))
+        Some(SocketAddr::new(ip.trim().parse().ok()?, port.trim().parse().ok()?))
     }
 
     fn not_started(&self, address: SocketAddr) -> Error {
         let log = self.read("log");
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-        Error::NotStarted {
-            dir: self.dir.clone(),
-            address,
-            log: tail,
-        }
+        Error::NotStarted { dir: self.dir.clone(), address, log: tail }
     }
 }
 
@@ -386,10 +340,7 @@ fn run(command: &mut Command) -> Result<String, Error> {
 fn run_with_input(command: &mut Command, input: &str) -> Result<String, Error> {
     let program = command.get_program().to_owned();
     let spawn = |source| Error::Spawn { program, source };
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = command.spawn().and_then(|mut child| {
         if let Some(mut stdin) = child.stdin.take() {
             match stdin.write_all(input.as_bytes()) {
@@ -406,17 +357,10 @@ fn run_with_input(command: &mut Command, input: &str) -> Result<String, Error> {
     }
     let said = [output.stdout, output.stderr].concat();
     let output_text = String::from_utf8_lossy(&said).trim_end().to_owned();
-    Err(Error::Failed {
-        command: shown(command),
-        status: output.status,
-        output: output_text,
-    })
+    Err(Error::Failed { command: shown(command), status: output.status, output: output_text })
 }
 
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

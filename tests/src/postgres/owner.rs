@@ -26,9 +26,8 @@ impl Owner {
         if !is_root()? {
             return Ok(Self::Us);
         }
-        let known = UNPRIVILEGED
-            .into_iter()
-            .find_map(|user| Some((id("-u", user)?, id("-g", user)?)));
+        let known =
+            UNPRIVILEGED.into_iter().find_map(|user| Some((id("-u", user)?, id("-g", user)?)));
         let (uid, gid) = known.ok_or(Error::NoUser)?;
         Ok(Self::Other { uid, gid })
     }
@@ -44,9 +43,7 @@ impl Owner {
             Self::Us => Command::new(program),
             Self::Other { uid, gid } => {
                 let mut command = Command::new("setpriv");
-                command
-                    .arg(format!("--reuid={uid}"))
-                    .arg(format!("--regid={gid}"));
+                command.arg(format!("--reuid={uid}")).arg(format!("--regid={gid}"));
                 command.args(["--clear-groups", "--"]).arg(program);
                 command
             }
@@ -66,23 +63,15 @@ impl Owner {
     /// Checks that the owner gets into a directory: those above it may be closed to others.
     pub(super) fn require_access(&self, directory: &Path) -> Result<(), Error> {
         let tried = run(self.command("test").arg("-w").arg(directory));
-        tried.map(|_| ()).map_err(|_| Error::NoAccess {
-            directory: directory.to_owned(),
-        })
+        tried.map(|_| ()).map_err(|_| Error::NoAccess { directory: directory.to_owned() })
     }
 }
 
 fn is_root() -> Result<bool, Error> {
     let us = Path::new("/proc/self");
-    fs::metadata(us)
-        .map(|us| us.uid() == 0)
-        .map_err(|source| Error::file(us, source))
+    fs::metadata(us).map(|us| us.uid() == 0).map_err(|source| Error::file(us, source))
 }
 
 fn id(flag: &str, user: &str) -> Option<u32> {
-    run(Command::new("id").args([flag, user]))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+    run(Command::new("id").args([flag, user])).ok()?.trim().parse().ok()
 }

@@ -47,23 +47,16 @@ fn newest(versions: &Path) -> Option<Programs> {
 
 /// 9 sorts before 15.
 fn major(name: &OsStr) -> u32 {
-    name.to_str()
-        .and_then(|name| name.parse().ok())
-        .unwrap_or(0)
+    name.to_str().and_then(|name| name.parse().ok()).unwrap_or(0)
 }
 
 /// `initdb` comes with the server package, whose installation would start a server on port 5432.
 fn install() -> Result<(), Error> {
     if !Path::new(CREATECLUSTER).exists() {
-        let directory = Path::new(CREATECLUSTER)
-            .parent()
-            .unwrap_or_else(|| Path::new("/"));
+        let directory = Path::new(CREATECLUSTER).parent().unwrap_or_else(|| Path::new("/"));
         let written = fs::create_dir_all(directory)
             .and_then(|()| fs::write(CREATECLUSTER, "create_main_cluster = false\n"));
-        written.map_err(|source| Error::File {
-            path: CREATECLUSTER.into(),
-            source,
-        })?;
+        written.map_err(|source| Error::File { path: CREATECLUSTER.into(), source })?;
     }
     apt_get(&["update"])?;
     apt_get(&["install", "--yes", "--no-install-recommends", "postgresql"])
@@ -71,10 +64,7 @@ fn install() -> Result<(), Error> {
 
 fn apt_get(arguments: &[&str]) -> Result<(), Error> {
     let mut command = Command::new("apt-get");
-    run(command
-        .args(arguments)
-        .env("DEBIAN_FRONTEND", "noninteractive"))
-    .map(|_| ())
+    run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive")).map(|_| ())
 }
 
 #[cfg(test)]

@@ -20,10 +20,7 @@ pub(crate) struct ErrorText(pub(crate) String);
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-        }
+        Self { status, message: message.into() }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {

@@ -8,8 +8,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
     reason = "the server is the outermost caller; everything below it gets the time as an argument"
 )]
 pub(crate) fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }

@@ -83,10 +83,7 @@ pub(crate) static COLLECTIONS: &[Collection] = &[
     Collection::root("services/storageServices", "storageService"),
     Collection {
         fqn_suffix: ".testConnectionDefinition",
-        ..Collection::root(
-            "services/testConnectionDefinitions",
-            "testConnectionDefinition",
-        )
+        ..Collection::root("services/testConnectionDefinitions", "testConnectionDefinition")
     },
     Collection::root("automations/workflows", "workflow"),
     Collection::root("dataQuality/testSuites", "testSuite"),
@@ -97,13 +94,7 @@ pub(crate) static COLLECTIONS: &[Collection] = &[
         hidden: &["openMetadataServerConnection"],
         ..Collection::root(INGESTION_PIPELINES, "ingestionPipeline")
     },
-    Collection::child(
-        "databases",
-        "database",
-        "service",
-        "databaseService",
-        &["serviceType"],
-    ),
+    Collection::child("databases", "database", "service", "databaseService", &["serviceType"]),
     Collection::child(
         "databaseSchemas",
         "databaseSchema",
@@ -129,23 +120,17 @@ pub(crate) static COLLECTIONS: &[Collection] = &[
 
 /// The collection at `path` below `/api/v1`.
 pub(crate) fn by_path(path: &str) -> Option<&'static Collection> {
-    COLLECTIONS
-        .iter()
-        .find(|collection| collection.path == path)
+    COLLECTIONS.iter().find(|collection| collection.path == path)
 }
 
 /// The collection of entities of type `kind`.
 pub(crate) fn by_kind(kind: &str) -> Option<&'static Collection> {
-    COLLECTIONS
-        .iter()
-        .find(|collection| collection.kind == kind)
+    COLLECTIONS.iter().find(|collection| collection.kind == kind)
 }
 
 /// The collection behind a search index.
 pub(crate) fn by_index(index: &str) -> Option<&'static Collection> {
-    COLLECTIONS
-        .iter()
-        .find(|collection| collection.index() == index)
+    COLLECTIONS.iter().find(|collection| collection.index() == index)
 }
 
 #[cfg(test)]
@@ -154,17 +139,12 @@ mod tests {
 
     #[test]
     fn search_indexes_are_named_after_the_kind() {
-        assert_eq!(
-            by_index("database_schema_search_index").unwrap().path,
-            "databaseSchemas"
-        );
+        assert_eq!(by_index("database_schema_search_index").unwrap().path, "databaseSchemas");
     }
 
     #[test]
     fn every_parent_kind_is_in_the_table() {
-        let kinds = COLLECTIONS
-            .iter()
-            .filter_map(|collection| collection.parent_kind);
+        let kinds = COLLECTIONS.iter().filter_map(|collection| collection.parent_kind);
         assert!(kinds.into_iter().all(|kind| by_kind(kind).is_some()));
     }
 }

@@ -22,13 +22,7 @@ impl axum::serve::Listener for Listener {
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         let (stream, peer) = axum::serve::Listener::accept(&mut self.0).await;
-        (
-            Connection {
-                stream,
-                cut: CutSwitch::default(),
-            },
-            peer,
-        )
+        (Connection { stream, cut: CutSwitch::default() }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -50,9 +50,7 @@ fn inherit(entity: &mut Object, collection: &Collection, parent: &Object) {
 
 fn identify(entity: &mut Object, origin: &Origin<'_>, fqn: &str) {
     let before = origin.previous;
-    let id = before
-        .and_then(|entity| text(entity, "id"))
-        .map_or_else(new_id, str::to_owned);
+    let id = before.and_then(|entity| text(entity, "id")).map_or_else(new_id, str::to_owned);
     let href = format!("{}/v1/{}/{id}", origin.base, origin.collection.path);
     let fields = json!({
         "id": id, "href": href, "fullyQualifiedName": fqn, "version": next_version(before),
@@ -69,9 +67,7 @@ fn new_id() -> String {
 
 /// 0.1 for a new entity, one tenth more with each write.
 pub(crate) fn next_version(before: Option<&Object>) -> f64 {
-    let version = before
-        .and_then(|entity| entity.get("version"))
-        .and_then(Value::as_f64);
+    let version = before.and_then(|entity| entity.get("version")).and_then(Value::as_f64);
     version.map_or(0.1, |version| (version * 10.0 + 1.0).round() / 10.0)
 }
 
@@ -79,11 +75,7 @@ pub(crate) fn next_version(before: Option<&Object>) -> f64 {
 fn name_columns(owner: &mut Object, fqn: &str) -> Result<(), InvalidName> {
     for list in ["columns", "children"] {
         let columns = owner.get_mut(list).and_then(Value::as_array_mut);
-        for column in columns
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_object_mut)
-        {
+        for column in columns.into_iter().flatten().filter_map(Value::as_object_mut) {
             let column_name = text(column, "name").unwrap_or_default();
             let column_fqn = name::fqn(Some(fqn), column_name)?;
             name_columns(column, &column_fqn)?;
@@ -96,14 +88,7 @@ fn name_columns(owner: &mut Object, fqn: &str) -> Result<(), InvalidName> {
 /// How another entity refers to this one.
 pub(crate) fn reference(entity: &Object, kind: &str) -> Value {
     let mut reference = json!({ "type": kind });
-    for field in [
-        "id",
-        "name",
-        "fullyQualifiedName",
-        "displayName",
-        "href",
-        "deleted",
-    ] {
+    for field in ["id", "name", "fullyQualifiedName", "displayName", "href", "deleted"] {
         if let Some(value) = entity.get(field) {
             reference[field] = value.clone();
         }

@@ -160,9 +160,7 @@ impl Fault {
     }
 
     fn hits(&self, request: &Request<'_>) -> bool {
-        self.method
-            .as_ref()
-            .is_none_or(|method| method.eq_ignore_ascii_case(request.method))
+        self.method.as_ref().is_none_or(|method| method.eq_ignore_ascii_case(request.method))
             && glob::matches(&self.path, request.path)
             && self.fits(request.body)
     }
@@ -172,9 +170,7 @@ impl Fault {
             return true;
         }
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        self.fields
-            .iter()
-            .all(|(field, value)| body.get(field) == Some(value))
+        self.fields.iter().all(|(field, value)| body.get(field) == Some(value))
     }
 }
 
@@ -214,9 +210,7 @@ struct Armed {
 impl Faults {
     /// Arms a fault.
     pub(crate) fn inject(&mut self, fault: Fault, now_ms: i64) {
-        let lasting = fault
-            .lasting_ms
-            .map_or(i64::MAX, |ms| i64::try_from(ms).unwrap_or(i64::MAX));
+        let lasting = fault.lasting_ms.map_or(i64::MAX, |ms| i64::try_from(ms).unwrap_or(i64::MAX));
         self.armed.push(Armed {
             hits_left: fault.times.unwrap_or(u32::MAX),
             until_ms: now_ms.saturating_add(lasting),
@@ -238,16 +232,10 @@ impl Faults {
     /// The fault for this request: of those that match, the one that was injected first.
     pub(crate) fn take(&mut self, request: &Request<'_>, now_ms: i64) -> Option<Hit> {
         self.armed.retain(|armed| armed.is_live(now_ms));
-        let armed = self
-            .armed
-            .iter_mut()
-            .find(|armed| armed.fault.hits(request))?;
+        let armed = self.armed.iter_mut().find(|armed| armed.fault.hits(request))?;
         armed.hits_left -= 1;
         let fault = &armed.fault;
-        Some(Hit {
-            effect: fault.effect.clone(),
-            after_change: fault.after_change,
-        })
+        Some(Hit { effect: fault.effect.clone(), after_change: fault.after_change })
     }
 }
 
@@ -310,13 +298,7 @@ mod tests {
         faults.inject(Fault::status(500).times(1), 0);
         faults.inject(Fault::reset(), 0);
         let mut next = || faults.take(&PUT_STATUS, 0).unwrap().effect;
-        assert_eq!(
-            next(),
-            Effect::Status {
-                code: 500,
-                body: None
-            }
-        );
+        assert_eq!(next(), Effect::Status { code: 500, body: None });
         assert_eq!(next(), Effect::Reset);
     }
 
@@ -339,11 +321,6 @@ mod tests {
     #[test]
     fn a_misspelt_fault_is_refused() {
         let error = serde_json::from_value::<Fault>(json!({"effect": "reset", "time": 1}));
-        assert!(
-            error
-                .unwrap_err()
-                .to_string()
-                .contains("unknown field `time`")
-        );
+        assert!(error.unwrap_err().to_string().contains("unknown field `time`"));
     }
 }

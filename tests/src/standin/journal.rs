@@ -33,11 +33,7 @@ pub struct StatusWrite {
 impl fmt::Display for StatusWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = if self.created { "created" } else { "updated" };
-        write!(
-            f,
-            "{} {} {} {verb} {}",
-            self.at_ms, self.fqn, self.run_id, self.state
-        )
+        write!(f, "{} {} {} {verb} {}", self.at_ms, self.fqn, self.run_id, self.state)
     }
 }
 
@@ -69,9 +65,7 @@ impl fmt::Display for SeenRequest {
         if let Some(fault) = self.fault {
             write!(f, " [fault: {fault}]")?;
         }
-        self.error
-            .iter()
-            .try_for_each(|error| write!(f, " ({error})"))
+        self.error.iter().try_for_each(|error| write!(f, " ({error})"))
     }
 }
 

@@ -29,10 +29,7 @@ impl Lineage {
         let (Some(from), Some(to)) = (end("fromEntity"), end("toEntity")) else {
             return Err("`edge` needs `fromEntity.id` and `toEntity.id`".to_owned());
         };
-        let ends = Ends {
-            from: &from,
-            to: &to,
-        };
+        let ends = Ends { from: &from, to: &to };
         self.edges.retain(|known| !ends.are_of(known));
         self.edges.push(edge);
         Ok(())
@@ -58,16 +55,11 @@ impl Lineage {
     /// What is next to the entity with this id, as the lineage endpoint shows it.
     pub(crate) fn around(&self, id: &str) -> Value {
         let side = |near: &str| -> Vec<&Value> {
-            self.edges
-                .iter()
-                .filter(|edge| edge[near]["id"] == id)
-                .collect()
+            self.edges.iter().filter(|edge| edge[near]["id"] == id).collect()
         };
         let (upstream, downstream) = (side("toEntity"), side("fromEntity"));
         let nodes = upstream.iter().map(|edge| &edge["fromEntity"]);
-        let nodes: Vec<&Value> = nodes
-            .chain(downstream.iter().map(|e| &e["toEntity"]))
-            .collect();
+        let nodes: Vec<&Value> = nodes.chain(downstream.iter().map(|e| &e["toEntity"])).collect();
         json!({
             "nodes": nodes,
             "upstreamEdges": upstream.iter().map(|edge| shown(edge)).collect::<Vec<_>>(),
@@ -98,19 +90,12 @@ mod tests {
     #[test]
     fn an_edge_is_stored_once_and_seen_from_both_ends() {
         let mut lineage = Lineage::default();
-        lineage
-            .put(edge("orders", "totals", &json!({"source": "Manual"})))
-            .unwrap();
-        lineage
-            .put(edge("orders", "totals", &json!({"source": "ViewLineage"})))
-            .unwrap();
+        lineage.put(edge("orders", "totals", &json!({"source": "Manual"}))).unwrap();
+        lineage.put(edge("orders", "totals", &json!({"source": "ViewLineage"}))).unwrap();
         assert_eq!(lineage.edges().len(), 1);
         let down = &lineage.around("orders")["downstreamEdges"][0];
         assert_eq!(down["lineageDetails"]["source"], "ViewLineage");
-        assert_eq!(
-            lineage.around("totals")["upstreamEdges"][0]["fromEntity"],
-            "orders"
-        );
+        assert_eq!(lineage.around("totals")["upstreamEdges"][0]["fromEntity"], "orders");
     }
 
     #[test]
@@ -121,19 +106,12 @@ mod tests {
         let patch = serde_json::from_value(patch).unwrap();
         let ends = Ends { from: "a", to: "b" };
         lineage.patch(ends, &patch).unwrap().unwrap();
-        assert_eq!(
-            lineage.get(ends).unwrap()["lineageDetails"]["description"],
-            "x"
-        );
+        assert_eq!(lineage.get(ends).unwrap()["lineageDetails"]["description"], "x");
         assert!(lineage.patch(Ends { from: "b", to: "a" }, &patch).is_none());
     }
 
     #[test]
     fn an_edge_without_ends_is_refused() {
-        assert!(
-            Lineage::default()
-                .put(json!({"fromEntity": {"id": "a"}}))
-                .is_err()
-        );
+        assert!(Lineage::default().put(json!({"fromEntity": {"id": "a"}})).is_err());
     }
 }

@@ -39,15 +39,10 @@ impl Chunk {
     /// The text of the piece.
     pub(crate) fn text(self) -> Result<String, String> {
         match self {
-            Self::Text(text)
-            | Self::Batch {
-                logs: text,
-                compressed: false,
-            } => Ok(text),
-            Self::Batch {
-                logs,
-                compressed: true,
-            } => unpack(&logs).map_err(|error| format!("`logs` is not gzip in base64: {error}")),
+            Self::Text(text) | Self::Batch { logs: text, compressed: false } => Ok(text),
+            Self::Batch { logs, compressed: true } => {
+                unpack(&logs).map_err(|error| format!("`logs` is not gzip in base64: {error}"))
+            }
         }
     }
 }
@@ -84,10 +79,7 @@ impl Logs {
 
     /// Notes that the log of a run is complete.
     pub(crate) fn close(&mut self, fqn: &str, run_id: Uuid) {
-        self.runs
-            .entry((fqn.to_owned(), run_id))
-            .or_default()
-            .closed = true;
+        self.runs.entry((fqn.to_owned(), run_id)).or_default().closed = true;
     }
 
     /// The log of a run.
@@ -101,9 +93,7 @@ impl RunLog {
     pub(crate) fn page(&self, window: &Window) -> Value {
         let lines: Vec<&str> = self.text.lines().collect();
         let start = window.after.unwrap_or(0).min(lines.len());
-        let end = start
-            .saturating_add(window.limit.unwrap_or(1_000))
-            .min(lines.len());
+        let end = start.saturating_add(window.limit.unwrap_or(1_000)).min(lines.len());
         let mut page = json!({ "logs": lines[start..end].join("\n"), "total": lines.len() });
         if end < lines.len() {
             page["after"] = end.to_string().into();
@@ -139,32 +129,16 @@ mod tests {
         let mut zip = GzEncoder::new(Vec::new(), Compression::fast());
         zip.write_all(b"many lines").unwrap();
         let packed = STANDARD.encode(zip.finish().unwrap());
-        assert_eq!(
-            text(json!({"logs": packed, "compressed": true})).unwrap(),
-            "many lines"
-        );
-        assert!(
-            text(json!({"logs": "??", "compressed": true}))
-                .unwrap_err()
-                .contains("base64")
-        );
+        assert_eq!(text(json!({"logs": packed, "compressed": true})).unwrap(), "many lines");
+        assert!(text(json!({"logs": "??", "compressed": true})).unwrap_err().contains("base64"));
     }
 
     #[test]
     fn pages_join_to_the_whole_log() {
-        let log = RunLog {
-            text: "1\n2\n3\n".to_owned(),
-            ..RunLog::default()
-        };
-        let first = log.page(&Window {
-            after: None,
-            limit: Some(2),
-        });
+        let log = RunLog { text: "1\n2\n3\n".to_owned(), ..RunLog::default() };
+        let first = log.page(&Window { after: None, limit: Some(2) });
         assert_eq!(first, json!({"logs": "1\n2", "total": 3, "after": "2"}));
-        let rest = log.page(&Window {
-            after: Some(2),
-            limit: Some(2),
-        });
+        let rest = log.page(&Window { after: Some(2), limit: Some(2) });
         assert_eq!(rest, json!({"logs": "3", "total": 3}));
     }
 }

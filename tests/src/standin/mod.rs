@@ -119,11 +119,7 @@ impl Options {
     /// The usual token and version.
     #[must_use]
     pub fn new(bind: SocketAddr) -> Self {
-        Self {
-            bind,
-            token: DEFAULT_TOKEN.to_owned(),
-            version: DEFAULT_VERSION.to_owned(),
-        }
+        Self { bind, token: DEFAULT_TOKEN.to_owned(), version: DEFAULT_VERSION.to_owned() }
     }
 }
 
@@ -143,11 +139,7 @@ impl Standin {
 
     /// Starts a stand-in.
     pub fn start_with(options: Options) -> Result<Self, Error> {
-        let Options {
-            bind,
-            token,
-            version,
-        } = options;
+        let Options { bind, token, version } = options;
         require_local(bind.ip())?;
         let listen = |source| Error::Listen { bind, source };
         let listener = TcpListener::bind(bind).map_err(listen)?;
@@ -155,11 +147,7 @@ impl Standin {
         let shared = Arc::new(Shared::new(format!("http://{address}/api"), token, version));
         seed::connection_tests(&shared).map_err(Error::Seed)?;
         let thread = server::spawn(listener, Arc::clone(&shared)).map_err(Error::Thread)?;
-        Ok(Self {
-            shared,
-            address,
-            thread: Some(thread),
-        })
+        Ok(Self { shared, address, thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -206,9 +194,7 @@ impl Standin {
                 let _ = changes.changed().await;
             }
         };
-        tokio::time::timeout(limit, found)
-            .await
-            .map_err(|_| self.not_seen(what, limit))
+        tokio::time::timeout(limit, found).await.map_err(|_| self.not_seen(what, limit))
     }
 
     /// Waits until the stored row of a run has this state.
@@ -220,30 +206,17 @@ impl Standin {
         limit: Duration,
     ) -> Result<(), NotSeen> {
         let what = format!("the state {state} of run {run_id} of {fqn}");
-        self.until(&what, limit, |world| {
-            (world.state(fqn, run_id)? == state).then_some(())
-        })
-        .await
+        self.until(&what, limit, |world| (world.state(fqn, run_id)? == state).then_some(())).await
     }
 
     fn not_seen(&self, what: &str, limit: Duration) -> NotSeen {
-        NotSeen {
-            what: what.to_owned(),
-            limit,
-            seen: self.look(ToString::to_string),
-        }
+        NotSeen { what: what.to_owned(), limit, seen: self.look(ToString::to_string) }
     }
 
     /// The status writes of one run in order.
     #[must_use]
     pub fn status_history(&self, fqn: &str, run_id: Uuid) -> Vec<StatusWrite> {
-        self.look(|world| {
-            world
-                .status_history(fqn, run_id)
-                .into_iter()
-                .cloned()
-                .collect()
-        })
+        self.look(|world| world.status_history(fqn, run_id).into_iter().cloned().collect())
     }
 
     /// The states that were written for one run in order.
@@ -278,8 +251,7 @@ impl Standin {
 
     /// Arms a fault; of several that match a request, the one that was injected first hits.
     pub fn inject(&self, fault: Fault) {
-        self.shared
-            .write(|world| world.faults.inject(fault, clock::now_ms()));
+        self.shared.write(|world| world.faults.inject(fault, clock::now_ms()));
     }
 
     /// Disarms all faults. A request that hangs already goes on hanging.

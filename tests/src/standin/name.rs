@@ -13,18 +13,11 @@ pub struct InvalidName(String);
 ///
 /// A name that comes quoted already keeps its quotes only where it needs them.
 pub fn quote(name: &str) -> Result<String, InvalidName> {
-    let bare = name
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or(name);
+    let bare = name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(name);
     if bare.is_empty() || bare.contains(['"', '\n']) {
         return Err(InvalidName(name.to_owned()));
     }
-    Ok(if bare.contains('.') {
-        format!("\"{bare}\"")
-    } else {
-        bare.to_owned()
-    })
+    Ok(if bare.contains('.') { format!("\"{bare}\"") } else { bare.to_owned() })
 }
 
 /// The FQN of `name` under `parent`, or of a root entity without one.
@@ -57,21 +50,13 @@ mod tests {
     #[case("a\"b.c")]
     #[case("a\nb")]
     fn names_without_a_spelling_are_refused(#[case] name: &str) {
-        assert!(
-            quote(name)
-                .unwrap_err()
-                .to_string()
-                .contains("invalid name")
-        );
+        assert!(quote(name).unwrap_err().to_string().contains("invalid name"));
     }
 
     #[test]
     fn an_fqn_quotes_each_part_by_itself() {
         let service = fqn(None, "shop.pg").unwrap();
-        assert_eq!(
-            fqn(Some(&service), "nightly.run").unwrap(),
-            "\"shop.pg\".\"nightly.run\""
-        );
+        assert_eq!(fqn(Some(&service), "nightly.run").unwrap(), "\"shop.pg\".\"nightly.run\"");
         assert_eq!(fqn(Some("shop_pg"), "nightly").unwrap(), "shop_pg.nightly");
     }
 }

@@ -56,11 +56,7 @@ pub(crate) async fn observe(
 
 fn take_fault(shared: &Shared, method: &str, path: &str, body: &[u8]) -> Option<Hit> {
     let path = percent_decode_str(path).decode_utf8_lossy();
-    let request = fault::Request {
-        method,
-        path: &path,
-        body,
-    };
+    let request = fault::Request { method, path: &path, body };
     shared.write(|world| world.faults.take(&request, now_ms()))
 }
 

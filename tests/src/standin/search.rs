@@ -19,19 +19,15 @@ pub(crate) fn admits(filter: &Value, entity: &Value) -> Result<bool, String> {
         "query" => admits(body, entity),
         "bool" => bool_clause(body, entity),
         "term" => Ok(term(body, entity)),
-        "exists" => Ok(body["field"]
-            .as_str()
-            .is_some_and(|path| !field(entity, path).is_null())),
+        "exists" => Ok(body["field"].as_str().is_some_and(|path| !field(entity, path).is_null())),
         _ => Err(format!("unknown search clause `{name}`")),
     }
 }
 
 fn bool_clause(body: &Value, entity: &Value) -> Result<bool, String> {
     let count = |clauses: &[Value]| -> Result<usize, String> {
-        let verdicts: Vec<bool> = clauses
-            .iter()
-            .map(|clause| admits(clause, entity))
-            .collect::<Result<_, _>>()?;
+        let verdicts: Vec<bool> =
+            clauses.iter().map(|clause| admits(clause, entity)).collect::<Result<_, _>>()?;
         Ok(verdicts.into_iter().filter(|admitted| *admitted).count())
     };
     for (occurrence, clauses) in body.as_object().into_iter().flatten() {
@@ -54,13 +50,10 @@ fn bool_clause(body: &Value, entity: &Value) -> Result<bool, String> {
 }
 
 fn term(body: &Value, entity: &Value) -> bool {
-    body.as_object()
-        .into_iter()
-        .flatten()
-        .all(|(path, wanted)| {
-            let wanted = wanted.get("value").unwrap_or(wanted);
-            field(entity, path) == wanted
-        })
+    body.as_object().into_iter().flatten().all(|(path, wanted)| {
+        let wanted = wanted.get("value").unwrap_or(wanted);
+        field(entity, path) == wanted
+    })
 }
 
 /// The value at a dotted path; `.keyword` only says how the text is indexed.
@@ -71,9 +64,7 @@ fn field<'a>(entity: &'a Value, path: &str) -> &'a Value {
 
 /// Whether the text in a field matches a pattern with `*`.
 pub(crate) fn field_matches(entity: &Value, path: &str, pattern: &str) -> bool {
-    field(entity, path)
-        .as_str()
-        .is_some_and(|text| glob::matches(pattern, text))
+    field(entity, path).as_str().is_some_and(|text| glob::matches(pattern, text))
 }
 
 /// Hits as Elasticsearch answers them, each sorted by its FQN.
@@ -121,19 +112,12 @@ mod tests {
     #[test]
     fn an_unknown_clause_is_an_error() {
         let filter = json!({"bool": {"must": [{"regexp": {"name": "x"}}]}});
-        assert_eq!(
-            admits(&filter, &view()),
-            Err("unknown search clause `regexp`".to_owned())
-        );
+        assert_eq!(admits(&filter, &view()), Err("unknown search clause `regexp`".to_owned()));
     }
 
     #[test]
     fn fields_match_patterns() {
-        assert!(field_matches(
-            &view(),
-            "fullyQualifiedName",
-            "shop_pg.*.totals"
-        ));
+        assert!(field_matches(&view(), "fullyQualifiedName", "shop_pg.*.totals"));
         assert!(!field_matches(&view(), "fullyQualifiedName", "*.orders"));
     }
 }

@@ -16,9 +16,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Serves until [`Shared::stop`] on a thread and a runtime of its own, so that the server outlives
 /// the runtime of the test that started it.
 pub(super) fn spawn(listener: TcpListener, shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     listener.set_nonblocking(true)?;
     let listener = {
         let _entered = runtime.enter();

@@ -65,22 +65,13 @@ impl StatusRow {
 }
 
 fn without_nulls(body: &Value) -> Value {
-    let kept = body
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(_, value)| !value.is_null());
-    kept.map(|(key, value)| (key.clone(), value.clone()))
-        .collect::<Object>()
-        .into()
+    let kept = body.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    kept.map(|(key, value)| (key.clone(), value.clone())).collect::<Object>().into()
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "most fields are there only to have their names and types checked"
-)]
+#[expect(dead_code, reason = "most fields are there only to have their names and types checked")]
 struct StatusFields {
     run_id: Uuid,
     pipeline_state: PipelineState,
@@ -94,10 +85,7 @@ struct StatusFields {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "the fields are there only to have their names and types checked"
-)]
+#[expect(dead_code, reason = "the fields are there only to have their names and types checked")]
 struct StepSummary {
     name: String,
     records: Option<i64>,
@@ -111,10 +99,7 @@ struct StepSummary {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "the fields are there only to have their names and types checked"
-)]
+#[expect(dead_code, reason = "the fields are there only to have their names and types checked")]
 struct Failure {
     name: String,
     error: String,
@@ -168,11 +153,7 @@ impl Runs {
 
     /// The rows that a query asks for, newest first.
     pub(crate) fn list(&self, fqn: &str, query: RowQuery) -> Vec<&StatusRow> {
-        let mut rows: Vec<_> = self
-            .of(fqn)
-            .iter()
-            .filter(|row| query.covers(row))
-            .collect();
+        let mut rows: Vec<_> = self.of(fqn).iter().filter(|row| query.covers(row)).collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.timestamp));
         rows.truncate(query.limit.unwrap_or(usize::MAX));
         rows
@@ -180,8 +161,7 @@ impl Runs {
 
     /// Forgets the rows of pipelines that are gone for good.
     pub(crate) fn forget(&mut self, pipeline: &Object) {
-        self.rows
-            .remove(text(pipeline, "fullyQualifiedName").unwrap_or_default());
+        self.rows.remove(text(pipeline, "fullyQualifiedName").unwrap_or_default());
     }
 }
 
@@ -267,9 +247,7 @@ mod tests {
         let first = json!({"runId": RUN, "pipelineState": "queued", "timestamp": 1, "config": {}});
         assert!(runs.upsert("p", StatusRow::parse(&first).unwrap()));
         assert!(!runs.upsert("p", StatusRow::parse(&row("success", 2)).unwrap()));
-        let [only] = runs.of("p") else {
-            panic!("one run, one row")
-        };
+        let [only] = runs.of("p") else { panic!("one run, one row") };
         assert_eq!(only.json, row("success", 2));
     }
 
@@ -279,25 +257,10 @@ mod tests {
         for (number, timestamp) in [(1, 10), (2, 30), (3, 20), (4, 40)] {
             runs.upsert("p", run(number, timestamp));
         }
-        let list = |query| {
-            runs.list("p", query)
-                .iter()
-                .map(|r| r.timestamp)
-                .collect::<Vec<_>>()
-        };
+        let list = |query| runs.list("p", query).iter().map(|r| r.timestamp).collect::<Vec<_>>();
         assert_eq!(list(RowQuery::default()), [40, 30, 20, 10]);
-        let query = RowQuery {
-            start_ts: Some(20),
-            end_ts: Some(30),
-            limit: None,
-        };
+        let query = RowQuery { start_ts: Some(20), end_ts: Some(30), limit: None };
         assert_eq!(list(query), [30, 20]);
-        assert_eq!(
-            list(RowQuery {
-                limit: Some(1),
-                ..query
-            }),
-            [30]
-        );
+        assert_eq!(list(RowQuery { limit: Some(1), ..query }), [30]);
     }
 }

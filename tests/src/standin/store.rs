@@ -87,10 +87,7 @@ pub(crate) struct Store {
 impl Store {
     /// An empty store whose entities link to the API at `base`.
     pub(crate) fn new(base: String) -> Self {
-        Self {
-            base,
-            entities: BTreeMap::new(),
-        }
+        Self { base, entities: BTreeMap::new() }
     }
 
     /// The entities of a collection in the order of their FQNs.
@@ -99,11 +96,7 @@ impl Store {
         collection: &Collection,
         include: Include,
     ) -> impl Iterator<Item = &Object> {
-        let entities = self
-            .entities
-            .get(collection.path)
-            .into_iter()
-            .flat_map(BTreeMap::values);
+        let entities = self.entities.get(collection.path).into_iter().flat_map(BTreeMap::values);
         entities.filter(move |entity| include.admits(entity))
     }
 
@@ -114,10 +107,7 @@ impl Store {
         fqn: &str,
         include: Include,
     ) -> Result<&Object, Refused> {
-        let entity = self
-            .entities
-            .get(collection.path)
-            .and_then(|entities| entities.get(fqn));
+        let entity = self.entities.get(collection.path).and_then(|entities| entities.get(fqn));
         let entity = entity.filter(|entity| include.admits(entity));
         entity.ok_or_else(|| missing(collection, fqn))
     }
@@ -129,9 +119,7 @@ impl Store {
         id: &str,
         include: Include,
     ) -> Result<&Object, Refused> {
-        let found = self
-            .all(collection, include)
-            .find(|entity| text(entity, "id") == Some(id));
+        let found = self.all(collection, include).find(|entity| text(entity, "id") == Some(id));
         found.ok_or_else(|| missing(collection, id))
     }
 
@@ -144,10 +132,7 @@ impl Store {
     ) -> Result<Written, Refused> {
         let fqn = self.fqn_of(collection, body)?;
         if self.by_name(collection, &fqn, Include::All).is_ok() {
-            return Err(Refused::Exists {
-                kind: collection.kind.to_owned(),
-                name: fqn,
-            });
+            return Err(Refused::Exists { kind: collection.kind.to_owned(), name: fqn });
         }
         self.put(collection, body, now_ms)
     }
@@ -187,16 +172,10 @@ impl Store {
         };
         let mut entity = entity::build(&origin, &fqn, body)?;
         if let (Some(field), Some((parent_collection, parent))) = (collection.parent, parent) {
-            entity.insert(
-                field.to_owned(),
-                entity::reference(parent, parent_collection.kind),
-            );
+            entity.insert(field.to_owned(), entity::reference(parent, parent_collection.kind));
         }
         let created = previous.is_none();
-        self.entities
-            .entry(collection.path)
-            .or_default()
-            .insert(fqn, entity.clone());
+        self.entities.entry(collection.path).or_default().insert(fqn, entity.clone());
         Ok(Written { entity, created })
     }
 
@@ -214,8 +193,7 @@ impl Store {
             Refused::Invalid(format!("cannot apply the patch to {id}: {error}"))
         })?;
         let body = patched.as_object().ok_or_else(|| not_an_object(id))?;
-        self.replace(collection, body, now_ms)
-            .map(|written| written.entity)
+        self.replace(collection, body, now_ms).map(|written| written.entity)
     }
 
     /// Deletes an entity and, when asked to, everything below it.
@@ -226,9 +204,7 @@ impl Store {
         how: Deletion,
     ) -> Result<Object, Refused> {
         let mut entity = self.by_id(collection, id, Include::All)?.clone();
-        let fqn = text(&entity, "fullyQualifiedName")
-            .unwrap_or_default()
-            .to_owned();
+        let fqn = text(&entity, "fullyQualifiedName").unwrap_or_default().to_owned();
         if !how.recursive && self.has_children(&fqn) {
             return Err(Refused::Invalid(format!(
                 "{} {fqn} is not empty: delete its children first or pass recursive=true",
@@ -253,8 +229,7 @@ impl Store {
         now_ms: i64,
     ) -> Result<Object, Refused> {
         let entity = self.by_id(collection, id, Include::Deleted)?.clone();
-        self.put(collection, &entity, now_ms)
-            .map(|written| written.entity)
+        self.put(collection, &entity, now_ms).map(|written| written.entity)
     }
 
     fn has_children(&self, fqn: &str) -> bool {
@@ -264,11 +239,7 @@ impl Store {
     }
 
     fn fqn_of(&self, collection: &Collection, body: &Object) -> Result<String, Refused> {
-        fqn(
-            collection,
-            self.parent(collection, body)?.map(|(_, parent)| parent),
-            body,
-        )
+        fqn(collection, self.parent(collection, body)?.map(|(_, parent)| parent), body)
     }
 
     /// The parent that a body names, by FQN or by reference.
@@ -281,10 +252,7 @@ impl Store {
             return Ok(None);
         };
         let named = body.get(field).unwrap_or(&Value::Null);
-        let kind = collection
-            .parent_kind
-            .or_else(|| named["type"].as_str())
-            .unwrap_or_default();
+        let kind = collection.parent_kind.or_else(|| named["type"].as_str()).unwrap_or_default();
         let unknown = || Refused::Invalid(format!("`{field}` names no parent: {named}"));
         let parents = collection::by_kind(kind).ok_or_else(unknown)?;
         let parent = match (named.as_str(), named["id"].as_str()) {
@@ -314,23 +282,15 @@ fn remove(entities: &mut BTreeMap<String, Object>, doomed: impl Fn(&str) -> bool
 }
 
 fn is_deleted(entity: &Object) -> bool {
-    entity
-        .get("deleted")
-        .and_then(Value::as_bool)
-        .unwrap_or(false)
+    entity.get("deleted").and_then(Value::as_bool).unwrap_or(false)
 }
 
 fn missing(collection: &Collection, name: &str) -> Refused {
-    Refused::NotFound {
-        kind: collection.kind.to_owned(),
-        name: name.to_owned(),
-    }
+    Refused::NotFound { kind: collection.kind.to_owned(), name: name.to_owned() }
 }
 
 fn not_an_object(id: &str) -> Refused {
-    Refused::Invalid(format!(
-        "the patch turns {id} into something that is not an object"
-    ))
+    Refused::Invalid(format!("the patch turns {id} into something that is not an object"))
 }
 
 #[cfg(test)]
@@ -353,18 +313,9 @@ mod tests {
     fn shop() -> Store {
         let mut store = Store::new("http://om/api".to_owned());
         let mut put = |of: &str, entity: Value| store.put(kind(of), &body(entity), 1).unwrap();
-        put(
-            "databaseService",
-            json!({"name": "shop.pg", "serviceType": "Postgres"}),
-        );
-        put(
-            "database",
-            json!({"name": "shop", "service": "\"shop.pg\""}),
-        );
-        put(
-            "databaseSchema",
-            json!({"name": "sales", "database": "\"shop.pg\".shop"}),
-        );
+        put("databaseService", json!({"name": "shop.pg", "serviceType": "Postgres"}));
+        put("database", json!({"name": "shop", "service": "\"shop.pg\""}));
+        put("databaseSchema", json!({"name": "sales", "database": "\"shop.pg\".shop"}));
         put(
             "table",
             json!({"name": "orders", "databaseSchema": "\"shop.pg\".shop.sales",
@@ -378,9 +329,7 @@ mod tests {
     #[test]
     fn a_table_knows_all_its_ancestors() {
         let store = shop();
-        let table = store
-            .by_name(kind("table"), ORDERS, Include::default())
-            .unwrap();
+        let table = store.by_name(kind("table"), ORDERS, Include::default()).unwrap();
         assert_eq!(table["service"]["name"], "shop.pg");
         assert_eq!(table["database"]["fullyQualifiedName"], "\"shop.pg\".shop");
         assert_eq!(table["databaseSchema"]["type"], "databaseSchema");
@@ -390,9 +339,7 @@ mod tests {
     #[test]
     fn columns_are_named_below_their_table() {
         let store = shop();
-        let table = store
-            .by_name(kind("table"), ORDERS, Include::default())
-            .unwrap();
+        let table = store.by_name(kind("table"), ORDERS, Include::default()).unwrap();
         let nested = &table["columns"][1]["children"][0]["fullyQualifiedName"];
         assert_eq!(nested, &format!("{ORDERS}.\"a.b\".c"));
     }
@@ -401,9 +348,7 @@ mod tests {
     fn a_second_put_updates_and_keeps_the_id() {
         let mut store = shop();
         let again = body(json!({"name": "shop", "service": "\"shop.pg\"", "description": "new"}));
-        let before = store
-            .by_name(kind("database"), "\"shop.pg\".shop", Include::All)
-            .unwrap();
+        let before = store.by_name(kind("database"), "\"shop.pg\".shop", Include::All).unwrap();
         let id = before["id"].clone();
         let written = store.put(kind("database"), &again, 2).unwrap();
         assert!(!written.created);
@@ -430,9 +375,7 @@ mod tests {
     #[test]
     fn a_create_refuses_what_exists() {
         let service = body(json!({"name": "shop.pg", "serviceType": "Postgres"}));
-        let refused = shop()
-            .create(kind("databaseService"), &service, 2)
-            .unwrap_err();
+        let refused = shop().create(kind("databaseService"), &service, 2).unwrap_err();
         assert!(matches!(refused, Refused::Exists { .. }));
     }
 
@@ -440,62 +383,29 @@ mod tests {
     fn a_child_of_nobody_is_refused() {
         let orphan = body(json!({"name": "x", "service": "nobody"}));
         let refused = shop().put(kind("database"), &orphan, 2).unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "databaseService instance for nobody not found"
-        );
+        assert_eq!(refused.to_string(), "databaseService instance for nobody not found");
     }
 
     #[test]
     fn a_soft_deleted_tree_is_hidden_and_comes_back_with_a_put() {
         let mut store = shop();
-        let schema = store
-            .all(kind("databaseSchema"), Include::default())
-            .next()
-            .unwrap();
+        let schema = store.all(kind("databaseSchema"), Include::default()).next().unwrap();
         let id = schema["id"].as_str().unwrap().to_owned();
-        let how = Deletion {
-            recursive: true,
-            hard: false,
-        };
+        let how = Deletion { recursive: true, hard: false };
         store.delete(kind("databaseSchema"), &id, how).unwrap();
-        assert!(
-            store
-                .by_name(kind("table"), ORDERS, Include::default())
-                .is_err()
-        );
-        assert!(
-            store
-                .by_name(kind("table"), ORDERS, Include::Deleted)
-                .is_ok()
-        );
+        assert!(store.by_name(kind("table"), ORDERS, Include::default()).is_err());
+        assert!(store.by_name(kind("table"), ORDERS, Include::Deleted).is_ok());
         let schema = body(json!({"name": "sales", "database": "\"shop.pg\".shop"}));
-        assert!(
-            !store
-                .put(kind("databaseSchema"), &schema, 2)
-                .unwrap()
-                .created
-        );
-        assert_eq!(
-            store
-                .all(kind("databaseSchema"), Include::default())
-                .count(),
-            1
-        );
+        assert!(!store.put(kind("databaseSchema"), &schema, 2).unwrap().created);
+        assert_eq!(store.all(kind("databaseSchema"), Include::default()).count(), 1);
     }
 
     #[test]
     fn a_parent_is_not_deleted_from_under_its_children() {
         let mut store = shop();
-        let service = store
-            .all(kind("databaseService"), Include::default())
-            .next()
-            .unwrap();
+        let service = store.all(kind("databaseService"), Include::default()).next().unwrap();
         let id = service["id"].as_str().unwrap().to_owned();
-        let how = Deletion {
-            recursive: false,
-            hard: true,
-        };
+        let how = Deletion { recursive: false, hard: true };
         let refused = store.delete(kind("databaseService"), &id, how).unwrap_err();
         assert!(refused.to_string().contains("not empty"));
     }
@@ -503,10 +413,7 @@ mod tests {
     #[test]
     fn a_pipeline_never_shows_the_server_connection() {
         let mut store = shop();
-        let service = store
-            .all(kind("databaseService"), Include::default())
-            .next()
-            .unwrap();
+        let service = store.all(kind("databaseService"), Include::default()).next().unwrap();
         let service = json!({"id": service["id"], "type": "databaseService"});
         let pipeline = body(json!({"name": "nightly", "service": service,
             "openMetadataServerConnection": {"securityConfig": {"jwtToken": "secret"}}}));

@@ -52,17 +52,13 @@ impl World {
     #[must_use]
     pub fn status_history(&self, fqn: &str, run_id: Uuid) -> Vec<&StatusWrite> {
         let all = self.statuses().iter();
-        all.filter(|write| write.fqn == fqn && write.run_id == run_id)
-            .collect()
+        all.filter(|write| write.fqn == fqn && write.run_id == run_id).collect()
     }
 
     /// The states that were written for one run in order.
     #[must_use]
     pub fn states(&self, fqn: &str, run_id: Uuid) -> Vec<PipelineState> {
-        self.status_history(fqn, run_id)
-            .iter()
-            .map(|write| write.state)
-            .collect()
+        self.status_history(fqn, run_id).iter().map(|write| write.state).collect()
     }
 
     /// The stored rows of a pipeline, one a run, in the order in which the runs became known.
@@ -89,18 +85,13 @@ impl World {
         let collection = collection::by_path(path).into_iter();
         let entities =
             collection.flat_map(|collection| self.store.all(collection, Include::default()));
-        entities
-            .filter_map(|entity| text(entity, "fullyQualifiedName"))
-            .collect()
+        entities.filter_map(|entity| text(entity, "fullyQualifiedName")).collect()
     }
 
     /// A stored entity, soft-deleted or not.
     #[must_use]
     pub fn entity(&self, path: &str, fqn: &str) -> Option<Value> {
-        let entity = self
-            .store
-            .by_name(collection::by_path(path)?, fqn, Include::All)
-            .ok()?;
+        let entity = self.store.by_name(collection::by_path(path)?, fqn, Include::All).ok()?;
         Some(Value::Object(entity.clone()))
     }
 
@@ -144,15 +135,11 @@ impl World {
 impl fmt::Display for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} status writes:", self.statuses().len())?;
-        self.statuses()
-            .iter()
-            .try_for_each(|write| writeln!(f, "  {write}"))?;
+        self.statuses().iter().try_for_each(|write| writeln!(f, "  {write}"))?;
         writeln!(f, "{} tables", self.tables().len())?;
         let total = self.requests().count();
         let shown = total.min(REQUESTS_SHOWN);
         writeln!(f, "the last {shown} of {total} requests:")?;
-        self.requests()
-            .skip(total - shown)
-            .try_for_each(|request| writeln!(f, "  {request}"))
+        self.requests().skip(total - shown).try_for_each(|request| writeln!(f, "  {request}"))
     }
 }

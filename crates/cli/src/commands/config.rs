@@ -23,13 +23,8 @@ fn check(args: &Args) -> Result<Exit, Failure> {
         Output::Json => output::print_json(&json!({ "valid": true, "notices": checked.notices }))?,
         Output::Table => {
             let notices = checked.notices.iter().map(Problem::to_string);
-            let lines = notices
-                .map(|notice| format!("\n  note: {notice}"))
-                .collect::<Vec<_>>();
-            output::print(format_args!(
-                "configuration is valid ({where_from}){}",
-                lines.concat()
-            ))?;
+            let lines = notices.map(|notice| format!("\n  note: {notice}")).collect::<Vec<_>>();
+            output::print(format_args!("configuration is valid ({where_from}){}", lines.concat()))?;
         }
     }
     Ok(Exit::Success)

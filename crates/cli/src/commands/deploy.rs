@@ -23,14 +23,12 @@ fn describe(deployed: &Deployed) -> String {
         "pipeline {} is deployed in namespace {}",
         deployed.pipeline.fully_qualified_name, deployed.namespace
     )];
-    lines.extend(deployed.objects.iter().map(|object| {
-        format!(
-            "  {:<9} {} {}",
-            object.kind,
-            object.name,
-            word(object.change)
-        )
-    }));
+    lines.extend(
+        deployed
+            .objects
+            .iter()
+            .map(|object| format!("  {:<9} {} {}", object.kind, object.name, word(object.change))),
+    );
     lines.push(match (&deployed.schedule, deployed.next_run) {
         (Some(schedule), Some(next)) => format!("runs at {schedule}, next {next}"),
         (Some(schedule), None) => format!("would run at {schedule}, but is disabled"),

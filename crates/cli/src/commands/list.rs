@@ -13,14 +13,7 @@ pub(super) async fn execute(args: &Args) -> Result<Exit, Failure> {
         Output::Json => output::print_json(&pipelines)?,
         Output::Table if pipelines.is_empty() => output::print("no pipeline is deployed")?,
         Output::Table => {
-            let header = [
-                "NAME",
-                "TYPE",
-                "SCHEDULE",
-                "NEXT RUN",
-                "LAST RUN",
-                "LAST STATE",
-            ];
+            let header = ["NAME", "TYPE", "SCHEDULE", "NEXT RUN", "LAST RUN", "LAST STATE"];
             output::print(output::table(header, pipelines.iter().map(cells)))?;
         }
     }

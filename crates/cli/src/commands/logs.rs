@@ -20,11 +20,8 @@ pub(super) async fn execute(args: &Args, logs: &LogsArgs) -> Result<Exit, Failur
     let announce = |attempt: usize, pod: &str| {
         output::note(format_args!("attempt {attempt}, log of pod {pod}:"));
     };
-    let written = client
-        .write_logs(&pipeline, logs.run, announce, |piece| {
-            stdout.write_all(piece)
-        })
-        .await;
+    let written =
+        client.write_logs(&pipeline, logs.run, announce, |piece| stdout.write_all(piece)).await;
     match written {
         Err(Error::LogSink(error)) => output::ignore_closed(Err(error))?,
         written => drop(written?),

@@ -15,9 +15,7 @@ pub(super) async fn execute(args: &Args, render: &RenderArgs) -> Result<Exit, Fa
     let runnable = progress::during("asking OpenMetadata", prepare).await?;
     let identity = &runnable.pipeline.identity;
     let mut names = Slug::candidates(&identity.name, &identity.fully_qualified_name);
-    let slug = names
-        .next()
-        .ok_or_else(|| Failure::usage("the pipeline has no name"))?;
+    let slug = names.next().ok_or_else(|| Failure::usage("the pipeline has no name"))?;
     let objects = Objects::new(&config, &runnable, &slug);
     let manifests = match render.run {
         Some(run) => Manifests::of_run(&objects, run),
@@ -30,11 +28,7 @@ pub(super) async fn execute(args: &Args, render: &RenderArgs) -> Result<Exit, Fa
 }
 
 const fn visibility(render: &RenderArgs) -> Visibility {
-    if render.show_secrets {
-        Visibility::ShowSecrets
-    } else {
-        Visibility::Masked
-    }
+    if render.show_secrets { Visibility::ShowSecrets } else { Visibility::Masked }
 }
 
 fn print(output: Output, manifests: &Manifests, visibility: Visibility) -> Result<(), Failure> {

@@ -48,10 +48,7 @@ pub(super) async fn follow(
     job_name: &str,
     run: RunId,
 ) -> Result<Run, Failure> {
-    let mut terminal = Terminal {
-        log_to_stderr: output == Output::Json,
-        last: None,
-    };
+    let mut terminal = Terminal { log_to_stderr: output == Output::Json, last: None };
     Ok(client.follow(job_name, run, &mut terminal).await?)
 }
 
@@ -70,22 +67,13 @@ pub(super) fn tell_ended(
             }
         }
     }
-    Ok(if run.state == PipelineState::Success {
-        Exit::Success
-    } else {
-        Exit::RunFailed
-    })
+    Ok(if run.state == PipelineState::Success { Exit::Success } else { Exit::RunFailed })
 }
 
 fn describe(run: &Run) -> String {
     let reason = run.reason.map(|reason| format!(" ({})", reason.as_str()));
     let message = run.message.as_deref().map(|message| format!(": {message}"));
-    format!(
-        "{}{}{}",
-        run.state,
-        reason.unwrap_or_default(),
-        message.unwrap_or_default()
-    )
+    format!("{}{}{}", run.state, reason.unwrap_or_default(), message.unwrap_or_default())
 }
 
 /// Shows a run: its log on stdout, what happens to it on stderr.

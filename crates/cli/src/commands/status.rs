@@ -39,13 +39,7 @@ pub(super) async fn execute(args: &Args, status: &StatusArgs) -> Result<Exit, Fa
     }
     let rows = openmetadata_states(&client, &pipeline, &runs).await;
     let state_of = |run: &Run| rows.get(&run.run_id.to_string()).copied();
-    let rows = runs
-        .into_iter()
-        .map(|run| Row {
-            openmetadata: state_of(&run),
-            run,
-        })
-        .collect();
+    let rows = runs.into_iter().map(|run| Row { openmetadata: state_of(&run), run }).collect();
     print(args.output, &pipeline, rows)?;
     Ok(Exit::Success)
 }
@@ -60,30 +54,16 @@ fn print(output: Output, pipeline: &PipelineIdentity, rows: Vec<Row>) -> Result<
             pipeline.fully_qualified_name
         ));
     }
-    let header = [
-        "RUN ID",
-        "STATE",
-        "OPENMETADATA",
-        "REASON",
-        "EXIT",
-        "ATTEMPTS",
-        "AGE",
-        "TOOK",
-        "JOB",
-    ];
+    let header =
+        ["RUN ID", "STATE", "OPENMETADATA", "REASON", "EXIT", "ATTEMPTS", "AGE", "TOOK", "JOB"];
     let now = now();
-    output::print(output::table(
-        header,
-        rows.into_iter().map(|row| cells(&row, now)),
-    ))
+    output::print(output::table(header, rows.into_iter().map(|row| cells(&row, now))))
 }
 
 fn cells(row: &Row, now: Timestamp) -> [String; 9] {
     let run = &row.run;
-    let took = run
-        .created
-        .zip(run.finished)
-        .map(|(from, to)| output::span(to.duration_since(from)));
+    let took =
+        run.created.zip(run.finished).map(|(from, to)| output::span(to.duration_since(from)));
     [
         run.run_id.to_string(),
         run.state.to_string(),
@@ -115,12 +95,8 @@ async fn openmetadata_states(
     pipeline: &PipelineIdentity,
     runs: &[Run],
 ) -> BTreeMap<String, PipelineState> {
-    let rows = openmetadata_rows(client, pipeline, runs)
-        .await
-        .unwrap_or_default();
-    rows.into_iter()
-        .map(|row| (row.run_id, row.pipeline_state))
-        .collect()
+    let rows = openmetadata_rows(client, pipeline, runs).await.unwrap_or_default();
+    rows.into_iter().map(|row| (row.run_id, row.pipeline_state)).collect()
 }
 
 async fn openmetadata_rows(
@@ -132,12 +108,7 @@ async fn openmetadata_rows(
     let (stored, _) = client.load(pipeline).await.ok()?;
     let server = OpenMetadata::new(stored.server_connection.as_ref()?).ok()?;
     let until = now().as_millisecond();
-    courtesy(server.statuses(
-        &pipeline.fully_qualified_name,
-        oldest.as_millisecond(),
-        until,
-    ))
-    .await
+    courtesy(server.statuses(&pipeline.fully_qualified_name, oldest.as_millisecond(), until)).await
 }
 
 async fn courtesy<T>(
@@ -152,10 +123,7 @@ async fn courtesy<T>(
     None
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a command is the outermost caller"
-)]
+#[expect(clippy::disallowed_methods, reason = "a command is the outermost caller")]
 fn now() -> Timestamp {
     Timestamp::now()
 }

@@ -52,13 +52,9 @@ impl K8sPipelineClient {
             Some(secret) => secret,
             None => self.claim(transaction, objects).await?,
         };
-        transaction
-            .apply(&self.api(), objects.pipeline_secret(), Some(secret))
-            .await?;
+        transaction.apply(&self.api(), objects.pipeline_secret(), Some(secret)).await?;
         self.ensure_revision(transaction, objects, need).await?;
-        transaction
-            .apply(&self.api(), objects.config_map(), present.config_map)
-            .await?;
+        transaction.apply(&self.api(), objects.config_map(), present.config_map).await?;
         match (objects.cron_job(), present.cron_job) {
             (Some(desired), previous) => {
                 transaction.apply(&self.api(), desired, previous).await?;
@@ -71,10 +67,7 @@ impl K8sPipelineClient {
 
     /// Takes the names: only one creation of the Secret can succeed.
     async fn claim(&self, transaction: &mut Transaction, objects: &Objects<'_>) -> Result<Secret> {
-        let claim = Secret {
-            data: None,
-            ..objects.pipeline_secret()
-        };
+        let claim = Secret { data: None, ..objects.pipeline_secret() };
         let claimed = transaction.create(&self.api(), &claim).await?;
         claimed.ok_or_else(|| Error::ConcurrentDeploy(claim.name_any()))
     }

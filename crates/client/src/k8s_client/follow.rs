@@ -238,10 +238,6 @@ impl View {
         if run.state.is_terminal() {
             return Ok(Some(run));
         }
-        if self.present {
-            Ok(None)
-        } else {
-            Err(Error::RunDeleted(self.run))
-        }
+        if self.present { Ok(None) } else { Err(Error::RunDeleted(self.run)) }
     }
 }

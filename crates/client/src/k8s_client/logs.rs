@@ -22,10 +22,7 @@ impl K8sPipelineClient {
     ) -> Result<LogPage> {
         let mut pager = LogPager::new(page_index(after)?);
         let RunObjects { run, job, pods } = self.run_objects(pipeline, None).await?;
-        let newest = run::attempts(&job, &pods)
-            .into_iter()
-            .rev()
-            .find(|pod| run::has_log(pod));
+        let newest = run::attempts(&job, &pods).into_iter().rev().find(|pod| run::has_log(pod));
         let pod = newest.ok_or_else(|| no_log(&run))?;
         self.copy_log(&pod.name_any(), false, |piece| {
             pager.push(piece);
@@ -49,10 +46,8 @@ impl K8sPipelineClient {
     ) -> Result<Run> {
         let RunObjects { run, job, pods } = self.run_objects(pipeline, wanted).await?;
         let attempts = run::attempts(&job, &pods);
-        let with_log: Vec<(usize, &Pod)> = (1..)
-            .zip(attempts)
-            .filter(|(_, pod)| run::has_log(pod))
-            .collect();
+        let with_log: Vec<(usize, &Pod)> =
+            (1..).zip(attempts).filter(|(_, pod)| run::has_log(pod)).collect();
         if with_log.is_empty() {
             return Err(no_log(&run));
         }
@@ -93,10 +88,7 @@ async fn copy_piece(
     pod: &str,
     sink: &mut impl FnMut(&[u8]) -> std::io::Result<()>,
 ) -> Result<Option<usize>> {
-    let broke_off = |source| Error::LogBrokeOff {
-        pod: pod.to_owned(),
-        source,
-    };
+    let broke_off = |source| Error::LogBrokeOff { pod: pod.to_owned(), source };
     let piece = log.fill_buf().await.map_err(broke_off)?;
     if piece.is_empty() {
         return Ok(None);
@@ -111,8 +103,5 @@ fn no_log(run: &Run) -> Error {
         None if run.state.is_terminal() => "its pods are gone".to_owned(),
         None => "its pod has not started".to_owned(),
     };
-    Error::NoLog {
-        run: run.run_id,
-        why,
-    }
+    Error::NoLog { run: run.run_id, why }
 }

@@ -50,11 +50,7 @@ impl K8sPipelineClient {
     ) -> Result<Self> {
         let cluster = Cluster::connect(&config.cluster).await?;
         let preparation = Preparation::new(&config, token);
-        Ok(Self {
-            config,
-            cluster,
-            preparation,
-        })
+        Ok(Self { config, cluster, preparation })
     }
 
     /// What this client makes pipelines runnable with.
@@ -78,20 +74,9 @@ impl K8sPipelineClient {
     }
 
     async fn list<K: Object>(&self, selector: &str) -> Result<Vec<K>> {
-        let listed = self
-            .api::<K>()
-            .list(&ListParams::default().labels(selector))
-            .await;
-        let doing = || {
-            format!(
-                "listing {} in namespace {}",
-                K::plural(&()),
-                self.config.namespace
-            )
-        };
-        Ok(listed
-            .map_err(|error| KubernetesError::new(doing(), error))?
-            .items)
+        let listed = self.api::<K>().list(&ListParams::default().labels(selector)).await;
+        let doing = || format!("listing {} in namespace {}", K::plural(&()), self.config.namespace);
+        Ok(listed.map_err(|error| KubernetesError::new(doing(), error))?.items)
     }
 
     async fn get<K: Object>(&self, name: &str) -> Result<Option<K>> {
@@ -103,9 +88,7 @@ impl K8sPipelineClient {
 
 impl fmt::Debug for K8sPipelineClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("K8sPipelineClient")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("K8sPipelineClient").field("config", &self.config).finish_non_exhaustive()
     }
 }
 

@@ -47,29 +47,20 @@ impl K8sPipelineClient {
             Vec<CronJob>,
             Vec<Job>,
             Vec<Pod>,
-        ) = tokio::try_join!(
-            self.list(&all),
-            self.list(&all),
-            self.list(&all),
-            self.list(&all)
-        )?;
+        ) = tokio::try_join!(self.list(&all), self.list(&all), self.list(&all), self.list(&all))?;
         let now = clock::now();
         let mut pipelines: Vec<DeployedPipeline> = config_maps
             .iter()
             .filter_map(|config_map| {
                 let schedule = of_same_pipeline(config_map, &schedules).next();
                 let jobs = of_same_pipeline(config_map, &jobs);
-                let last_run = jobs
-                    .filter_map(|job| Run::observe(job, &pods))
-                    .max_by_key(|run| run.created);
+                let last_run =
+                    jobs.filter_map(|job| Run::observe(job, &pods)).max_by_key(|run| run.created);
                 describe(config_map, schedule, last_run, now)
             })
             .collect();
-        pipelines.sort_by(|a, b| {
-            a.identity
-                .fully_qualified_name
-                .cmp(&b.identity.fully_qualified_name)
-        });
+        pipelines
+            .sort_by(|a, b| a.identity.fully_qualified_name.cmp(&b.identity.fully_qualified_name));
         Ok(pipelines)
     }
 
@@ -92,15 +83,11 @@ impl K8sPipelineClient {
         pipeline: &PipelineIdentity,
     ) -> Result<(IngestionPipeline, Option<Service>)> {
         let secrets: Vec<Secret> = self.owned(pipeline).await?;
-        let stored = secrets
-            .iter()
-            .find(|secret| revision_of(secret.labels()).is_none());
-        stored
-            .and_then(read_pipeline)
-            .ok_or_else(|| Error::NotDeployed {
-                name: pipeline.fully_qualified_name.clone(),
-                namespace: self.config.namespace.to_string(),
-            })
+        let stored = secrets.iter().find(|secret| revision_of(secret.labels()).is_none());
+        stored.and_then(read_pipeline).ok_or_else(|| Error::NotDeployed {
+            name: pipeline.fully_qualified_name.clone(),
+            namespace: self.config.namespace.to_string(),
+        })
     }
 }
 
@@ -113,9 +100,7 @@ fn of_same_pipeline<'o, K: Object>(
     objects: &'o [K],
 ) -> impl Iterator<Item = &'o K> {
     let id = config_map.labels().get(PIPELINE_ID);
-    objects
-        .iter()
-        .filter(move |object| object.labels().get(PIPELINE_ID) == id)
+    objects.iter().filter(move |object| object.labels().get(PIPELINE_ID) == id)
 }
 
 fn describe(
@@ -132,18 +117,10 @@ fn describe(
     });
     Some(DeployedPipeline {
         identity: identity(config_map)?,
-        pipeline_type: config_map
-            .labels()
-            .get(PIPELINE_TYPE)
-            .cloned()
-            .unwrap_or_default(),
-        schedule: parsed
-            .as_ref()
-            .map(|s| format!("{} {}", s.as_cron(), s.zone())),
+        pipeline_type: config_map.labels().get(PIPELINE_TYPE).cloned().unwrap_or_default(),
+        schedule: parsed.as_ref().map(|s| format!("{} {}", s.as_cron(), s.zone())),
         suspended,
-        next_run: parsed
-            .filter(|_| !suspended)
-            .and_then(|schedule| schedule.next_after(now)),
+        next_run: parsed.filter(|_| !suspended).and_then(|schedule| schedule.next_after(now)),
         last_run,
     })
 }
@@ -154,33 +131,22 @@ fn pick(
     name: &str,
     namespace: &str,
 ) -> Result<PipelineIdentity> {
-    let exact = identities
-        .iter()
-        .find(|identity| identity.fully_qualified_name == name);
+    let exact = identities.iter().find(|identity| identity.fully_qualified_name == name);
     if let Some(exact) = exact {
         return Ok(exact.clone());
     }
-    let mut named: Vec<_> = identities
-        .into_iter()
-        .filter(|identity| identity.name == name)
-        .collect();
+    let mut named: Vec<_> =
+        identities.into_iter().filter(|identity| identity.name == name).collect();
     match (named.pop(), named.is_empty()) {
         (Some(only), true) => Ok(only),
         (Some(last), false) => {
             named.push(last);
-            let fqns = named
-                .into_iter()
-                .map(|identity| identity.fully_qualified_name)
-                .collect();
-            Err(Error::Ambiguous {
-                name: name.to_owned(),
-                fqns,
-            })
+            let fqns = named.into_iter().map(|identity| identity.fully_qualified_name).collect();
+            Err(Error::Ambiguous { name: name.to_owned(), fqns })
         }
-        (None, _) => Err(Error::NotDeployed {
-            name: name.to_owned(),
-            namespace: namespace.to_owned(),
-        }),
+        (None, _) => {
+            Err(Error::NotDeployed { name: name.to_owned(), namespace: namespace.to_owned() })
+        }
     }
 }
 
@@ -193,33 +159,17 @@ mod tests {
     fn identity(fqn: &str, name: &str) -> PipelineIdentity {
         let fully_qualified_name = fqn.to_owned();
         let id = "11111111-2222-3333-4444-555555555555".parse().unwrap();
-        PipelineIdentity {
-            id,
-            name: name.to_owned(),
-            fully_qualified_name,
-        }
+        PipelineIdentity { id, name: name.to_owned(), fully_qualified_name }
     }
 
     #[test]
     fn a_name_must_be_the_only_one_and_an_fqn_decides() {
-        let all = || {
-            vec![
-                identity("a.p", "p"),
-                identity("b.p", "p"),
-                identity("b.q", "q"),
-            ]
-        };
+        let all = || vec![identity("a.p", "p"), identity("b.p", "p"), identity("b.q", "q")];
         assert_eq!(pick(all(), "q", "ns").unwrap().fully_qualified_name, "b.q");
-        assert_eq!(
-            pick(all(), "a.p", "ns").unwrap().fully_qualified_name,
-            "a.p"
-        );
+        assert_eq!(pick(all(), "a.p", "ns").unwrap().fully_qualified_name, "a.p");
         assert!(
             matches!(pick(all(), "p", "ns"), Err(Error::Ambiguous { fqns, .. }) if fqns.len() == 2)
         );
-        assert!(matches!(
-            pick(all(), "z", "ns"),
-            Err(Error::NotDeployed { .. })
-        ));
+        assert!(matches!(pick(all(), "z", "ns"), Err(Error::NotDeployed { .. })));
     }
 }

@@ -66,10 +66,8 @@ impl K8sPipelineClient {
     async fn mark_used(&self, name: &str) -> Result<Option<Secret>> {
         let now = clock::now().to_string();
         let patch = json!({ "metadata": { "annotations": { labels::LAST_USED: now } } });
-        let params = PatchParams {
-            field_manager: Some(OMPIPE.to_owned()),
-            ..PatchParams::default()
-        };
+        let params =
+            PatchParams { field_manager: Some(OMPIPE.to_owned()), ..PatchParams::default() };
         match self.api().patch(name, &params, &Patch::Merge(patch)).await {
             Ok(secret) => Ok(Some(secret)),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
@@ -88,10 +86,7 @@ impl K8sPipelineClient {
         let deployed = secrets.iter().find_map(deployed_revision);
         for expired in revision::expired(&revisions, deployed, &in_use, clock::now()) {
             let id = Some(expired.id.as_str());
-            for secret in secrets
-                .iter()
-                .filter(|secret| revision_of(secret.labels()) == id)
-            {
+            for secret in secrets.iter().filter(|secret| revision_of(secret.labels()) == id) {
                 self.remove_revision(secret).await?;
             }
         }
@@ -100,14 +95,9 @@ impl K8sPipelineClient {
 
     async fn remove_revision(&self, secret: &Secret) -> Result<()> {
         let name = secret.name_any();
-        let as_read = Preconditions {
-            uid: secret.uid(),
-            resource_version: secret.resource_version(),
-        };
-        let params = DeleteParams {
-            preconditions: Some(as_read),
-            ..DeleteParams::default()
-        };
+        let as_read =
+            Preconditions { uid: secret.uid(), resource_version: secret.resource_version() };
+        let params = DeleteParams { preconditions: Some(as_read), ..DeleteParams::default() };
         match self.api::<Secret>().delete(&name, &params).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
@@ -142,11 +132,7 @@ fn deployed_revision(secret: &Secret) -> Option<&str> {
 }
 
 fn revisions_in_use(jobs: &[Job]) -> BTreeSet<String> {
-    let unfinished = jobs
-        .iter()
-        .filter(|job| Run::observe(job, &[]).is_none_or(|run| !run.state.is_terminal()));
-    unfinished
-        .filter_map(|job| revision_of(job.labels()))
-        .map(str::to_owned)
-        .collect()
+    let unfinished =
+        jobs.iter().filter(|job| Run::observe(job, &[]).is_none_or(|run| !run.state.is_terminal()));
+    unfinished.filter_map(|job| revision_of(job.labels())).map(str::to_owned).collect()
 }

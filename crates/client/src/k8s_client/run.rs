@@ -40,10 +40,7 @@ impl K8sPipelineClient {
             .filter_map(|job| Run::observe(job, &[]))
             .find(|other| !other.state.is_terminal() && other.run_id != run)
             .map(|other| other.run_id);
-        match (
-            jobs.into_iter().find(|job| run::run_id(job) == Some(run)),
-            unfinished,
-        ) {
+        match (jobs.into_iter().find(|job| run::run_id(job) == Some(run)), unfinished) {
             (Some(job), _) => Ok(Some(job)),
             (None, Some(run)) => {
                 let pipeline = pipeline.fully_qualified_name.clone();
@@ -59,8 +56,7 @@ impl K8sPipelineClient {
         objects: &Objects<'_>,
         run: RunId,
     ) -> Result<String> {
-        self.ensure_revision(transaction, objects, Need::Run)
-            .await?;
+        self.ensure_revision(transaction, objects, Need::Run).await?;
         let job = objects.job(run);
         let name = job.name_any();
         if transaction.create(&self.api(), &job).await?.is_some() {

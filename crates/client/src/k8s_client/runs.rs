@@ -18,10 +18,7 @@ impl K8sPipelineClient {
     pub(super) async fn runs(&self, pipeline: &PipelineIdentity) -> Result<Vec<Run>> {
         let (jobs, pods): (Vec<Job>, Vec<Pod>) =
             tokio::try_join!(self.owned(pipeline), self.owned(pipeline))?;
-        let mut runs: Vec<Run> = jobs
-            .iter()
-            .filter_map(|job| Run::observe(job, &pods))
-            .collect();
+        let mut runs: Vec<Run> = jobs.iter().filter_map(|job| Run::observe(job, &pods)).collect();
         runs.sort_by_key(|run| std::cmp::Reverse(run.created));
         Ok(runs)
     }
@@ -35,12 +32,8 @@ impl K8sPipelineClient {
         let (jobs, pods): (Vec<Job>, Vec<Pod>) =
             tokio::try_join!(self.owned(pipeline), self.owned(pipeline))?;
         let job = match wanted {
-            Some(wanted) => jobs
-                .into_iter()
-                .find(|job| run::run_id(job) == Some(wanted)),
-            None => jobs
-                .into_iter()
-                .max_by_key(|job| job.metadata.creation_timestamp.clone()),
+            Some(wanted) => jobs.into_iter().find(|job| run::run_id(job) == Some(wanted)),
+            None => jobs.into_iter().max_by_key(|job| job.metadata.creation_timestamp.clone()),
         };
         let observed = job.and_then(|job| Some((Run::observe(&job, &pods)?, job)));
         let (run, job) = observed.ok_or_else(|| Error::no_run(pipeline, wanted))?;

@@ -34,17 +34,9 @@ impl K8sPipelineClient {
 
     async fn present_under(&self, slug: Slug) -> Result<Present> {
         let (secret, config_map, cron_job) = (slug.secret(), slug.config_map(), slug.cron_job());
-        let (secret, config_map, cron_job) = tokio::try_join!(
-            self.get(&secret),
-            self.get(&config_map),
-            self.get(&cron_job)
-        )?;
-        Ok(Present {
-            slug,
-            secret,
-            config_map,
-            cron_job,
-        })
+        let (secret, config_map, cron_job) =
+            tokio::try_join!(self.get(&secret), self.get(&config_map), self.get(&cron_job))?;
+        Ok(Present { slug, secret, config_map, cron_job })
     }
 }
 
@@ -58,9 +50,7 @@ impl Present {
 
 /// The slug that a pipeline's Secret says, which outlives a renamed service.
 fn slug_of(secrets: &[Secret]) -> Option<Slug> {
-    let of_pipeline = secrets
-        .iter()
-        .find(|secret| revision_of(secret.labels()).is_none())?;
+    let of_pipeline = secrets.iter().find(|secret| revision_of(secret.labels()).is_none())?;
     of_pipeline.annotations().get(labels::SLUG)?.parse().ok()
 }
 

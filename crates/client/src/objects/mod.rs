@@ -54,12 +54,7 @@ impl<'a> Objects<'a> {
         slug: &'a Slug,
     ) -> Self {
         let digest = secret::digest_of(config, runnable);
-        Self {
-            config,
-            runnable,
-            slug,
-            digest,
-        }
+        Self { config, runnable, slug, digest }
     }
 
     /// The Secret that says whose the slug is and keeps what a later run needs.
@@ -120,20 +115,14 @@ impl<'a> Objects<'a> {
 
     /// `labels` and the revision that the object refers to.
     fn with_revision(&self, mut labels: Pairs) -> Pairs {
-        labels.insert(
-            labels::CONFIG_REVISION.to_owned(),
-            self.revision().to_owned(),
-        );
+        labels.insert(labels::CONFIG_REVISION.to_owned(), self.revision().to_owned());
         labels
     }
 }
 
 /// `metadata` with a further annotation.
 fn annotated(mut metadata: ObjectMeta, key: &str, value: String) -> ObjectMeta {
-    metadata
-        .annotations
-        .get_or_insert_default()
-        .insert(key.to_owned(), value);
+    metadata.annotations.get_or_insert_default().insert(key.to_owned(), value);
     metadata
 }
 

@@ -56,9 +56,7 @@ fn spec(objects: &Objects<'_>, trigger: Trigger<'_>) -> PodSpec {
     let pull_secrets = config
         .image_pull_secrets
         .iter()
-        .map(|name| LocalObjectReference {
-            name: name.to_string(),
-        });
+        .map(|name| LocalObjectReference { name: name.to_string() });
     PodSpec {
         service_account_name: Some(config.service_account_name.to_string()),
         restart_policy: Some("Never".to_owned()),
@@ -88,40 +86,27 @@ fn main_container(objects: &Objects<'_>, trigger: Trigger<'_>) -> Container {
 }
 
 fn pre_stop() -> Lifecycle {
-    let exec = ExecAction {
-        command: Some(words(&EXIT_HANDLER_COMMAND)),
-    };
-    let handler = LifecycleHandler {
-        exec: Some(exec),
-        ..LifecycleHandler::default()
-    };
-    Lifecycle {
-        pre_stop: Some(handler),
-        ..Lifecycle::default()
-    }
+    let exec = ExecAction { command: Some(words(&EXIT_HANDLER_COMMAND)) };
+    let handler = LifecycleHandler { exec: Some(exec), ..LifecycleHandler::default() };
+    Lifecycle { pre_stop: Some(handler), ..Lifecycle::default() }
 }
 
 /// The seven variables of the seed, then the user's.
 fn environment(objects: &Objects<'_>, trigger: Trigger<'_>) -> Vec<EnvVar> {
     let pipeline = objects.pipeline();
     let (run_id, job_name) = match trigger {
-        Trigger::OnDemand { run, job } => (
-            literal("pipelineRunId", &run.to_string()),
-            literal("jobName", job),
-        ),
-        Trigger::Schedule => (
-            from_label("pipelineRunId", labels::JOB_UID),
-            from_label("jobName", labels::JOB_NAME),
-        ),
+        Trigger::OnDemand { run, job } => {
+            (literal("pipelineRunId", &run.to_string()), literal("jobName", job))
+        }
+        Trigger::Schedule => {
+            (from_label("pipelineRunId", labels::JOB_UID), from_label("jobName", labels::JOB_NAME))
+        }
     };
     let own = [
         from_revision(objects, CONFIG_ENV, CONFIG_ENV),
         literal("pipelineType", pipeline.pipeline_type.as_str()),
         run_id,
-        literal(
-            "ingestionPipelineFQN",
-            &pipeline.identity.fully_qualified_name,
-        ),
+        literal("ingestionPipelineFQN", &pipeline.identity.fully_qualified_name),
         job_name,
         literal("namespace", objects.config.namespace.as_str()),
         // What the exit handler reports when the container is stopped from outside.
@@ -146,11 +131,7 @@ fn extra_variables(objects: &Objects<'_>) -> Vec<EnvVar> {
 /// so a dollar is doubled to reach the process as it is.
 fn literal(name: &str, value: &str) -> EnvVar {
     let value = Some(value.replace('$', "$$"));
-    EnvVar {
-        name: name.to_owned(),
-        value,
-        value_from: None,
-    }
+    EnvVar { name: name.to_owned(), value, value_from: None }
 }
 
 /// A variable from a key of the revision's Secret; nothing expands it.
@@ -160,15 +141,8 @@ fn from_revision(objects: &Objects<'_>, name: &str, key: &str) -> EnvVar {
         key: key.to_owned(),
         optional: None,
     };
-    let source = EnvVarSource {
-        secret_key_ref: Some(selector),
-        ..EnvVarSource::default()
-    };
-    EnvVar {
-        name: name.to_owned(),
-        value: None,
-        value_from: Some(source),
-    }
+    let source = EnvVarSource { secret_key_ref: Some(selector), ..EnvVarSource::default() };
+    EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
 }
 
 /// A variable from a label of the pod.
@@ -177,15 +151,8 @@ fn from_label(name: &str, label: &str) -> EnvVar {
         api_version: Some("v1".to_owned()),
         field_path: format!("metadata.labels['{label}']"),
     };
-    let source = EnvVarSource {
-        field_ref: Some(field_ref),
-        ..EnvVarSource::default()
-    };
-    EnvVar {
-        name: name.to_owned(),
-        value: None,
-        value_from: Some(source),
-    }
+    let source = EnvVarSource { field_ref: Some(field_ref), ..EnvVarSource::default() };
+    EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
 }
 
 fn pod_security(security: &PodSecurity) -> PodSecurityContext {
@@ -204,10 +171,7 @@ fn container_security(security: &PodSecurity) -> SecurityContext {
         run_as_non_root: Some(security.run_as_non_root),
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(false),
-        capabilities: Some(Capabilities {
-            drop: Some(vec!["ALL".to_owned()]),
-            add: None,
-        }),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
         seccomp_profile: security.seccomp.as_ref().map(seccomp),
         ..SecurityContext::default()
     }
@@ -219,10 +183,7 @@ fn seccomp(profile: &SeccompProfile) -> KubernetesSeccomp {
         SeccompProfile::Unconfined => ("Unconfined", None),
         SeccompProfile::Localhost(file) => ("Localhost", Some(file.clone())),
     };
-    KubernetesSeccomp {
-        type_: type_.to_owned(),
-        localhost_profile,
-    }
+    KubernetesSeccomp { type_: type_.to_owned(), localhost_profile }
 }
 
 fn words(words: &[&str]) -> Vec<String> {

@@ -50,10 +50,7 @@ pub(super) fn of_revision(objects: &Objects<'_>) -> Secret {
 /// Content address of a revision.
 pub(super) fn digest_of(config: &K8sPipelineClientConfig, runnable: &RunnablePipeline) -> String {
     let data = revision_data(config, runnable);
-    revision::digest(
-        data.iter()
-            .map(|(key, value)| (key.as_str(), value.0.as_slice())),
-    )
+    revision::digest(data.iter().map(|(key, value)| (key.as_str(), value.0.as_slice())))
 }
 
 /// The key under which a revision keeps an extra variable that looks like a credential.
@@ -81,9 +78,7 @@ fn revision_data(config: &K8sPipelineClientConfig, runnable: &RunnablePipeline) 
         .extra_env_vars
         .secret()
         .map(|(name, value)| (variable_key(name), ByteString(value.as_bytes().to_vec())));
-    std::iter::once((CONFIG_ENV.to_owned(), ByteString(text)))
-        .chain(variables)
-        .collect()
+    std::iter::once((CONFIG_ENV.to_owned(), ByteString(text))).chain(variables).collect()
 }
 
 fn pipeline_data(runnable: &RunnablePipeline) -> Data {
@@ -92,13 +87,7 @@ fn pipeline_data(runnable: &RunnablePipeline) -> Data {
     let entries = [
         (SECURITY_CONFIG_KEY, security.unwrap_or_default()),
         (PIPELINE_KEY, runnable.pipeline.document()),
-        (
-            SERVICE_KEY,
-            runnable
-                .service
-                .as_ref()
-                .map_or(Value::Null, service_record),
-        ),
+        (SERVICE_KEY, runnable.service.as_ref().map_or(Value::Null, service_record)),
     ];
     entries
         .into_iter()

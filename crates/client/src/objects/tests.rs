@@ -14,9 +14,7 @@ const TOKEN: &str = "t0ps3cret-token-of-the-bot";
 
 fn config(parameters: &Value) -> K8sPipelineClientConfig {
     let document = json!({ "pipelineServiceClientConfiguration": { "parameters": parameters } });
-    K8sPipelineClientConfig::read(&document, &BTreeMap::new())
-        .unwrap()
-        .config
+    K8sPipelineClientConfig::read(&document, &BTreeMap::new()).unwrap().config
 }
 
 fn runnable() -> RunnablePipeline {
@@ -35,11 +33,7 @@ fn runnable() -> RunnablePipeline {
     .unwrap();
     let service = Service::read(&json!({ "name": "mysql", "serviceType": "Mysql" })).unwrap();
     let workflow = WorkflowConfig::build(&pipeline, Some(&service)).unwrap();
-    RunnablePipeline {
-        pipeline,
-        service: Some(service),
-        workflow,
-    }
+    RunnablePipeline { pipeline, service: Some(service), workflow }
 }
 
 fn run() -> RunId {
@@ -47,9 +41,7 @@ fn run() -> RunId {
 }
 
 fn slug() -> Slug {
-    Slug::candidates("mysql-pipeline", "mysql.mysql-pipeline")
-        .next()
-        .unwrap()
+    Slug::candidates("mysql-pipeline", "mysql.mysql-pipeline").next().unwrap()
 }
 
 /// Builds the objects and hands them to `check`.
@@ -66,9 +58,7 @@ fn what_deploy_applies() {
 
 #[test]
 fn what_a_run_applies() {
-    let manifests = with_objects(&json!({}), |objects| {
-        Manifests::of_run(objects, run()).unwrap()
-    });
+    let manifests = with_objects(&json!({}), |objects| Manifests::of_run(objects, run()).unwrap());
     insta::assert_snapshot!(manifests.to_yaml(Visibility::Masked));
 }
 
@@ -111,11 +101,7 @@ fn a_parameter_is_on_the_pod_of_every_run(
         assert_eq!(spec.pointer(pointer), Some(&expected), "{spec}");
     }
     let default = pod_specs(&json!({}));
-    assert!(
-        default
-            .iter()
-            .all(|spec| spec.pointer(pointer) != Some(&expected))
-    );
+    assert!(default.iter().all(|spec| spec.pointer(pointer) != Some(&expected)));
 }
 
 /// Each parameter of a Job, and of a `CronJob`.
@@ -128,10 +114,7 @@ fn a_parameter_is_on_every_job(#[case] key: &str, #[case] pointer: &str) {
         let job = serde_json::to_value(objects.job(run())).unwrap();
         let cron_job = serde_json::to_value(objects.cron_job().unwrap()).unwrap();
         assert_eq!(job.pointer(pointer), Some(&json!(77)));
-        assert_eq!(
-            cron_job["spec"]["jobTemplate"].pointer(pointer),
-            Some(&json!(77))
-        );
+        assert_eq!(cron_job["spec"]["jobTemplate"].pointer(pointer), Some(&json!(77)));
     });
 }
 
@@ -176,21 +159,11 @@ fn a_variable_that_looks_like_a_credential_comes_from_the_secret() {
     let parameters = json!({ "extraEnvVars": ["DB_PASSWORD:hunter2"] });
     with_objects(&parameters, |objects| {
         let job = serde_json::to_string(&objects.job(run())).unwrap();
-        assert!(
-            !job.contains("hunter2") && job.contains("\"key\":\"env.DB_PASSWORD\""),
-            "{job}"
-        );
-        assert_eq!(
-            objects.revision_secret().data.unwrap()["env.DB_PASSWORD"].0,
-            b"hunter2"
-        );
+        assert!(!job.contains("hunter2") && job.contains("\"key\":\"env.DB_PASSWORD\""), "{job}");
+        assert_eq!(objects.revision_secret().data.unwrap()["env.DB_PASSWORD"].0, b"hunter2");
     });
     let of = |parameters: &Value| with_objects(parameters, |objects| objects.revision().to_owned());
-    assert_ne!(
-        of(&parameters),
-        of(&json!({})),
-        "another value is another revision"
-    );
+    assert_ne!(of(&parameters), of(&json!({})), "another value is another revision");
 }
 
 #[test]
@@ -202,14 +175,10 @@ fn nothing_secret_is_outside_of_secrets() {
             serde_json::to_string(&objects.job(run())).unwrap(),
             serde_json::to_string(&objects.pipeline_secret().metadata).unwrap(),
             serde_json::to_string(&objects.revision_secret().metadata).unwrap(),
-            Manifests::of_deploy(objects)
-                .unwrap()
-                .to_yaml(Visibility::Masked),
+            Manifests::of_deploy(objects).unwrap().to_yaml(Visibility::Masked),
         ];
         assert!(public.iter().all(|text| !text.contains(TOKEN)));
-        let shown = Manifests::of_deploy(objects)
-            .unwrap()
-            .to_yaml(Visibility::ShowSecrets);
+        let shown = Manifests::of_deploy(objects).unwrap().to_yaml(Visibility::ShowSecrets);
         assert!(shown.contains(TOKEN));
     });
 }
@@ -235,19 +204,12 @@ fn a_disabled_pipeline_has_a_suspended_schedule() {
 #[test]
 fn rendered_documents_parse() {
     let text = with_objects(&json!({}), |objects| {
-        Manifests::of_deploy(objects)
-            .unwrap()
-            .to_yaml(Visibility::ShowSecrets)
+        Manifests::of_deploy(objects).unwrap().to_yaml(Visibility::ShowSecrets)
     });
     let kinds: Vec<String> = text
         .split("---\n")
         .filter(|document| !document.trim().is_empty())
-        .map(|document| {
-            yaml::parse(document).unwrap()["kind"]
-                .as_str()
-                .unwrap()
-                .to_owned()
-        })
+        .map(|document| yaml::parse(document).unwrap()["kind"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(kinds, ["Secret", "Secret", "ConfigMap", "CronJob"]);
 }

@@ -31,10 +31,7 @@ pub(super) fn overlay(
     for (variable, group, resource) in RESOURCES {
         if let Some(text) = given(environment, variable) {
             set_nested(&mut merged, ["resources", group, resource], text);
-            notices.push(overrides(
-                variable,
-                &format!("resources.{group}.{resource}"),
-            ));
+            notices.push(overrides(variable, &format!("resources.{group}.{resource}")));
         }
     }
     (merged, notices)
@@ -66,10 +63,7 @@ pub(super) fn name_sources(
 
 /// A variable that is set; the chart sets what has no value to nothing.
 fn given<'e>(environment: &'e BTreeMap<String, String>, variable: &str) -> Option<&'e str> {
-    environment
-        .get(variable)
-        .map(String::as_str)
-        .filter(|text| !text.trim().is_empty())
+    environment.get(variable).map(String::as_str).filter(|text| !text.trim().is_empty())
 }
 
 /// The chart gives lists and maps as JSON, everything else as text.

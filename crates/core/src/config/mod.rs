@@ -154,24 +154,16 @@ impl K8sPipelineClientConfig {
         let empty = Map::new();
         let mut fields = Fields::new("", document.as_object().unwrap_or(&empty));
         if !(document.is_object() || document.is_null()) {
-            fields.extend([Problem::without_value(
-                "document",
-                "must be one map of keys",
-            )]);
+            fields.extend([Problem::without_value("document", "must be one map of keys")]);
         }
         let read = match fields.value(BLOCK) {
-            Some(_) => fields
-                .object(BLOCK, |block| read_block(block, environment))
-                .flatten(),
+            Some(_) => fields.object(BLOCK, |block| read_block(block, environment)).flatten(),
             None => read_block(&mut Fields::new("", &empty), environment),
         };
         fields.refuse_unknown();
         match (read, fields.into_problems()) {
             (Some(checked), list) if list.is_empty() => Ok(checked),
-            (_, list) => Err(Problems {
-                subject: SUBJECT,
-                list,
-            }),
+            (_, list) => Err(Problems { subject: SUBJECT, list }),
         }
     }
 }
@@ -195,9 +187,7 @@ fn read_block(block: &mut Fields<'_>, environment: &BTreeMap<String, String>) ->
     let problems = fields.into_problems();
     let usable = problems.is_empty();
     block.extend(environment::name_sources(problems, environment));
-    config
-        .filter(|_| usable)
-        .map(|config| Checked { config, notices })
+    config.filter(|_| usable).map(|config| Checked { config, notices })
 }
 
 fn read_endpoint(block: &mut Fields<'_>) -> Option<String> {
@@ -210,10 +200,7 @@ fn read_endpoint(block: &mut Fields<'_>) -> Option<String> {
 }
 
 fn read_class_name(block: &mut Fields<'_>) {
-    if block
-        .string("className")
-        .is_some_and(|class| class != CLASS_NAME)
-    {
+    if block.string("className").is_some_and(|class| class != CLASS_NAME) {
         block.note::<()>("className", format!("must be {CLASS_NAME}, or left out"));
     }
 }
@@ -232,16 +219,9 @@ const SERVER_KEYS: [&str; 8] = [
 ];
 
 fn keys_without_effect(block: &mut Fields<'_>) -> Vec<Problem> {
-    let given: Vec<_> = SERVER_KEYS
-        .into_iter()
-        .filter(|key| block.value(key).is_some())
-        .collect();
-    let notice = |key| {
-        Problem::without_value(
-            block.path_of(key),
-            "is read by the OpenMetadata server only",
-        )
-    };
+    let given: Vec<_> = SERVER_KEYS.into_iter().filter(|key| block.value(key).is_some()).collect();
+    let notice =
+        |key| Problem::without_value(block.path_of(key), "is read by the OpenMetadata server only");
     given.into_iter().map(notice).collect()
 }
 

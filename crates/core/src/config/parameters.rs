@@ -32,12 +32,7 @@ const fn parameter(
     default: &'static str,
     meaning: &'static str,
 ) -> Parameter {
-    Parameter {
-        key,
-        env,
-        default,
-        meaning,
-    }
+    Parameter { key, env, default, meaning }
 }
 
 /// Every parameter.
@@ -90,12 +85,7 @@ pub const PARAMETERS: &[Parameter] = &[
         "7200",
         "seconds that a run may take",
     ),
-    parameter(
-        "backoffLimit",
-        Some("K8S_BACKOFF_LIMIT"),
-        "3",
-        "retries of a failed run",
-    ),
+    parameter("backoffLimit", Some("K8S_BACKOFF_LIMIT"), "3", "retries of a failed run"),
     parameter(
         "startingDeadlineSeconds",
         None,
@@ -249,9 +239,7 @@ fn or_default<T: FromStr<Err: Display>>(fields: &mut Fields<'_>, key: &'static s
 /// A whole number that fits Kubernetes' 32 bits, or the default.
 fn number(fields: &mut Fields<'_>, key: &'static str, least: i32) -> Option<i32> {
     let given = fields.integer(key, least.into()..=i32::MAX.into());
-    given
-        .and_then(|number| number.try_into().ok())
-        .or_else(|| default_of(key).parse().ok())
+    given.and_then(|number| number.try_into().ok()).or_else(|| default_of(key).parse().ok())
 }
 
 /// `0`, which the seed writes for *no catch-up*, would never fire; the least that works stands in.
@@ -285,9 +273,8 @@ fn note_diagnostics(fields: &mut Fields<'_>, notices: &mut Vec<Problem>) {
 
 fn cluster_access(fields: &mut Fields<'_>) -> ClusterAccess {
     let in_cluster = fields.boolean("inCluster");
-    let path: Option<String> = fields
-        .parsed("kubeconfigPath")
-        .filter(|path: &String| !path.is_empty());
+    let path: Option<String> =
+        fields.parsed("kubeconfigPath").filter(|path: &String| !path.is_empty());
     let content = match fields.value("kubeConfigContent") {
         Some(Value::String(text)) => Some(text.clone()).filter(|text| !text.trim().is_empty()),
         Some(_) => fields.note_secret("kubeConfigContent", "must be a kubeconfig as text"),
@@ -312,17 +299,11 @@ fn pull_secrets(fields: &mut Fields<'_>) -> Vec<ObjectName> {
         None => Vec::new(),
         Some(Value::Array(items)) => items
             .iter()
-            .map(|item| {
-                item.as_str()
-                    .or_else(|| item.get("name")?.as_str())
-                    .map(str::to_owned)
-            })
+            .map(|item| item.as_str().or_else(|| item.get("name")?.as_str()).map(str::to_owned))
             .collect(),
         Some(Value::String(text)) => split_list(text).map(|name| Some(name.to_owned())).collect(),
         Some(_) => {
-            return fields
-                .note(KEY, "must be a list of Secret names")
-                .unwrap_or_default();
+            return fields.note(KEY, "must be a list of Secret names").unwrap_or_default();
         }
     };
     let parse = |name: &Option<String>| name.as_deref().unwrap_or_default().parse();
@@ -334,7 +315,5 @@ fn pull_secrets(fields: &mut Fields<'_>) -> Vec<ObjectName> {
 
 /// Members of a list that is written with commas, blanks dropped.
 pub(super) fn split_list(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|member| !member.is_empty())
+    text.split(',').map(str::trim).filter(|member| !member.is_empty())
 }

@@ -51,23 +51,13 @@ fn refuse_requests_over_limits(fields: &mut Fields<'_>, requests: &Amounts, limi
     let over = |(name, amount): &(&String, &Quantity)| {
         limits.get(*name).is_some_and(|limit| amount.exceeds(limit))
     };
-    let names: Vec<&str> = requests
-        .iter()
-        .filter(over)
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let names: Vec<&str> = requests.iter().filter(over).map(|(name, _)| name.as_str()).collect();
     if !names.is_empty() {
-        let remedy = format!(
-            "must not request more {} than the limit",
-            names.join(" and ")
-        );
+        let remedy = format!("must not request more {} than the limit", names.join(" and "));
         fields.note::<()>("requests", remedy);
     }
 }
 
 fn to_kubernetes(amounts: Amounts) -> BTreeMap<String, resource::Quantity> {
-    amounts
-        .into_iter()
-        .map(|(name, amount)| (name, amount.to_kubernetes()))
-        .collect()
+    amounts.into_iter().map(|(name, amount)| (name, amount.to_kubernetes())).collect()
 }

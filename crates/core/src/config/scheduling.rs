@@ -13,10 +13,7 @@ use crate::kubernetes::{LabelValue, QualifiedName};
 pub(super) fn node_selector(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
     const KEY: &str = "nodeSelector";
     let selector = pairs(fields, KEY);
-    match selector
-        .values()
-        .find_map(|value| value.parse::<LabelValue>().err())
-    {
+    match selector.values().find_map(|value| value.parse::<LabelValue>().err()) {
         Some(remedy) => fields.note(KEY, remedy).unwrap_or_default(),
         None => selector,
     }
@@ -31,14 +28,9 @@ pub(super) fn pairs(fields: &mut Fields<'_>, key: &'static str) -> BTreeMap<Stri
         Some(_) => None,
     };
     let Some(pairs) = pairs else {
-        return fields
-            .note(key, "must be a map, or text such as k=v,k2=v2")
-            .unwrap_or_default();
+        return fields.note(key, "must be a map, or text such as k=v,k2=v2").unwrap_or_default();
     };
-    match pairs
-        .keys()
-        .find_map(|name| name.parse::<QualifiedName>().err())
-    {
+    match pairs.keys().find_map(|name| name.parse::<QualifiedName>().err()) {
         Some(remedy) => fields.note(key, remedy).unwrap_or_default(),
         None => pairs,
     }
@@ -50,9 +42,7 @@ fn split_pair(text: &str) -> Option<(String, String)> {
 }
 
 fn scalars(map: &Map<String, Value>) -> Option<BTreeMap<String, String>> {
-    map.iter()
-        .map(|(key, value)| Some((key.clone(), scalar_text(value)?)))
-        .collect()
+    map.iter().map(|(key, value)| Some((key.clone(), scalar_text(value)?))).collect()
 }
 
 /// Taints that the pods tolerate.
@@ -62,9 +52,7 @@ pub(super) fn tolerations(fields: &mut Fields<'_>) -> Vec<Toleration> {
         return Vec::new();
     };
     let Some(items) = value.as_array() else {
-        return fields
-            .note(KEY, "must be a list of tolerations")
-            .unwrap_or_default();
+        return fields.note(KEY, "must be a list of tolerations").unwrap_or_default();
     };
     match items.iter().map(toleration).collect() {
         Ok(tolerations) => tolerations,
@@ -77,26 +65,18 @@ fn toleration(value: &Value) -> Result<Toleration, String> {
     const KEYS: [&str; 5] = ["key", "operator", "value", "effect", "tolerationSeconds"];
     let map = value.as_object().ok_or("each toleration must be a map")?;
     if let Some(key) = map.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        return Err(format!(
-            "a toleration has no key {key:?}; it has {}",
-            KEYS.join(", ")
-        ));
+        return Err(format!("a toleration has no key {key:?}; it has {}", KEYS.join(", ")));
     }
     let mut map = map.clone();
     // Helm gives every value as text.
     if let Some(seconds) = map.get("tolerationSeconds").and_then(Value::as_str) {
-        let seconds: i64 = seconds
-            .parse()
-            .map_err(|_| "tolerationSeconds must be a whole number")?;
+        let seconds: i64 =
+            seconds.parse().map_err(|_| "tolerationSeconds must be a whole number")?;
         map.insert("tolerationSeconds".to_owned(), seconds.into());
     }
     let toleration: Toleration =
         serde_json::from_value(Value::Object(map)).map_err(|e| e.to_string())?;
-    one_of(
-        "operator",
-        toleration.operator.as_deref(),
-        &["Exists", "Equal"],
-    )?;
+    one_of("operator", toleration.operator.as_deref(), &["Exists", "Equal"])?;
     let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
     one_of("effect", toleration.effect.as_deref(), &effects)?;
     Ok(toleration)

@@ -36,10 +36,7 @@ pub(super) fn security(fields: &mut Fields<'_>) -> PodSecurity {
     let run_as_user = id(fields, "runAsUser");
     let run_as_non_root = fields.boolean("runAsNonRoot").unwrap_or(true);
     if run_as_non_root && run_as_user == Some(0) {
-        fields.note::<()>(
-            "runAsUser",
-            "is root, which runAsNonRoot refuses; set one of the two",
-        );
+        fields.note::<()>("runAsUser", "is root, which runAsNonRoot refuses; set one of the two");
     }
     PodSecurity {
         run_as_user,
@@ -56,11 +53,7 @@ fn id(fields: &mut Fields<'_>, key: &'static str) -> Option<i64> {
     if fields.is_null(key) {
         return None;
     }
-    Some(
-        fields
-            .integer(key, 0..=i64::from(i32::MAX))
-            .unwrap_or(DEFAULT),
-    )
+    Some(fields.integer(key, 0..=i64::from(i32::MAX)).unwrap_or(DEFAULT))
 }
 
 fn seccomp(fields: &mut Fields<'_>) -> Option<SeccompProfile> {
@@ -69,16 +62,12 @@ fn seccomp(fields: &mut Fields<'_>) -> Option<SeccompProfile> {
     match (kind, file) {
         (Some(SeccompType::Localhost), Some(file)) => Some(SeccompProfile::Localhost(file)),
         (Some(SeccompType::Localhost), None) => {
-            fields.missing(
-                "seccompLocalhostProfile",
-                "seccompProfileType Localhost needs a file",
-            );
+            fields.missing("seccompLocalhostProfile", "seccompProfileType Localhost needs a file");
             None
         }
-        (_, Some(_)) => fields.note(
-            "seccompLocalhostProfile",
-            "goes with seccompProfileType Localhost only",
-        ),
+        (_, Some(_)) => {
+            fields.note("seccompLocalhostProfile", "goes with seccompProfileType Localhost only")
+        }
         (Some(SeccompType::RuntimeDefault), None) => Some(SeccompProfile::RuntimeDefault),
         (Some(SeccompType::Unconfined), None) => Some(SeccompProfile::Unconfined),
         (None, None) => None,
@@ -106,9 +95,6 @@ impl FromStr for SeccompType {
 
 /// A value of which blank text means *unset*, as the Helm chart writes it.
 fn non_blank<T: FromStr<Err: Display>>(fields: &mut Fields<'_>, key: &'static str) -> Option<T> {
-    let blank = fields
-        .value(key)?
-        .as_str()
-        .is_some_and(|text| text.trim().is_empty());
+    let blank = fields.value(key)?.as_str().is_some_and(|text| text.trim().is_empty());
     if blank { None } else { fields.parsed(key) }
 }

@@ -8,10 +8,8 @@ use crate::yaml;
 
 fn read_with(parameters: &Value, environment: &[(&str, &str)]) -> Result<Checked, Problems> {
     let document = json!({ BLOCK: { "parameters": parameters } });
-    let environment = environment
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect();
+    let environment =
+        environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     K8sPipelineClientConfig::read(&document, &environment)
 }
 
@@ -34,18 +32,10 @@ fn the_defaults_are_the_seeds() {
 fn every_default_of_the_table_is_what_reading_it_gives() {
     let table: Map<String, Value> = PARAMETERS
         .iter()
-        .map(|parameter| {
-            (
-                parameter.key.to_owned(),
-                yaml::parse(parameter.default).unwrap(),
-            )
-        })
+        .map(|parameter| (parameter.key.to_owned(), yaml::parse(parameter.default).unwrap()))
         .collect();
     let explicit = read(&table.into()).unwrap().config;
-    assert_eq!(
-        format!("{explicit:?}"),
-        format!("{:?}", read(&json!({})).unwrap().config)
-    );
+    assert_eq!(format!("{explicit:?}"), format!("{:?}", read(&json!({})).unwrap().config));
 }
 
 #[test]
@@ -103,10 +93,7 @@ fn the_seeds_advanced_example_is_read_whole() {
 #[case::as_map(json!({ "nodeSelector": { "a": "b", "c/d": "e" } }))]
 fn a_node_selector(#[case] parameters: Value) {
     let expected = [("a", "b"), ("c/d", "e")].map(|(k, v)| (k.to_owned(), v.to_owned()));
-    assert_eq!(
-        read(&parameters).unwrap().config.node_selector,
-        expected.into()
-    );
+    assert_eq!(read(&parameters).unwrap().config.node_selector, expected.into());
 }
 
 #[rstest]
@@ -128,10 +115,7 @@ fn extra_variables(#[case] given: Value) {
 fn a_variable_that_looks_like_a_credential_is_kept_apart() {
     let given = json!({ "extraEnvVars": ["DB_PASSWORD:hunter2", "LOG_LEVEL:DEBUG"] });
     let variables = read(&given).unwrap().config.extra_env_vars;
-    assert_eq!(
-        variables.secret().collect::<Vec<_>>(),
-        [("DB_PASSWORD", "hunter2")]
-    );
+    assert_eq!(variables.secret().collect::<Vec<_>>(), [("DB_PASSWORD", "hunter2")]);
     assert_eq!(variables.plain().count(), 1);
     assert!(!format!("{variables:?}").contains("hunter2"));
 }
@@ -142,11 +126,7 @@ fn a_variable_that_looks_like_a_credential_is_kept_apart() {
 #[case(json!([{ "name": "a" }, { "name": "b" }]))]
 fn pull_secrets(#[case] given: Value) {
     let config = read(&json!({ "imagePullSecrets": given })).unwrap().config;
-    let names: Vec<&str> = config
-        .image_pull_secrets
-        .iter()
-        .map(ObjectName::as_str)
-        .collect();
+    let names: Vec<&str> = config.image_pull_secrets.iter().map(ObjectName::as_str).collect();
     assert_eq!(names, ["a", "b"]);
 }
 
@@ -154,18 +134,8 @@ fn pull_secrets(#[case] given: Value) {
 fn resources_may_be_numbers_and_of_any_kind() {
     let given = json!({ "resources": { "limits": { "cpu": 2, "ephemeral-storage": "1Gi" } } });
     let limits = read(&given).unwrap().config.resources.limits.unwrap();
-    let limits: Vec<_> = limits
-        .iter()
-        .map(|(k, v)| (k.as_str(), v.0.as_str()))
-        .collect();
-    assert_eq!(
-        limits,
-        [
-            ("cpu", "2"),
-            ("ephemeral-storage", "1Gi"),
-            ("memory", "4Gi")
-        ]
-    );
+    let limits: Vec<_> = limits.iter().map(|(k, v)| (k.as_str(), v.0.as_str())).collect();
+    assert_eq!(limits, [("cpu", "2"), ("ephemeral-storage", "1Gi"), ("memory", "4Gi")]);
 }
 
 #[test]
@@ -173,11 +143,7 @@ fn ids_may_be_left_to_the_cluster() {
     let given = json!({ "runAsUser": null, "runAsGroup": null, "fsGroup": null });
     let security = read(&given).unwrap().config.security;
     assert_eq!(
-        (
-            security.run_as_user,
-            security.run_as_group,
-            security.fs_group
-        ),
+        (security.run_as_user, security.run_as_group, security.fs_group),
         (None, None, None)
     );
 }
@@ -270,15 +236,8 @@ fn a_bad_block_is_refused(#[case] document: Value, #[case] expected: &str) {
 fn keys_of_the_server_are_accepted_and_said_to_have_no_effect() {
     let document = json!({ BLOCK: { "enabled": true, "hostIp": "10.0.0.1" } });
     let checked = K8sPipelineClientConfig::read(&document, &BTreeMap::new()).unwrap();
-    let fields: Vec<&str> = checked
-        .notices
-        .iter()
-        .map(|notice| notice.field.as_str())
-        .collect();
-    assert_eq!(
-        fields,
-        [format!("{BLOCK}.enabled"), format!("{BLOCK}.hostIp")]
-    );
+    let fields: Vec<&str> = checked.notices.iter().map(|notice| notice.field.as_str()).collect();
+    assert_eq!(fields, [format!("{BLOCK}.enabled"), format!("{BLOCK}.hostIp")]);
 }
 
 #[test]
@@ -290,20 +249,15 @@ fn the_environment_overrides_the_file() {
         ("K8S_EXTRA_ENV_VARS", r#"["A:1"]"#),
         ("K8S_NODE_SELECTOR", ""),
     ];
-    let checked = read_with(
-        &json!({ "namespace": "from-file", "nodeSelector": "a=b" }),
-        &environment,
-    )
-    .unwrap();
+    let checked =
+        read_with(&json!({ "namespace": "from-file", "nodeSelector": "a=b" }), &environment)
+            .unwrap();
     let config = checked.config;
     assert_eq!(config.namespace.as_str(), "from-env");
     assert_eq!(config.resources.limits.unwrap()["cpu"].0, "8");
     assert_eq!(config.tolerations[0].key.as_deref(), Some("spot"));
     assert_eq!(config.extra_env_vars.plain().next().unwrap().name, "A");
-    assert_eq!(
-        config.node_selector["a"], "b",
-        "an empty variable overrides nothing"
-    );
+    assert_eq!(config.node_selector["a"], "b", "an empty variable overrides nothing");
     assert_eq!(checked.notices.len(), 4);
 }
 
@@ -311,18 +265,8 @@ fn the_environment_overrides_the_file() {
 fn a_problem_of_the_environment_names_the_variable() {
     let environment = [("K8S_BACKOFF_LIMIT", "x"), ("K8S_LIMITS_CPU", "y")];
     let problems = read_with(&json!({}), &environment).unwrap_err();
-    let fields: Vec<&str> = problems
-        .list
-        .iter()
-        .map(|problem| problem.field.as_str())
-        .collect();
-    assert_eq!(
-        fields,
-        [
-            "K8S_LIMITS_CPU (environment)",
-            "K8S_BACKOFF_LIMIT (environment)"
-        ]
-    );
+    let fields: Vec<&str> = problems.list.iter().map(|problem| problem.field.as_str()).collect();
+    assert_eq!(fields, ["K8S_LIMITS_CPU (environment)", "K8S_BACKOFF_LIMIT (environment)"]);
 }
 
 #[test]
@@ -334,8 +278,5 @@ fn no_message_repeats_a_credential() {
     });
     let problems = problems(&given);
     assert_eq!(problems.len(), 4);
-    assert!(
-        problems.iter().all(|problem| !problem.contains("hunter2")),
-        "{problems:?}"
-    );
+    assert!(problems.iter().all(|problem| !problem.contains("hunter2")), "{problems:?}");
 }

@@ -36,10 +36,9 @@ impl ExtraVariables {
         let entries: Vec<Result<EnvVar, String>> = match fields.value(KEY) {
             None => Vec::new(),
             Some(Value::Array(items)) => items.iter().map(env_entry).collect(),
-            Some(Value::Object(map)) => map
-                .iter()
-                .map(|(name, value)| env_of(name, value))
-                .collect(),
+            Some(Value::Object(map)) => {
+                map.iter().map(|(name, value)| env_of(name, value)).collect()
+            }
             Some(Value::String(text)) => split_list(text).map(env_pair).collect(),
             Some(_) => vec![Err("must be a list of KEY:VALUE".to_owned())],
         };
@@ -67,17 +66,12 @@ impl ExtraVariables {
 
 impl fmt::Debug for ExtraVariables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set()
-            .entries(self.0.iter().map(|variable| &variable.name))
-            .finish()
+        f.debug_set().entries(self.0.iter().map(|variable| &variable.name)).finish()
     }
 }
 
 fn is_secret(variable: &EnvVar) -> bool {
-    variable
-        .value
-        .as_deref()
-        .is_some_and(|value| redaction::is_secret(&variable.name, value))
+    variable.value.as_deref().is_some_and(|value| redaction::is_secret(&variable.name, value))
 }
 
 fn env_entry(item: &Value) -> Result<EnvVar, String> {
@@ -96,10 +90,7 @@ fn env_entry(item: &Value) -> Result<EnvVar, String> {
 
 fn env_pair(text: &str) -> Result<EnvVar, String> {
     let (name, value) = text.split_once(':').ok_or_else(|| {
-        format!(
-            "an entry has no colon after its name (it has {} characters)",
-            text.chars().count()
-        )
+        format!("an entry has no colon after its name (it has {} characters)", text.chars().count())
     })?;
     env_of(name.trim(), &Value::String(value.trim().to_owned()))
 }
@@ -107,16 +98,11 @@ fn env_pair(text: &str) -> Result<EnvVar, String> {
 fn env_of(name: &str, value: &Value) -> Result<EnvVar, String> {
     check_env_name(name)?;
     let value = scalar_text(value).ok_or_else(|| format!("the value of {name} must be text"))?;
-    Ok(EnvVar {
-        name: name.to_owned(),
-        value: Some(value),
-        value_from: None,
-    })
+    Ok(EnvVar { name: name.to_owned(), value: Some(value), value_from: None })
 }
 
 fn check_env_name(name: &str) -> Result<(), String> {
-    name.parse::<EnvName>()
-        .map_err(|remedy| format!("{name:?} {remedy}"))?;
+    name.parse::<EnvName>().map_err(|remedy| format!("{name:?} {remedy}"))?;
     if RESERVED_ENV.contains(&name) {
         return Err(format!("{name} is set by ompipe; choose another name"));
     }

@@ -47,12 +47,7 @@ async fn statuses(
     Query(query): Query<StatusQuery>,
 ) -> Json<Vec<StatusWrite>> {
     Json(shared.read(|world| {
-        world
-            .statuses()
-            .iter()
-            .filter(|write| query.covers(write))
-            .cloned()
-            .collect()
+        world.statuses().iter().filter(|write| query.covers(write)).cloned().collect()
     }))
 }
 
@@ -63,10 +58,7 @@ async fn tables(State(shared): State<Arc<Shared>>) -> Json<Vec<Value>> {
 /// FQNs of all live entities by collection.
 async fn entities(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(shared.read(|world| {
-        COLLECTIONS
-            .iter()
-            .map(|of| (of.path.to_owned(), json!(world.fqns(of.path))))
-            .collect()
+        COLLECTIONS.iter().map(|of| (of.path.to_owned(), json!(world.fqns(of.path)))).collect()
     }))
 }
 

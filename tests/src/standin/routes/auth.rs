@@ -16,15 +16,10 @@ pub(super) async fn require_token(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let header = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     match header.map(|value| value.strip_prefix("Bearer ")) {
         Some(Some(token)) if token == shared.token => Ok(next.run(request).await),
-        Some(_) => Err(unauthorized(
-            "Invalid token: it is not the one of the ingestion bot",
-        )),
+        Some(_) => Err(unauthorized("Invalid token: it is not the one of the ingestion bot")),
         None => Err(unauthorized("Not Authorized! Token not present")),
     }
 }

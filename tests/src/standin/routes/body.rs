@@ -17,8 +17,6 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         let bytes = Bytes::from_request(request, state).await;
         let bytes = bytes.map_err(|error| ApiError::invalid(error.to_string()))?;
         let value = serde_json::from_slice(&bytes);
-        value
-            .map(Self)
-            .map_err(|error| ApiError::invalid(format!("the body is invalid: {error}")))
+        value.map(Self).map_err(|error| ApiError::invalid(format!("the body is invalid: {error}")))
     }
 }

@@ -48,12 +48,8 @@ async fn by_name(
     Path(fqn): Path<String>,
     Query(options): Query<Options>,
 ) -> Reply {
-    let entity = shared.read(|world| {
-        world
-            .store
-            .by_name(collection, &fqn, options.include)
-            .cloned()
-    })?;
+    let entity =
+        shared.read(|world| world.store.by_name(collection, &fqn, options.include).cloned())?;
     Ok(Json(entity).into_response())
 }
 
@@ -83,11 +79,7 @@ async fn put_one(
     JsonBody(body): JsonBody<Object>,
 ) -> Reply {
     let written = shared.write(|world| world.store.put(collection, &body, now_ms()))?;
-    let status = if written.created {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
+    let status = if written.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(written.entity)).into_response())
 }
 
@@ -146,10 +138,7 @@ async fn remove(
     Path(id): Path<String>,
     Query(options): Query<Options>,
 ) -> Reply {
-    let how = Deletion {
-        recursive: options.recursive,
-        hard: options.hard_delete,
-    };
+    let how = Deletion { recursive: options.recursive, hard: options.hard_delete };
     let entity = shared.write(|world| {
         let entity = world.store.delete(collection, &id, how)?;
         if how.hard {
@@ -199,25 +188,13 @@ impl Listing {
             Some(other) => return Err(ApiError::invalid(format!("include={other} is unknown"))),
         };
         query.retain(|key, _| !Self::PLAIN.contains(&key.as_str()));
-        Ok(Self {
-            include,
-            limit,
-            after,
-            filters: query,
-        })
+        Ok(Self { include, limit, after, filters: query })
     }
 
     fn page(&self, store: &Store, collection: &Collection) -> Value {
-        let all: Vec<&Object> = store
-            .all(collection, self.include)
-            .filter(|entity| self.admits(entity))
-            .collect();
-        let page: Vec<&Object> = all
-            .iter()
-            .skip(self.after)
-            .take(self.limit)
-            .copied()
-            .collect();
+        let all: Vec<&Object> =
+            store.all(collection, self.include).filter(|entity| self.admits(entity)).collect();
+        let page: Vec<&Object> = all.iter().skip(self.after).take(self.limit).copied().collect();
         let mut paging = json!({ "total": all.len() });
         let next = self.after.saturating_add(page.len());
         if next < all.len() {
@@ -237,8 +214,7 @@ impl Listing {
 
 fn is_below(entity: &Object, ancestor: &str) -> bool {
     let fqn = text(entity, "fullyQualifiedName").unwrap_or_default();
-    fqn.strip_prefix(ancestor)
-        .is_some_and(|rest| rest.starts_with('.'))
+    fqn.strip_prefix(ancestor).is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn not_a_number(key: &str, text: &str) -> ApiError {

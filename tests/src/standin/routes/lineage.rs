@@ -39,9 +39,7 @@ async fn put_edge(
     State(shared): State<Arc<Shared>>,
     JsonBody(request): JsonBody<AddLineage>,
 ) -> Reply {
-    shared
-        .write(|world| world.lineage.put(request.edge))
-        .map_err(ApiError::invalid)?;
+    shared.write(|world| world.lineage.put(request.edge)).map_err(ApiError::invalid)?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -49,16 +47,9 @@ async fn edge(
     State(shared): State<Arc<Shared>>,
     Path((from, to)): Path<(String, String)>,
 ) -> Reply {
-    let ends = Ends {
-        from: &from,
-        to: &to,
-    };
-    let details = shared.read(|world| {
-        world
-            .lineage
-            .get(ends)
-            .map(|edge| edge["lineageDetails"].clone())
-    });
+    let ends = Ends { from: &from, to: &to };
+    let details =
+        shared.read(|world| world.lineage.get(ends).map(|edge| edge["lineageDetails"].clone()));
     let details = details.ok_or_else(|| no_edge(&from, &to))?;
     Ok(Json(json!({ "edge": details })).into_response())
 }
@@ -68,14 +59,9 @@ async fn change_edge(
     Path((_, from, _, to)): Path<(String, String, String, String)>,
     JsonBody(patch): JsonBody<Patch>,
 ) -> Reply {
-    let ends = Ends {
-        from: &from,
-        to: &to,
-    };
+    let ends = Ends { from: &from, to: &to };
     let patched = shared.write(|world| world.lineage.patch(ends, &patch));
-    patched
-        .ok_or_else(|| no_edge(&from, &to))?
-        .map_err(ApiError::invalid)?;
+    patched.ok_or_else(|| no_edge(&from, &to))?.map_err(ApiError::invalid)?;
     Ok(StatusCode::OK.into_response())
 }
 

@@ -43,10 +43,7 @@ fn v1() -> Router<Arc<Shared>> {
         .nest("/search", search::router())
         .nest("/lineage", lineage::router());
     for collection in COLLECTIONS {
-        router = router.nest(
-            &format!("/{}", collection.path),
-            entities::router(collection),
-        );
+        router = router.nest(&format!("/{}", collection.path), entities::router(collection));
     }
     router
 }

@@ -19,9 +19,7 @@ use super::super::store::{Include, Store};
 use super::Reply;
 
 pub(super) fn router() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/fieldQuery", get(by_field))
-        .route("/query", get(by_filter))
+    Router::new().route("/fieldQuery", get(by_field)).route("/query", get(by_filter))
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,12 +43,7 @@ async fn by_field(State(shared): State<Arc<Shared>>, Query(query): Query<FieldQu
         let hits = find(&world.store, index(&query.index)?, |entity| {
             Ok(field_matches(entity, &query.field_name, &query.field_value))
         })?;
-        let page: Vec<&Object> = hits
-            .iter()
-            .skip(query.from)
-            .take(query.size)
-            .copied()
-            .collect();
+        let page: Vec<&Object> = hits.iter().skip(query.from).take(query.size).copied().collect();
         Ok::<_, ApiError>(answer(&query.index, hits.len(), &page))
     })?;
     Ok(Json(found).into_response())
@@ -70,26 +63,15 @@ async fn by_filter(
         None => None,
     };
     let before = query.get("search_after");
-    let size = query
-        .get("size")
-        .and_then(|size| size.parse().ok())
-        .unwrap_or_else(page_size);
+    let size = query.get("size").and_then(|size| size.parse().ok()).unwrap_or_else(page_size);
     let found = shared.read(|world| {
         let hits = find(&world.store, index(name)?, |entity| {
-            filter
-                .as_ref()
-                .map_or(Ok(true), |filter| admits(filter, entity))
+            filter.as_ref().map_or(Ok(true), |filter| admits(filter, entity))
         })?;
         let earlier = |entity: &&&Object| {
             before.is_none_or(|before| text(entity, "fullyQualifiedName") < Some(before))
         };
-        let page: Vec<&Object> = hits
-            .iter()
-            .rev()
-            .filter(earlier)
-            .take(size)
-            .copied()
-            .collect();
+        let page: Vec<&Object> = hits.iter().rev().filter(earlier).take(size).copied().collect();
         Ok::<_, ApiError>(answer(name, hits.len(), &page))
     })?;
     Ok(Json(found).into_response())

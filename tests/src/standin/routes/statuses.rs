@@ -46,14 +46,7 @@ fn write_row(world: &mut World, fqn: &str, body: Value, now_ms: i64) -> Result<V
     let (run_id, state) = (row.run_id, row.state);
     let created = world.runs.upsert(fqn, row);
     let fqn = fqn.to_owned();
-    world.journal.status(StatusWrite {
-        at_ms: now_ms,
-        fqn,
-        run_id,
-        state,
-        created,
-        body,
-    });
+    world.journal.status(StatusWrite { at_ms: now_ms, fqn, run_id, state, created, body });
     Ok(event)
 }
 
@@ -76,10 +69,7 @@ async fn row(
         pipeline(&world.store, &fqn)?;
         Ok::<_, ApiError>(world.runs.row(&fqn, run_id).map(|row| row.json.clone()))
     })?;
-    Ok(row.map_or_else(
-        || StatusCode::NO_CONTENT.into_response(),
-        |row| Json(row).into_response(),
-    ))
+    Ok(row.map_or_else(|| StatusCode::NO_CONTENT.into_response(), |row| Json(row).into_response()))
 }
 
 async fn list(
@@ -90,21 +80,15 @@ async fn list(
     let rows = shared.read(|world| {
         pipeline(&world.store, &fqn)?;
         let rows = world.runs.list(&fqn, query);
-        Ok::<_, ApiError>(
-            rows.into_iter()
-                .map(|row| row.json.clone())
-                .collect::<Vec<_>>(),
-        )
+        Ok::<_, ApiError>(rows.into_iter().map(|row| row.json.clone()).collect::<Vec<_>>())
     })?;
     let paging = json!({ "total": rows.len() });
     Ok(Json(json!({ "data": rows, "paging": paging })).into_response())
 }
 
 fn pipeline<'a>(store: &'a Store, fqn: &str) -> Result<&'a Object, Refused> {
-    let missing = || Refused::NotFound {
-        kind: "ingestionPipeline".to_owned(),
-        name: fqn.to_owned(),
-    };
+    let missing =
+        || Refused::NotFound { kind: "ingestionPipeline".to_owned(), name: fqn.to_owned() };
     let pipelines = collection::by_path(INGESTION_PIPELINES).ok_or_else(missing)?;
     store.by_name(pipelines, fqn, Include::default())
 }

@@ -1,0 +1,108 @@
+//! Nothing secret outside of Secrets (design §2.2): planted, then looked for everywhere.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DynamicObject, ListParams};
+use kube::discovery::{Discovery, Scope, verbs};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::support::{Outcome, Scene};
+
+const PASSWORD: &str = "canary-password-7c1f0e";
+const VARIABLE: &str = "canary-variable-93ab5d";
+const NESTED: &str = "canary-dbt-key-55e0c2";
+
+/// A pipeline with a secret in every place that has one.
+fn planted(scene: &Scene) -> Value {
+    let mut connection = scene.standin.server_connection();
+    connection["forceEntityOverwriting"] = true.into();
+    json!({
+        "airflowConfig": { "scheduleInterval": "0 2 * * 0" },
+        "openMetadataServerConnection": connection,
+        "sourceConfig": { "config": {
+            "type": "DatabaseMetadata",
+            "dbtSecurityConfig": { "awsSecretAccessKey": NESTED },
+            "databaseFilterPattern": { "includes": [format!("note: {PASSWORD}")] },
+        }},
+    })
+}
+
+/// Every object of the namespace, of every kind that the cluster has, as text.
+async fn everything(scene: &Scene) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let discovery = Discovery::new(scene.client.clone()).run().await.unwrap();
+    for (kind, capabilities) in
+        discovery.groups().flat_map(kube::discovery::ApiGroup::recommended_resources)
+    {
+        if capabilities.scope == Scope::Cluster || !capabilities.supports_operation(verbs::LIST) {
+            continue;
+        }
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(scene.client.clone(), &scene.namespace, &kind);
+        for object in api.list(&ListParams::default()).await.unwrap() {
+            let text = serde_json::to_string(&object).unwrap();
+            found.push((format!("{} {}", kind.kind, object.name_any()), text));
+        }
+    }
+    found
+}
+
+fn leaks<'t>(canaries: &[&'t str], text: &str) -> Vec<&'t str> {
+    canaries.iter().copied().filter(|canary| text.contains(canary)).collect()
+}
+
+#[tokio::test]
+async fn canaries_are_in_secrets_only() {
+    let scene = Scene::new("canary").await;
+    let pipeline = scene.pipeline("nightly", &planted(&scene));
+    let service = scene.file("service.json", &json!({
+        "name": "shop", "serviceType": "Postgres",
+        "connection": { "config": { "type": "Postgres", "authType": { "password": PASSWORD } } },
+    }));
+    let variables =
+        [format!("DB_PASSWORD:{VARIABLE}"), "WORKER_MAIN:echo working; exit 1".to_owned()];
+    let config = scene.config(&json!({ "extraEnvVars": variables }));
+    let source = ["-c", &config, "-f", &pipeline, "--service", &service, "--log", "trace"];
+    let target = ["-c", &config, "nightly", "--log", "trace"];
+    let call =
+        async |command: &[&str], args: &[&str]| scene.ompipe(&[command, args].concat()).await;
+    let outcomes: Vec<Outcome> = vec![
+        call(&["deploy"], &source).await.good(),
+        call(&["run", "--follow"], &source).await.ended_with(1),
+        call(&["status"], &target).await.good(),
+        call(&["status", "-o", "json"], &target).await.good(),
+        call(&["logs"], &target).await.good(),
+        call(&["list", "-o", "json"], &["-c", &config, "--log", "trace"]).await.good(),
+        call(&["render"], &source).await.good(),
+        call(&["render", "-o", "json"], &source).await.good(),
+        call(&["config", "check"], &["-c", &config]).await.good(),
+        call(&["deploy", "-n", "no-such-namespace"], &source).await.ended_with(3),
+    ];
+    let canaries = [scene.standin.token(), PASSWORD, VARIABLE, NESTED];
+    for outcome in &outcomes {
+        let printed = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert_eq!(leaks(&canaries, &printed), [""; 0], "{printed}");
+    }
+    let objects = everything(&scene).await;
+    for kind in ["ConfigMap ", "Secret ", "Job ", "CronJob ", "Pod ", "Event "] {
+        assert!(objects.iter().any(|(name, _)| name.starts_with(kind)), "no {kind}was looked at");
+    }
+    for (name, text) in objects.iter().filter(|(name, _)| !name.starts_with("Secret ")) {
+        assert_eq!(leaks(&canaries, text), [""; 0], "{name}: {text}");
+    }
+    assert_secrets_hold(&scene, &canaries).await;
+    scene.end().await;
+}
+
+/// The canaries were planted at all: each is in some Secret.
+async fn assert_secrets_hold(scene: &Scene, canaries: &[&str]) {
+    let secrets = scene.ours::<Secret>().await;
+    let texts: Vec<String> = secrets
+        .values()
+        .flat_map(|secret| secret.data.iter().flatten())
+        .map(|(_, bytes)| String::from_utf8_lossy(&bytes.0).into_owned())
+        .collect();
+    for canary in canaries {
+        assert!(texts.iter().any(|text| text.contains(canary)), "{canary} is nowhere");
+    }
+}

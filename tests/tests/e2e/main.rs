@@ -1,0 +1,21 @@
+//! ompipe on a real cluster: the program that users run, a real API server, a real kubelet with
+//! real containers, and in `ingestion` the real ingestion framework on a real PostgreSQL.
+//!
+//! `tests/on-cluster` starts the cluster and says in the environment where it is. Without it every
+//! test fails: a cluster test that skips itself proves nothing.
+//!
+//! ```text
+//!   test ──► ompipe (binary) ──► API server ──► kubelet ──► worker pod ──┐
+//!     │                                                                  │
+//!     └── looks at objects, pods, exit codes     Standin ◄───────────────┘
+//! ```
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a broken set-up fails the test at once")]
+
+mod access;
+mod canary;
+mod deploy;
+mod ingestion;
+mod logs;
+mod models;
+mod runs;
+mod support;

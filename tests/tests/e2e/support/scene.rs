@@ -1,0 +1,172 @@
+//! A namespace of its own for each test, with an OpenMetadata stand-in and the files of a user.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use ompipe_tests::standin::Standin;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+use uuid::Uuid;
+
+use super::bed::bed;
+use super::outcome::Outcome;
+
+/// What a test plays in.
+pub(crate) struct Scene {
+    pub(crate) namespace: String,
+    pub(crate) client: Client,
+    pub(crate) standin: Standin,
+    dir: TempDir,
+}
+
+impl Scene {
+    /// A namespace with the seed's service account and rights.
+    pub(crate) async fn new(name: &str) -> Self {
+        // The second call of a process finds it installed.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let client = Client::try_default().await.unwrap();
+        let namespace = format!("{name}-{}", &Uuid::new_v4().simple().to_string()[..6]);
+        let standin = Standin::start(SocketAddr::new(bed().host, 0)).unwrap();
+        let scene = Self { namespace, client, standin, dir: TempDir::new().unwrap() };
+        scene.create_namespace().await;
+        scene
+    }
+
+    async fn create_namespace(&self) {
+        let post = PostParams::default();
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let namespace = from(json!({ "metadata": { "name": self.namespace } }));
+        namespaces.create(&post, &namespace).await.unwrap();
+        let account: ServiceAccount =
+            from(json!({ "metadata": { "name": "openmetadata-ingestion" } }));
+        self.api().create(&post, &account).await.unwrap();
+        self.grant("openmetadata-ingestion", &seed_rules()).await;
+    }
+
+    /// Gives a service account a role of its own.
+    pub(crate) async fn grant(&self, account: &str, rules: &Value) {
+        let post = PostParams::default();
+        let role: Role = from(json!({ "metadata": { "name": account }, "rules": rules }));
+        let binding: RoleBinding = from(json!({
+            "metadata": { "name": account },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account },
+            "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": self.namespace }],
+        }));
+        self.api().create(&post, &role).await.unwrap();
+        self.api().create(&post, &binding).await.unwrap();
+    }
+
+    /// Objects of a kind in the scene's namespace.
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Every object of a kind that ompipe made here, by name.
+    pub(crate) async fn ours<K>(&self) -> BTreeMap<String, K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
+    {
+        let ours = ListParams::default().labels("app.kubernetes.io/managed-by=ompipe");
+        let listed = self.api::<K>().list(&ours).await.unwrap();
+        listed.items.into_iter().map(|object| (object.name_any(), object)).collect()
+    }
+
+    /// A file with a JSON document.
+    pub(crate) fn file(&self, name: &str, document: &Value) -> String {
+        self.text_file(name, &document.to_string())
+    }
+
+    /// A file with a text.
+    pub(crate) fn text_file(&self, name: &str, text: &str) -> String {
+        let path: PathBuf = self.dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// A configuration whose pods are small enough to run side by side; `parameters` override.
+    pub(crate) fn config(&self, parameters: &Value) -> String {
+        let mut all = json!({
+            "namespace": self.namespace,
+            "ingestionImage": bed().worker_image,
+            "resources": { "requests": { "cpu": "10m", "memory": "64Mi" }, "limits": { "memory": "1Gi" } },
+            "backoffLimit": 0,
+        });
+        all.as_object_mut().unwrap().extend(parameters.as_object().unwrap().clone());
+        let block = json!({ "metadataApiEndpoint": self.standin.url(), "parameters": all });
+        self.file("config.yaml", &json!({ "pipelineServiceClientConfiguration": block }))
+    }
+
+    /// A metadata pipeline of the stand-in's server as its file; `fields` override.
+    pub(crate) fn pipeline(&self, name: &str, fields: &Value) -> String {
+        let mut pipeline = json!({
+            "name": name,
+            "pipelineType": "metadata",
+            "sourceConfig": { "config": { "type": "DatabaseMetadata" } },
+            "airflowConfig": {},
+            "service": { "type": "databaseService", "name": "shop" },
+            "openMetadataServerConnection": self.standin.server_connection(),
+        });
+        pipeline.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        self.file(&format!("{name}.json"), &pipeline)
+    }
+
+    /// The service of [`Self::pipeline`], for calls that should not ask the server.
+    pub(crate) fn service(&self) -> String {
+        self.file("service.json", &json!({ "name": "shop", "serviceType": "Postgres" }))
+    }
+
+    /// Runs the program with the bed's cluster.
+    pub(crate) async fn ompipe(&self, args: &[&str]) -> Outcome {
+        self.ompipe_with(args, &[]).await
+    }
+
+    /// As [`Self::ompipe`], with further environment.
+    pub(crate) async fn ompipe_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Outcome {
+        let mut command = Command::new(&bed().ompipe);
+        command.env_clear().env("KUBECONFIG", &bed().kubeconfig);
+        command.envs(environment.iter().copied()).args(args).kill_on_drop(true);
+        Outcome::of(&command.output().await.unwrap())
+    }
+
+    /// Starts the program and leaves it running; it ends with the test at the latest.
+    pub(crate) fn ompipe_in_background(args: &[&str]) -> tokio::process::Child {
+        let mut command = Command::new(&bed().ompipe);
+        command.env_clear().env("KUBECONFIG", &bed().kubeconfig).args(args).kill_on_drop(true);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    /// Lets the namespace go. Pods that still run are not waited for.
+    pub(crate) async fn end(self) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces.delete(&self.namespace, &DeleteParams::background()).await.unwrap();
+    }
+}
+
+/// An object from JSON.
+pub(crate) fn from<K: DeserializeOwned>(document: Value) -> K {
+    serde_json::from_value(document).unwrap()
+}
+
+/// The rights of the seed's *Required RBAC*.
+fn seed_rules() -> Value {
+    let verbs = ["get", "list", "create", "update", "patch", "delete"];
+    json!([
+        { "apiGroups": [""], "resources": ["pods", "pods/log", "configmaps", "secrets", "events"], "verbs": verbs },
+        { "apiGroups": ["batch"], "resources": ["jobs", "cronjobs"], "verbs": verbs },
+    ])
+}
