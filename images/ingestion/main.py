@@ -86,6 +86,7 @@ def run(workflow_class: type, config: dict[str, Any]) -> None:
         workflow.execute()
     finally:
         workflow.stop()
+    workflow.print_status()
     workflow.raise_from_status()
 
 

@@ -1,0 +1,33 @@
+# ompipe: what a person types. Everything that is built goes below .build/ and target/.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint images sandbox bench deny clean
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+demo: ## Run a real ingestion on a real Kubernetes, on this machine or with KUBECONFIG=FILE
+	@demo/run
+
+test: sandbox images ## Run every test, on a sandbox of its own or with KUBECONFIG=FILE
+	tests/on-cluster cargo test --workspace --locked
+	cd sandbox && go test ./...
+
+lint: ## Check format and lints of Rust, Go, Python and shell
+	@lint/run
+
+images: ## Build the container images below .build/images
+	@images/build all
+
+sandbox: ## Build the Kubernetes sandbox, .build/bin/sandbox
+	@sandbox/build
+
+bench: sandbox images ## Measure what the documents promise
+	@bench/run
+
+deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
+	cargo deny check licenses bans sources
+
+clean: ## Stop what runs and remove everything that was built
+	@demo/stop
+	rm -rf .build target
