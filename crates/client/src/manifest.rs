@@ -1,8 +1,11 @@
 //! What an operation would apply, as YAML for people, reviews and GitOps.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::Secret;
+use ompipe_core::workflow::CONFIG_ENV;
 use ompipe_core::{RunId, redaction, yaml};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::objects::Objects;
 
@@ -48,7 +51,10 @@ impl Manifests {
     pub fn to_values(&self, visibility: Visibility) -> Vec<Value> {
         match visibility {
             Visibility::ShowSecrets => self.0.clone(),
-            Visibility::Masked => self.0.iter().map(masked).collect(),
+            Visibility::Masked => {
+                let secrets = self.0.iter().flat_map(secrets_in).collect();
+                self.0.iter().map(|object| masked(object, &secrets)).collect()
+            }
         }
     }
 
@@ -74,25 +80,34 @@ fn secret(secret: &Secret) -> Result<Value, serde_json::Error> {
     serde_json::to_value(readable)
 }
 
-fn masked(object: &Value) -> Value {
+/// Every secret in the texts of a Secret. One object may repeat what is secret in another.
+fn secrets_in(object: &Value) -> BTreeSet<String> {
+    let texts = object.get("stringData").and_then(Value::as_object).into_iter().flatten();
+    texts.flat_map(|(key, text)| redaction::secrets_of(&document(key, text))).collect()
+}
+
+fn masked(object: &Value, secrets: &BTreeSet<String>) -> Value {
     let mut masked = object.clone();
     if let Some(data) = masked.get_mut("stringData").and_then(Value::as_object_mut) {
-        mask_texts(data);
+        for (key, value) in data {
+            *value = redaction::scrub(&masked_text(key, value), secrets).into();
+        }
     }
     masked
 }
 
 /// Masks inside what is a document, and everything else whole.
-fn mask_texts(data: &mut Map<String, Value>) {
-    for (key, value) in data {
-        let document = value.as_str().and_then(|text| yaml::parse(text).ok());
-        *value = match document.filter(|document| document.is_object() || document.is_null()) {
-            Some(Value::Null) => json!("null"),
-            Some(document) if key == "config" => text(&redaction::mask(&document)).into(),
-            Some(document) => {
-                redaction::mask(&json!({ key.as_str(): document }))[key.as_str()].to_string().into()
-            }
-            None => redaction::PLACEHOLDER.into(),
-        };
+fn masked_text(key: &str, value: &Value) -> String {
+    let masked = redaction::mask(&document(key, value));
+    match &masked[key] {
+        Value::String(_) => redaction::PLACEHOLDER.to_owned(),
+        document if key == CONFIG_ENV => text(document),
+        document => document.to_string(),
     }
+}
+
+/// The document that a text holds, under its key; a plain text stays one.
+fn document(key: &str, value: &Value) -> Value {
+    let parsed = value.as_str().and_then(|text| yaml::parse(text).ok());
+    json!({ key: parsed.unwrap_or_else(|| value.clone()) })
 }

@@ -51,7 +51,7 @@ async fn a_metadata_ingestion_succeeds() {
     let id = RunId::random().to_string();
     let run = ["run", "-c", &config, FQN, "--run-id", &id, "--follow"];
     let outcome = scene.ompipe(&run).await.good();
-    assert!(outcome.stdout.contains("Workflow Summary"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("Success %: 100.0"), "{}", outcome.stdout);
     assert!(outcome.stderr.contains("OpenMetadata has it as success"), "{}", outcome.stderr);
 
     let mut tables = scene.standin.tables();

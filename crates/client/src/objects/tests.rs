@@ -184,6 +184,25 @@ fn nothing_secret_is_outside_of_secrets() {
 }
 
 #[test]
+fn a_secret_of_one_object_is_masked_in_every_other() {
+    let mut runnable = runnable();
+    let password = "correct-horse-battery";
+    runnable.pipeline = IngestionPipeline::read(&{
+        let mut document = runnable.pipeline.document();
+        document["description"] = format!("the password is {password}").into();
+        document
+    })
+    .unwrap();
+    let service =
+        json!({ "name": "mysql", "serviceType": "Mysql", "connection": { "password": password } });
+    runnable.service = Some(Service::read(&service).unwrap());
+    let (config, slug) = (config(&json!({})), slug());
+    let objects = Objects::new(&config, &runnable, &slug);
+    let yaml = Manifests::of_deploy(&objects).unwrap().to_yaml(Visibility::Masked);
+    assert!(!yaml.contains(password), "{yaml}");
+}
+
+#[test]
 fn a_pipeline_reads_back_from_its_secret() {
     with_objects(&json!({}), |objects| {
         let (pipeline, service) = read_pipeline(&objects.pipeline_secret()).unwrap();
