@@ -86,7 +86,6 @@ def run(workflow_class: type, config: dict[str, Any]) -> None:
         workflow.execute()
     finally:
         workflow.stop()
-    workflow.print_status()
     workflow.raise_from_status()
 
 

@@ -38,10 +38,21 @@ func Create(name string) error {
 	return nil
 }
 
+// hierarchy is one tree of control groups.
 type hierarchy struct {
-	root    string
-	version int
+	root string
+	kind kind
 }
+
+type kind int
+
+const (
+	v1 kind = iota + 1
+	v2
+	// v2Beside has no controllers, since v1 has them; the kubelet does not use
+	// it, but runc makes groups in it.
+	v2Beside
+)
 
 func hierarchies() ([]hierarchy, error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
@@ -51,29 +62,32 @@ func hierarchies() ([]hierarchy, error) {
 	return parseHierarchies(string(mounts)), nil
 }
 
-// parseHierarchies leaves out cgroup v2 where it is mounted beside v1: there
-// it has no controllers, and neither kubelet nor runc uses it.
 func parseHierarchies(mountinfo string) []hierarchy {
 	var found []hierarchy
 	for line := range strings.Lines(mountinfo) {
 		places, kinds, separated := strings.Cut(line, " - ")
-		place, kind := strings.Fields(places), strings.Fields(kinds)
-		if !separated || len(place) < 5 || len(kind) == 0 {
+		place, mounted := strings.Fields(places), strings.Fields(kinds)
+		if !separated || len(place) < 5 || len(mounted) == 0 {
 			continue
 		}
 		switch root := place[4]; {
-		case kind[0] == "cgroup":
-			found = append(found, hierarchy{root, 1})
-		case kind[0] == "cgroup2" && root == unified:
-			found = append(found, hierarchy{root, 2})
+		case mounted[0] == "cgroup":
+			found = append(found, hierarchy{root, v1})
+		case mounted[0] == "cgroup2" && root == unified:
+			found = append(found, hierarchy{root, v2})
+		case mounted[0] == "cgroup2":
+			found = append(found, hierarchy{root, v2Beside})
 		}
 	}
 	return found
 }
 
 func (h hierarchy) create(name string) error {
+	if h.kind == v2Beside {
+		return nil
+	}
 	group := filepath.Join(h.root, name)
-	if h.version == 2 {
+	if h.kind == v2 {
 		if err := delegate(h.root); err != nil {
 			return err
 		}
@@ -81,7 +95,7 @@ func (h hierarchy) create(name string) error {
 	if err := os.Mkdir(group, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if h.version == 2 {
+	if h.kind == v2 {
 		return delegate(group)
 	}
 	return inheritCPUSet(h.root, group)

@@ -16,12 +16,12 @@ func TestHierarchies(t *testing.T) {
 	}{
 		"v2 alone": {
 			"30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n",
-			[]hierarchy{{"/sys/fs/cgroup", 2}},
+			[]hierarchy{{"/sys/fs/cgroup", v2}},
 		},
 		"v1 with v2 beside it": {
 			"31 30 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n" +
 				"32 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
-			[]hierarchy{{"/sys/fs/cgroup/memory", 1}},
+			[]hierarchy{{"/sys/fs/cgroup/memory", v1}, {"/sys/fs/cgroup/unified", v2Beside}},
 		},
 		"something else": {"20 1 8:1 / / rw - ext4 /dev/vda rw\n", nil},
 	} {

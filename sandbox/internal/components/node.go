@@ -7,6 +7,7 @@ import (
 
 	"github.com/ompipe/ompipe/sandbox/internal/certs"
 	"github.com/ompipe/ompipe/sandbox/internal/kubelet"
+	"github.com/ompipe/ompipe/sandbox/internal/kwok"
 	"sigs.k8s.io/yaml"
 )
 
@@ -43,6 +44,7 @@ func (c Cluster) kwok() Component {
 		Name: Kwok, Program: "kwok", Path: c.KwokPath, Grace: defaultGrace,
 		Arguments: flags{
 			{"kubeconfig", c.Layout.ComponentKubeconfig(Kwok)},
+			{"config", kwok.Stages(c.KwokPath)},
 			{"manage-all-nodes", "false"},
 			{"manage-nodes-with-annotation-selector", FakeNodeAnnotation + "=" + FakeNodeValue},
 			{"node-lease-duration-seconds", "40"},

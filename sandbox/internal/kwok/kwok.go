@@ -4,6 +4,8 @@ package kwok
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,7 +16,17 @@ import (
 // Version is the release that is built.
 const Version = "v0.8.0"
 
-const module = "sigs.k8s.io/kwok/cmd/kwok@" + Version
+const module = "sigs.k8s.io/kwok"
+
+// stages are the parts of a node's and a pod's life that kwok is told to act
+// out; its own release manifests consist of the same files.
+var stages = []string{
+	"node/fast/node-initialize.yaml", "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
+	"pod/fast/pod-ready.yaml", "pod/fast/pod-complete.yaml", "pod/fast/pod-delete.yaml",
+}
+
+// Stages is the file beside the program that tells it what to act out.
+func Stages(program string) string { return program + "-stages.yaml" }
 
 // Install builds kwok beside this program unless it is there, and returns its
 // path.
@@ -32,6 +44,10 @@ func Install(ctx context.Context, step func(format string, arguments ...any)) (s
 		return "", fmt.Errorf("--fake-nodes needs kwok, which is built with Go: install Go, or put kwok %s at %s", Version, path)
 	}
 	step("building kwok %s, which takes one to two minutes the first time", Version)
+	// The stages come first: a program that is there counts as installed.
+	if err := collectStages(ctx, Stages(path)); err != nil {
+		return "", err
+	}
 	return path, build(ctx, dir)
 }
 
@@ -39,17 +55,48 @@ func Install(ctx context.Context, step func(format string, arguments ...any)) (s
 // module's.
 func isCurrent(ctx context.Context, path string) bool {
 	output, err := exec.CommandContext(ctx, "go", "version", "-m", path).Output()
-	return err == nil && strings.Contains(string(output), "sigs.k8s.io/kwok\t"+Version)
+	if err != nil || !strings.Contains(string(output), module+"\t"+Version) {
+		return false
+	}
+	_, err = os.Stat(Stages(path))
+	return err == nil
 }
 
 func build(ctx context.Context, dir string) error {
-	command := exec.CommandContext(ctx, "go", "install", module)
-	command.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=-buildvcs=false")
+	_, err := run(ctx, dir, "go", "install", module+"/cmd/kwok@"+Version)
+	return err
+}
+
+// collectStages copies the stages from the module into one file.
+func collectStages(ctx context.Context, target string) error {
+	answer, err := run(ctx, filepath.Dir(target), "go", "mod", "download", "-json", module+"@"+Version)
+	if err != nil {
+		return err
+	}
+	var downloaded struct{ Dir string }
+	if err := json.Unmarshal(answer, &downloaded); err != nil {
+		return fmt.Errorf("read where kwok's sources are: %w", err)
+	}
+	var all []byte
+	for _, stage := range stages {
+		content, err := os.ReadFile(filepath.Join(downloaded.Dir, "kustomize", "stage", stage))
+		if err != nil {
+			return fmt.Errorf("read a stage of kwok: %w", err)
+		}
+		all = append(append(all, "---\n"...), content...)
+	}
+	return os.WriteFile(target, all, 0o644)
+}
+
+// run returns what the command prints; programs it installs go to bin.
+func run(ctx context.Context, bin string, name string, arguments ...string) ([]byte, error) {
+	command := exec.CommandContext(ctx, name, arguments...)
+	command.Env = append(os.Environ(), "GOBIN="+bin, "GOFLAGS=-buildvcs=false")
 	// Outside of any module: ours would impose its versions.
 	command.Dir = os.TempDir()
-	output, err := command.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("go install %s: %w: %s", module, err, strings.TrimSpace(string(output)))
+	output, err := command.Output()
+	if failed := (*exec.ExitError)(nil); errors.As(err, &failed) {
+		return nil, fmt.Errorf("%s: %w: %s", command, err, strings.TrimSpace(string(failed.Stderr)))
 	}
-	return nil
+	return output, err
 }

@@ -46,7 +46,10 @@ func Launch(ctx context.Context, settings Settings, node bool, step func(format 
 	if err == nil {
 		return nil
 	}
-	return errors.Join(context.Cause(ctx), err, awaitEnd(ended, command.Process))
+	if ctx.Err() != nil {
+		err = errors.New("interrupted; what was started is taken down")
+	}
+	return errors.Join(err, awaitEnd(ended, command.Process))
 }
 
 func launch(settings Settings, node bool, report *os.File) (*exec.Cmd, error) {

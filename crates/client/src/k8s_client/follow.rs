@@ -49,8 +49,9 @@ impl K8sPipelineClient {
         let mut changes = std::pin::pin!(self.changes(job_name));
         while let Some(change) = changes.next().await {
             view.take(change.or_else(|error| tolerate(job_name, error))?, observer);
+            let ended = view.report(observer)?.is_some();
             self.follow_logs(&mut view, observer).await?;
-            if view.report(observer)?.is_some() {
+            if ended {
                 return self.last_words(job_name, view, observer).await;
             }
         }
