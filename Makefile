@@ -3,11 +3,16 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint images sandbox bench deny clean
 
+# A cluster that the shell happens to point at is not for tests: it has to be named, KUBECONFIG=FILE.
+ifneq ($(origin KUBECONFIG),command line)
+unexport KUBECONFIG
+endif
+
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 demo: ## Run a real ingestion on a real Kubernetes, on this machine or with KUBECONFIG=FILE
-	@demo/run
+	@demo/run $(if $(findstring command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)')
 
 test: sandbox images ## Run every test, on a sandbox of its own or with KUBECONFIG=FILE
 	tests/on-cluster cargo test --workspace --locked
