@@ -47,14 +47,15 @@ fn amounts(fields: &mut Fields<'_>, key: &'static str) -> Amounts {
     read.unwrap_or_default()
 }
 
+/// Either of the two may be a default, so both are named.
 fn refuse_requests_over_limits(fields: &mut Fields<'_>, requests: &Amounts, limits: &Amounts) {
-    let over = |(name, amount): &(&String, &Quantity)| {
-        limits.get(*name).is_some_and(|limit| amount.exceeds(limit))
-    };
-    let names: Vec<&str> = requests.iter().filter(over).map(|(name, _)| name.as_str()).collect();
-    if !names.is_empty() {
-        let remedy = format!("must not request more {} than the limit", names.join(" and "));
-        fields.note::<()>("requests", remedy);
+    for (name, request) in requests {
+        let Some(limit) = limits.get(name).filter(|limit| request.exceeds(limit)) else { continue };
+        let is_given = |key: &&str| fields.document().get(*key).is_some_and(|v| !v[name].is_null());
+        let key = ["requests", "limits"].into_iter().find(is_given).unwrap_or("requests");
+        let (request, limit) = (request.to_kubernetes().0, limit.to_kubernetes().0);
+        let remedy = "must keep requests within limits (what is not given has its default)";
+        fields.note::<()>(key, format!("{remedy}; {name}: request {request}, limit {limit}"));
     }
 }
 
