@@ -172,6 +172,8 @@ pub(crate) struct RenderArgs {
 pub(crate) enum ConfigCommand {
     /// Check the configuration and tell everything that is wrong with it.
     Check,
+    /// List every parameter with its default and what it does.
+    Reference,
 }
 
 #[cfg(test)]

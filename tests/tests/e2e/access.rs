@@ -103,6 +103,43 @@ async fn from_inside_with_the_rights_of_the_seed() {
     scene.end().await;
 }
 
+/// The rules of the Role `ompipe` in the documents.
+fn documented_rules() -> Value {
+    let documents = include_str!("../../../docs/rbac.yaml").split("\n---\n");
+    let mut objects = documents.map(|document| ompipe_core::yaml::parse(document).unwrap());
+    let is_ours = |o: &Value| o["kind"] == "Role" && o["metadata"]["name"] == "ompipe";
+    objects.find(is_ours).unwrap()["rules"].take()
+}
+
+#[tokio::test]
+async fn the_documented_rights_suffice_for_everything() {
+    let scene = Scene::new("documented").await;
+    let kubeconfig = limited_kubeconfig(&scene, "caller", &documented_rules()).await;
+    let access = [("KUBECONFIG", kubeconfig.as_str())];
+    let config = scene.config(&json!({ "extraEnvVars": ["WORKER_MAIN:echo hello"] }));
+    let service = scene.service();
+    let schedules = [
+        json!({ "scheduleInterval": "@daily" }),
+        json!({ "scheduleInterval": "@hourly" }),
+        json!({}),
+    ];
+    for (number, schedule) in schedules.into_iter().enumerate() {
+        let fields = json!({ "airflowConfig": schedule, "displayName": number.to_string() });
+        let pipeline = scene.pipeline("nightly", &fields);
+        let deploy = ["deploy", "-c", &config, "-f", &pipeline, "--service", &service];
+        let outcome = scene.ompipe_with(&deploy, &access).await.good();
+        assert!(!outcome.stderr.contains("forbidden"), "{}", outcome.stderr);
+    }
+    let calls: [&[&str]; 4] =
+        [&["run", "nightly", "--follow"], &["status", "nightly"], &["logs", "nightly"], &["list"]];
+    for call in calls {
+        let args = [call, &["-c", &config, "--log", "debug"]].concat();
+        let outcome = scene.ompipe_with(&args, &access).await.good();
+        assert!(!outcome.stderr.contains("forbidden"), "{call:?}: {}", outcome.stderr);
+    }
+    scene.end().await;
+}
+
 /// A client of the cluster, for tests that call the library.
 pub(crate) async fn library(scene: &Scene) -> ompipe_client::K8sPipelineClient {
     let text =

@@ -14,7 +14,7 @@ use crate::kubernetes::ObjectName;
 use crate::{Problem, VerifySsl};
 
 /// One parameter: what `ompipe config check`, the docs and the Helm chart know about it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct Parameter {
     /// The key below `parameters`.
     pub key: &'static str,

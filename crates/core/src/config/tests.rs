@@ -281,3 +281,15 @@ fn no_message_repeats_a_credential() {
     assert_eq!(problems.len(), 4);
     assert!(problems.iter().all(|problem| !problem.contains("hunter2")), "{problems:?}");
 }
+
+#[test]
+fn the_documents_list_every_parameter() {
+    let documents = include_str!("../../../../docs/configuration.md");
+    let row = |p: &Parameter| {
+        let env = p.env.map_or_else(String::new, |env| format!("`{env}`"));
+        format!("| `{}` | {env} | `{}` | {} |", p.key, p.default, p.meaning)
+    };
+    let expected: Vec<String> = PARAMETERS.iter().map(row).collect();
+    let listed: Vec<&str> = documents.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(listed, expected);
+}
