@@ -58,11 +58,25 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// Show the deployed pipelines.
     List,
+    /// Switch the schedule of a pipeline on or off. Runs that have started go on.
+    Toggle(ToggleArgs),
+    /// Stop the runs of a pipeline that have not ended.
+    Kill(KillArgs),
+    /// Remove a pipeline: its schedule, its runs, its config and secrets.
+    Delete(Target),
+    /// Run an automation workflow, such as a test of a connection, and show its result.
+    TestConnection(TestConnectionArgs),
+    /// Find out what keeps ompipe, a pipeline or a run from working, and what to do about it.
+    Doctor(DoctorArgs),
     /// Print the Kubernetes objects that deploy, or a run, would apply. Needs no cluster.
     Render(RenderArgs),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print the custom resource definitions that operator mode needs, for kubectl apply.
+    Crds,
+    /// Print the manual page, for man -l.
+    Man,
     /// Print a script that completes ompipe's arguments in a shell.
     Completions {
         /// The shell.
@@ -124,6 +138,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "UUID")]
     pub(crate) run_id: Option<RunId>,
 
+    /// What this run has different, as JSON or YAML: appConfigOverride, sourceConfigOverride,
+    /// testCases; - is stdin.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) overrides: Option<PathBuf>,
+
     /// Stream the run's log and end with its result: exit code 0 when it succeeds, 1 when it
     /// fails. With --output json the log goes to stderr.
     #[arg(long)]
@@ -149,9 +168,81 @@ pub(crate) struct LogsArgs {
     #[arg(long, value_name = "UUID")]
     pub(crate) run: Option<RunId>,
 
+    /// This attempt only, from 1.
+    #[arg(long, value_name = "N")]
+    pub(crate) attempt: Option<usize>,
+
+    /// Which pods of the run.
+    #[arg(long, value_enum, default_value_t = LogContainer::Main)]
+    pub(crate) container: LogContainer,
+
+    /// One page of 983040 bytes instead of the whole, from 0, as OpenMetadata asks for them. With
+    /// --output json the answer that OpenMetadata gets.
+    #[arg(long, value_name = "N", conflicts_with = "follow")]
+    pub(crate) page: Option<String>,
+
     /// Wait for the run and stream its log until it ends.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["attempt", "container"])]
     pub(crate) follow: bool,
+}
+
+/// Which pods of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogContainer {
+    /// Those of the ingestion.
+    Main,
+    /// Those of the exit handler, which only operator mode has.
+    ExitHandler,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ToggleArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+
+    #[command(flatten)]
+    pub(crate) state: ToggleState,
+}
+
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ToggleState {
+    /// The schedule fires.
+    #[arg(long)]
+    pub(crate) enable: bool,
+
+    /// The schedule does not fire.
+    #[arg(long)]
+    pub(crate) disable: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct KillArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+
+    /// Stop this run only.
+    #[arg(long, value_name = "UUID")]
+    pub(crate) run: Option<RunId>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TestConnectionArgs {
+    /// The automation workflow as JSON or YAML, as the OpenMetadata API returns it; - is stdin.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DoctorArgs {
+    /// Name or fully qualified name of a deployed pipeline; without one, ompipe and the cluster are
+    /// examined only.
+    #[arg(value_name = "PIPELINE")]
+    pub(crate) pipeline: Option<String>,
+
+    /// Examine this run of it; the latest when not given.
+    #[arg(long, value_name = "UUID", requires = "pipeline")]
+    pub(crate) run: Option<RunId>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use ompipe_client::{K8sPipelineClient, Preparation};
 use ompipe_core::config::{Checked, K8sPipelineClientConfig};
-use ompipe_core::{IngestionPipeline, Problem, Problems, Service, yaml};
+use ompipe_core::{
+    AutomationWorkflow, ConfigOverrides, IngestionPipeline, Problem, Problems, Service, yaml,
+};
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -71,6 +73,17 @@ pub(crate) fn pipeline(file: &Path) -> Result<IngestionPipeline, Failure> {
 pub(crate) fn service(file: Option<&Path>) -> Result<Option<Service>, Failure> {
     let read = |file| Ok(Service::read(&read_document(file)?)?);
     file.map(read).transpose()
+}
+
+/// What a run has different, if a file says so.
+pub(crate) fn overrides(file: Option<&Path>) -> Result<ConfigOverrides, Failure> {
+    let read = |file| Ok(ConfigOverrides::read(&read_document(file)?)?);
+    file.map_or_else(|| Ok(ConfigOverrides::default()), read)
+}
+
+/// The automation workflow in a file.
+pub(crate) fn automation(file: &Path) -> Result<AutomationWorkflow, Failure> {
+    Ok(AutomationWorkflow::read(&read_document(file)?)?)
 }
 
 /// The bot's token: from the file, else from the environment.

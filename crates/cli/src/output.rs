@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use comfy_table::{Table, TableStyle};
 use jiff::{SignedDuration, Timestamp};
+use ompipe_client::{Change, Written};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -52,6 +53,17 @@ pub(crate) fn table<const N: usize>(
 /// A cell for what may be absent.
 pub(crate) fn cell(value: Option<impl Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// A line about an object that was written.
+pub(crate) fn written(object: &Written) -> String {
+    let change = match object.change {
+        Change::Created => "created",
+        Change::Configured => "configured",
+        Change::Unchanged => "unchanged",
+        Change::Deleted => "deleted",
+    };
+    format!("  {:<9} {} {change}", object.kind, object.name)
 }
 
 /// How long ago, in the one or two units that matter.

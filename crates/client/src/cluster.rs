@@ -2,17 +2,25 @@
 
 use std::time::Duration;
 
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use ompipe_core::config::ClusterAccess;
 use secrecy::ExposeSecret;
+use tower::ServiceBuilder;
+use tower::buffer::BufferLayer;
+use tower::retry::RetryLayer;
 
 use crate::error::{Error, Result};
+use crate::retry::Repeats;
 
 /// Time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for the answer to a call.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Calls that may wait for their turn; the one after waits too, outside.
+const CALLS_AT_ONCE: usize = 1024;
 
 /// Two clients of one cluster: watches and logs may be silent for long, calls may not.
 #[derive(Clone)]
@@ -34,8 +42,16 @@ impl Cluster {
     }
 }
 
-fn client(config: Config) -> Result<Client> {
-    Client::try_from(config).map_err(|error| Error::NoCluster(error.to_string()))
+fn client(mut config: Config) -> Result<Client> {
+    config.default_retry = false;
+    let builder = ClientBuilder::try_from(config);
+    let builder = builder.map_err(|error| Error::NoCluster(error.to_string()))?;
+    // A retry needs a service that can be cloned, which kube's becomes behind a buffer.
+    let repeats = Repeats::new().map_err(|error| Error::NoCluster(error.to_string()))?;
+    let layers = ServiceBuilder::new()
+        .layer(RetryLayer::new(repeats))
+        .layer(BufferLayer::new(CALLS_AT_ONCE));
+    Ok(builder.with_layer(&layers).build())
 }
 
 async fn read_config(access: &ClusterAccess) -> Result<Config> {

@@ -52,6 +52,21 @@ pub enum Error {
     /// Another deploy took the pipeline's names in the same moment.
     #[error("another deploy has just created Secret {0}: try again")]
     ConcurrentDeploy(String),
+    /// Something else of the pipeline changed in every try.
+    #[error("pipeline {0:?} is started by others at the same time again and again: try later")]
+    Contended(String),
+    /// A delete could not remove everything.
+    #[error("{source}\nthis is left, delete it again: {}", left.join(", "))]
+    NotDeleted {
+        /// What was refused first.
+        #[source]
+        source: Box<Self>,
+        /// What is left.
+        left: Vec<String>,
+    },
+    /// A run that was to be replaced has not ended in time.
+    #[error("run {0} was stopped but its pod is still there: try again when it is gone")]
+    NotReplaced(RunId),
     /// Two configs have one short name.
     #[error(
         "Secret {0} holds another config; change the pipeline's config in any way to get another name"
@@ -81,7 +96,10 @@ pub enum Error {
         fqns: Vec<String>,
     },
     /// A run of the pipeline has not ended.
-    #[error("pipeline {pipeline:?} is running already: run {run} has not ended")]
+    #[error(
+        "pipeline {pipeline:?} is running already: run {run} has not ended. Wait for it, stop it \
+         with `ompipe kill`, or set concurrencyPolicy"
+    )]
     AlreadyRunning {
         /// The pipeline's FQN.
         pipeline: String,
@@ -89,9 +107,9 @@ pub enum Error {
         run: RunId,
     },
     /// Another run has the name that a run id leads to.
-    #[error("Job {job} belongs to another run; run ids must differ in their first 8 digits")]
+    #[error("{job} belongs to another run; run ids must differ in their first 8 digits")]
     JobNameTaken {
-        /// Name of the Job.
+        /// Kind and name of the object.
         job: String,
     },
     /// The pipeline never ran, or its runs are gone.
@@ -117,6 +135,16 @@ pub enum Error {
         run: RunId,
         /// What it waits for.
         why: String,
+    },
+    /// There is no such attempt.
+    #[error("run {run} has {attempts} attempts; there is no attempt {wanted}")]
+    NoSuchAttempt {
+        /// The run.
+        run: RunId,
+        /// How many it has.
+        attempts: usize,
+        /// The one asked for.
+        wanted: usize,
     },
     /// There is no such page of the log.
     #[error(transparent)]
@@ -146,6 +174,23 @@ impl Error {
         }
     }
 
+    /// True when somebody else changed the same objects at the same time, so that a new try may
+    /// succeed.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::ConcurrentDeploy(_) => true,
+            Self::Kubernetes(error) => error.status().is_some_and(Status::is_conflict),
+            _ => false,
+        }
+    }
+
+    /// True when the caller may not see, or the cluster does not have, a kind of object.
+    pub(crate) fn is_no_such_kind(&self) -> bool {
+        let status = |error: &KubernetesError| error.status().map(|status| status.code);
+        matches!(self, Self::Kubernetes(error) if matches!(status(error), Some(403 | 404)))
+    }
+
     /// True when the input or the configuration is at fault, false when a cluster or server is.
     #[must_use]
     pub const fn is_input(&self) -> bool {
@@ -154,6 +199,7 @@ impl Error {
             Self::Invalid(_)
                 | Self::Workflow { .. }
                 | Self::Page(_)
+                | Self::NoSuchAttempt { .. }
                 | Self::NotDeployed { .. }
                 | Self::Ambiguous { .. }
                 | Self::JobNameTaken { .. }

@@ -33,7 +33,7 @@ impl Manifests {
             secret(&objects.pipeline_secret())?,
             serde_json::to_value(objects.config_map())?,
         ];
-        list.extend(objects.cron_job().map(serde_json::to_value).transpose()?);
+        list.extend(objects.schedule()?);
         Ok(Self(list))
     }
 
@@ -42,8 +42,7 @@ impl Manifests {
     /// # Errors
     /// As [`Self::of_deploy`].
     pub fn of_run(objects: &Objects<'_>, run: RunId) -> Result<Self, serde_json::Error> {
-        let job = serde_json::to_value(objects.job(run))?;
-        Ok(Self(vec![secret(&objects.revision_secret())?, job]))
+        Ok(Self(vec![secret(&objects.revision_secret())?, objects.run(run)?]))
     }
 
     /// The objects, secrets masked or not.

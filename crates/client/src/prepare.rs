@@ -1,7 +1,7 @@
 //! From what the user gives to a pipeline that can run: fills in the server connection, asks the
 //! OpenMetadata server for what is missing, builds the workflow config. Needs no cluster.
 
-use ompipe_core::config::K8sPipelineClientConfig;
+use ompipe_core::config::{ConfigDelivery, K8sPipelineClientConfig};
 use ompipe_core::workflow::{self, WorkflowConfig};
 use ompipe_core::{IngestionPipeline, ServerConnection, Service, ServiceReference, VerifySsl};
 use ompipe_openmetadata::OpenMetadata;
@@ -16,6 +16,7 @@ pub struct Preparation {
     endpoint: Option<String>,
     verify_ssl: VerifySsl,
     token: Option<SecretString>,
+    delivery: ConfigDelivery,
 }
 
 impl Preparation {
@@ -27,6 +28,7 @@ impl Preparation {
             endpoint: config.metadata_api_endpoint.clone(),
             verify_ssl: config.verify_ssl,
             token,
+            delivery: config.config_delivery,
         }
     }
 
@@ -45,6 +47,7 @@ impl Preparation {
             given => given,
         };
         let workflow = WorkflowConfig::build(&pipeline, service.as_ref())
+            .and_then(|workflow| workflow.fitting(self.delivery))
             .map_err(|source| cannot_run(&pipeline, source))?;
         let service = service.map(|service| without_needless_credentials(&pipeline, service));
         Ok(RunnablePipeline { pipeline, service, workflow })
@@ -77,7 +80,9 @@ impl Preparation {
         }
     }
 
-    fn connection(&self) -> Option<ServerConnection> {
+    /// The configured server with the bot's token, if both are known.
+    #[must_use]
+    pub fn connection(&self) -> Option<ServerConnection> {
         let (endpoint, token) = (self.endpoint.as_ref()?, self.token.as_ref()?);
         Some(ServerConnection::new(endpoint, token.expose_secret(), self.verify_ssl))
     }

@@ -120,12 +120,27 @@ impl Transaction {
         Ok(applied)
     }
 
+    /// Applies an object in the place of one that somebody else made in another shape. Nothing of
+    /// that may stay: merged, the two would make no sense.
+    pub(crate) async fn replace<K: Object>(
+        &mut self,
+        api: &Api<K>,
+        desired: K,
+        previous: &K,
+    ) -> Result<K> {
+        self.orphan(api, previous).await?;
+        self.apply(api, desired, None).await
+    }
+
     /// Deletes an object as it was read; what it owns stays.
     pub(crate) async fn orphan<K: Object>(&mut self, api: &Api<K>, object: &K) -> Result<()> {
         let params =
             DeleteParams { preconditions: Some(unchanged(object)), ..DeleteParams::orphan() };
         match api.delete(&object.name_any(), &params).await {
-            Ok(_) => self.record(object, Change::Deleted),
+            Ok(_) => {
+                self.record(object, Change::Deleted);
+                self.undo.push(recreation(api.clone(), object.clone()));
+            }
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => return Err(KubernetesError::new(doing("deleting", object), error).into()),
         }
@@ -147,17 +162,43 @@ impl Transaction {
     }
 
     fn record<K: Object>(&mut self, object: &K, change: Change) {
-        let (kind, name) = (K::kind(&()).into_owned(), object.name_any());
-        // An object that was claimed and then filled is one creation.
-        let known = self.written.iter().any(|written| written.kind == kind && written.name == name);
-        if !known {
-            self.written.push(Written { kind, name, change });
+        let written = Written::new(object, change);
+        let is_same =
+            |other: &&mut Written| other.kind == written.kind && other.name == written.name;
+        match self.written.iter_mut().find(is_same) {
+            // What was deleted and made anew is another object under its name.
+            Some(known) if known.change == Change::Deleted => known.change = Change::Configured,
+            // What was claimed and then filled is one creation.
+            Some(_) => {}
+            None => self.written.push(written),
         }
+    }
+}
+
+impl Written {
+    pub(crate) fn new<K: Object>(object: &K, change: Change) -> Self {
+        Self { kind: K::kind(&()).into_owned(), name: object.name_any(), change }
     }
 }
 
 fn doing<K: Object>(verb: &str, object: &K) -> String {
     format!("{verb} {} {}", K::kind(&()), object.name_any())
+}
+
+/// Makes a deleted object anew, as it was. What it owned is not its own any more.
+fn recreation<K: Object>(api: Api<K>, mut deleted: K) -> Undo {
+    let metadata = deleted.meta_mut();
+    (metadata.uid, metadata.resource_version, metadata.managed_fields) = (None, None, None);
+    let left = format!("{} {} is deleted", K::kind(&()), deleted.name_any());
+    async move {
+        let post = PostParams { field_manager: Some(OMPIPE.to_owned()), ..PostParams::default() };
+        match api.create(&post, &deleted).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+            Err(error) => Err(format!("{left} ({error})")),
+        }
+    }
+    .boxed()
 }
 
 fn deletion<K: Object>(api: Api<K>, created: &K) -> Undo {
@@ -168,22 +209,30 @@ fn deletion<K: Object>(api: Api<K>, created: &K) -> Undo {
         let params = DeleteParams { preconditions, ..DeleteParams::background() };
         match api.delete(&name, &params).await {
             Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            // Gone, or another object by now: nothing of ours is left.
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                Ok(())
+            }
             Err(error) => Err(format!("{left} ({error})")),
         }
     }
     .boxed()
 }
 
-/// Puts the object back as it was, unless somebody else has changed it since.
+/// Puts the object back as it was, unless somebody else has changed it since: then it is theirs.
 fn restoration<K: Object>(api: Api<K>, mut previous: K, applied: &K) -> Undo {
     previous.meta_mut().resource_version = applied.resource_version();
     let name = previous.name_any();
     let left = format!("{} {name} is changed", K::kind(&()));
     async move {
         let post = PostParams { field_manager: Some(OMPIPE.to_owned()), ..PostParams::default() };
-        let replaced = api.replace(&name, &post, &previous).await;
-        replaced.map(drop).map_err(|error| format!("{left} ({error})"))
+        match api.replace(&name, &post, &previous).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                Ok(())
+            }
+            Err(error) => Err(format!("{left} ({error})")),
+        }
     }
     .boxed()
 }

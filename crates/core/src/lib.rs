@@ -15,6 +15,7 @@ pub mod kubernetes;
 pub mod labels;
 pub mod logs;
 mod names;
+mod overrides;
 mod pipeline;
 mod problem;
 mod quantity;
@@ -25,19 +26,23 @@ mod run_id;
 mod schedule;
 mod server_connection;
 mod service;
+mod task;
+pub mod version;
 pub mod workflow;
 pub mod yaml;
 
-pub use names::Slug;
+pub use names::{Slug, upstream};
+pub use overrides::ConfigOverrides;
 pub use pipeline::{
     IngestionPipeline, LoggerLevel, PipelineIdentity, PipelineType, ServiceReference,
     quote_fqn_part,
 };
 pub use problem::{Problem, Problems};
 pub use quantity::Quantity;
-pub use run::{PipelineState, Reason, Run};
+pub use run::{PipelineState, Reason, Run, Workload, WorkloadKind};
 pub use run_id::RunId;
 pub use schedule::{Schedule, Zone};
 pub use server_connection::{ServerConnection, VerifySsl};
 pub use service::Service;
+pub use task::{Application, AutomationWorkflow, TaskEntity};
 pub use workflow::WorkflowConfig;

@@ -19,6 +19,10 @@ use crate::kubernetes::MAX_LABEL;
 const HASH_LENGTHS: [usize; 3] = [6, 12, 24];
 /// Longest name of a `CronJob`: the controller appends 11 characters to make a Job's.
 const MAX_CRON_JOB: usize = 52;
+/// Longest name of an `OMJob`: its pods' names end in `-main` or `-exit`.
+const MAX_OM_JOB: usize = 58;
+/// Longest name of a `CronOMJob`: a run's name adds a hyphen and ten digits, its pods' more.
+const MAX_CRON_OM_JOB: usize = 47;
 
 /// The part of every object name that stands for one pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +39,26 @@ impl Slug {
     /// The forms to try for a pipeline, best first: plain if the name allows it, then with longer
     /// and longer hashes. The first whose objects belong to no other pipeline is the one to use.
     pub fn candidates(name: &str, fqn: &str) -> impl Iterator<Item = Self> + use<> {
+        let first = Self::first(name, fqn);
+        let shortest = first.hash_length;
+        let longer = HASH_LENGTHS.into_iter().filter(move |length| *length > shortest);
+        let form = {
+            let first = first.clone();
+            move |hash_length| Self { hash_length, ..first.clone() }
+        };
+        std::iter::once(first).chain(longer.map(form))
+    }
+
+    /// The best form, for objects that a run's id keeps apart, so that nobody has to own the name.
+    #[must_use]
+    pub fn first(name: &str, fqn: &str) -> Self {
         let base = sanitise(name);
-        let digest = hex::encode(Sha256::digest(fqn));
-        let plain = (base == name.to_lowercase()).then_some(0);
-        let base = if base.is_empty() { "p".to_owned() } else { base };
-        plain.into_iter().chain(HASH_LENGTHS).map(move |hash_length| Self {
-            base: base.clone(),
-            digest: digest.clone(),
-            hash_length,
-        })
+        let is_plain = base == name.to_lowercase();
+        Self {
+            base: if base.is_empty() { "p".to_owned() } else { base },
+            digest: hex::encode(Sha256::digest(fqn)),
+            hash_length: if is_plain { 0 } else { HASH_LENGTHS[0] },
+        }
     }
 
     /// Name of the `ConfigMap` that people read.
@@ -70,10 +85,34 @@ impl Slug {
         self.fit("om-cronjob-", "", MAX_CRON_JOB)
     }
 
+    /// Name of the `CronOMJob`.
+    #[must_use]
+    pub fn cron_om_job(&self) -> String {
+        self.fit("om-cronomjob-", "", MAX_CRON_OM_JOB)
+    }
+
     /// Name of the Job of one on-demand run.
     #[must_use]
     pub fn job(&self, run: RunId) -> String {
         self.fit("om-job-", &format!("-{}", run.short()), MAX_LABEL)
+    }
+
+    /// Name of the `OMJob` of one on-demand run.
+    #[must_use]
+    pub fn om_job(&self, run: RunId) -> String {
+        self.fit("om-job-", &format!("-{}", run.short()), MAX_OM_JOB)
+    }
+
+    /// Name of the Job, and of the Secret, of one automation.
+    #[must_use]
+    pub fn automation(&self, run: RunId) -> String {
+        self.fit("om-automation-", &format!("-{}", run.short()), MAX_LABEL)
+    }
+
+    /// Name of the Job or `OMJob`, and of the Secret, of one run of an application.
+    #[must_use]
+    pub fn application(&self, run: RunId) -> String {
+        self.fit("om-app-", &format!("-{}", run.short()), MAX_OM_JOB)
     }
 
     /// `prefix`, this slug and `suffix` within `max` characters. What does not fit whole is cut
@@ -118,6 +157,56 @@ impl FromStr for Slug {
     }
 }
 
+/// What upstream's Java client calls the objects of a pipeline, so that they can be recognised
+/// (`upstream-client.md` §4.1): it cuts names without a hash, and not everywhere in the same way.
+pub mod upstream {
+    use super::sanitise;
+
+    /// Longest base of any of its names.
+    const MAX_BASE: usize = 53;
+    /// Longest name that it creates.
+    const MAX_NAME: usize = 63;
+
+    /// The label `app.kubernetes.io/pipeline` of its objects; `None` for names that it cannot
+    /// deploy.
+    #[must_use]
+    pub fn label(name: &str) -> Option<String> {
+        let base = sanitise(name);
+        let cut = base[..base.len().min(MAX_BASE)].trim_end_matches('-');
+        (!cut.is_empty()).then(|| cut.to_owned())
+    }
+
+    /// Name of its `ConfigMap`.
+    #[must_use]
+    pub fn config_map(name: &str) -> Option<String> {
+        object("om-config-", name)
+    }
+
+    /// Name of its Secret.
+    #[must_use]
+    pub fn secret(name: &str) -> Option<String> {
+        object("om-secret-", name)
+    }
+
+    /// Name of its `CronJob`.
+    #[must_use]
+    pub fn cron_job(name: &str) -> Option<String> {
+        object("om-cronjob-", name)
+    }
+
+    /// Name of its `CronOMJob`.
+    #[must_use]
+    pub fn cron_om_job(name: &str) -> Option<String> {
+        object("om-cronomjob-", name)
+    }
+
+    fn object(prefix: &str, name: &str) -> Option<String> {
+        let base = label(name)?;
+        let room = MAX_NAME - prefix.len();
+        Some(format!("{prefix}{}", base[..base.len().min(room)].trim_end_matches('-')))
+    }
+}
+
 /// Lower-case ASCII letters and digits; everything else becomes a hyphen, never two in a row and
 /// none at the ends.
 fn sanitise(name: &str) -> String {
@@ -135,22 +224,41 @@ mod tests {
 
     use super::*;
 
-    fn first(name: &str, fqn: &str) -> Slug {
-        Slug::candidates(name, fqn).next().unwrap()
-    }
-
     fn run() -> RunId {
         "a1b2c3d4-e5f6-7890-abcd-ef1234567890".parse().unwrap()
     }
 
     #[test]
     fn plain_names_follow_the_seed() {
-        let slug = first("mysql-pipeline", "mysql.mysql-pipeline");
+        let slug = Slug::first("mysql-pipeline", "mysql.mysql-pipeline");
         assert_eq!(slug.config_map(), "om-config-mysql-pipeline");
         assert_eq!(slug.secret(), "om-secret-mysql-pipeline");
         assert_eq!(slug.revision_secret("0123abcd"), "om-secret-mysql-pipeline-0123abcd");
         assert_eq!(slug.cron_job(), "om-cronjob-mysql-pipeline");
         assert_eq!(slug.job(run()), "om-job-mysql-pipeline-a1b2c3d4");
+        assert_eq!(slug.om_job(run()), "om-job-mysql-pipeline-a1b2c3d4");
+        assert_eq!(slug.cron_om_job(), "om-cronomjob-mysql-pipeline");
+        assert_eq!(slug.automation(run()), "om-automation-mysql-pipeline-a1b2c3d4");
+        assert_eq!(slug.application(run()), "om-app-mysql-pipeline-a1b2c3d4");
+    }
+
+    /// Upstream's own examples (`upstream-client.md` §4.1, §12).
+    #[rstest]
+    #[case("test_pipeline.config@2024", "test-pipeline-config-2024")]
+    #[case("Upper Case", "upper-case")]
+    fn upstreams_names_are_known(#[case] name: &str, #[case] base: &str) {
+        assert_eq!(upstream::label(name).unwrap(), base);
+        assert_eq!(upstream::config_map(name).unwrap(), format!("om-config-{base}"));
+        assert_eq!(upstream::cron_job(name).unwrap(), format!("om-cronjob-{base}"));
+    }
+
+    #[test]
+    fn upstreams_long_names_are_cut_as_it_cuts_them() {
+        let long = "a".repeat(80);
+        assert_eq!(upstream::label(&long).unwrap().len(), 53);
+        assert_eq!(upstream::cron_job(&long).unwrap().len(), 63);
+        assert_eq!(upstream::cron_om_job(&long).unwrap().len(), 63);
+        assert_eq!(upstream::label("数据"), None);
     }
 
     #[rstest]
@@ -160,15 +268,18 @@ mod tests {
     #[case::double_hyphen("a--b", "om-config-a-b-a2d1f4")]
     fn a_changed_name_carries_a_hash(#[case] name: &str, #[case] expected: &str) {
         let digest = hex::encode(Sha256::digest("svc.x"));
-        assert_eq!(first(name, "svc.x").config_map(), expected.replace("a2d1f4", &digest[..6]));
+        assert_eq!(
+            Slug::first(name, "svc.x").config_map(),
+            expected.replace("a2d1f4", &digest[..6])
+        );
     }
 
     #[test]
     fn only_the_names_that_are_too_long_are_cut() {
-        let slug = first(&"n".repeat(45), "svc.n");
+        let slug = Slug::first(&"n".repeat(45), "svc.n");
         assert_eq!(slug.config_map(), format!("om-config-{}", "n".repeat(45)));
         assert_eq!(slug.cron_job().len(), MAX_CRON_JOB);
-        assert_ne!(slug.cron_job(), first(&"n".repeat(45), "other.n").cron_job());
+        assert_ne!(slug.cron_job(), Slug::first(&"n".repeat(45), "other.n").cron_job());
     }
 
     fn all_names(slug: &Slug) -> Vec<String> {
@@ -177,7 +288,10 @@ mod tests {
             slug.secret(),
             slug.revision_secret("0123abcd"),
             slug.cron_job(),
+            slug.cron_om_job(),
             slug.job(run()),
+            slug.automation(run()),
+            slug.application(run()),
         ]
     }
 
@@ -212,6 +326,8 @@ mod tests {
                     prop_assert!(object.parse::<crate::kubernetes::Namespace>().is_ok(), "{object}");
                 }
                 prop_assert!(slug.cron_job().len() <= MAX_CRON_JOB);
+                prop_assert!(slug.om_job(run()).len() <= MAX_OM_JOB);
+                prop_assert!(slug.cron_om_job().len() <= MAX_CRON_OM_JOB);
             }
         }
 

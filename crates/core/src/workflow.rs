@@ -9,9 +9,10 @@
 
 use std::fmt;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
+use crate::config::ConfigDelivery;
 use crate::{
     IngestionPipeline, PipelineType, ServerConnection, Service, ServiceReference, redaction, yaml,
 };
@@ -19,6 +20,8 @@ use crate::{
 /// Longest environment string that `execve` takes, with name, `=` and the closing NUL (Linux
 /// `MAX_ARG_STRLEN`).
 const MAX_ENV_STRING: usize = 131_072;
+/// Longest config in a Secret, which may have 1 MiB of data in all; extra variables need some.
+const MAX_SECRET: usize = 1_000_000;
 /// Name of the environment variable that carries the config.
 pub const CONFIG_ENV: &str = "config";
 
@@ -57,12 +60,16 @@ pub enum Error {
          with its connection"
     )]
     NoServiceConnection(String),
-    /// The config does not fit into the worker's environment.
+    /// The config does not fit into what carries it to the worker.
     #[error(
-        "the workflow config has {bytes} bytes; an environment variable holds at most {max}. \
-         Shorten sourceConfig (filter patterns, test cases) or split the pipeline"
+        "the config has {bytes} bytes; {carrier} holds at most {max}. Shorten sourceConfig (filter \
+         patterns, test cases) or split the pipeline{alternative}"
     )]
     TooLong {
+        /// What carries it.
+        carrier: &'static str,
+        /// What else can be done.
+        alternative: &'static str,
         /// Size of the config.
         bytes: usize,
         /// Largest size that works.
@@ -96,17 +103,18 @@ impl WorkflowConfig {
         if let Some(runner) = &pipeline.ingestion_runner {
             document.insert("ingestionRunnerName".into(), runner.clone().into());
         }
-        Self::seal(Value::Object(document))
-    }
-
-    fn seal(document: Value) -> Result<Self, Error> {
+        let document = Value::Object(document);
         // Rendering a JSON value as YAML cannot fail; JSON text, which is YAML, stands in.
         let text = yaml::render(&document).unwrap_or_else(|_| document.to_string());
-        let max = MAX_ENV_STRING - CONFIG_ENV.len() - "=\0".len();
-        if text.len() > max {
-            return Err(Error::TooLong { bytes: text.len(), max });
-        }
         Ok(Self { document, text: text.into() })
+    }
+
+    /// This config, if it fits into what carries it to the worker.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`].
+    pub fn fitting(self, delivery: ConfigDelivery) -> Result<Self, Error> {
+        check_size(&self.text, delivery).map(|()| self)
     }
 
     /// The whole config as YAML: the value of the worker's `config`.
@@ -121,6 +129,23 @@ impl WorkflowConfig {
         let masked = redaction::mask(&self.document);
         yaml::render(&masked).unwrap_or_else(|_| masked.to_string())
     }
+}
+
+/// Whether the text of a config fits into what carries it to the worker.
+///
+/// # Errors
+/// [`Error::TooLong`].
+pub fn check_size(text: &SecretString, delivery: ConfigDelivery) -> Result<(), Error> {
+    let (carrier, max, alternative) = match delivery {
+        ConfigDelivery::Env => (
+            "an environment variable",
+            MAX_ENV_STRING - CONFIG_ENV.len() - "=\0".len(),
+            ", or set configDelivery to file if the image reads configFile",
+        ),
+        ConfigDelivery::File => ("a Secret", MAX_SECRET, ""),
+    };
+    let bytes = text.expose_secret().len();
+    if bytes > max { Err(Error::TooLong { carrier, alternative, bytes, max }) } else { Ok(()) }
 }
 
 impl fmt::Debug for WorkflowConfig {
@@ -447,18 +472,18 @@ mod tests {
         assert_eq!(error, Error::NoService("shop.pg".to_owned()));
     }
 
-    #[test]
-    fn a_config_that_no_environment_can_hold_is_refused() {
-        let with_filter = |length: usize| {
-            build(&entity("metadata", &json!({ "type": "T", "filter": "x".repeat(length) })))
-        };
-        let overhead = match with_filter(MAX_ENV_STRING).unwrap_err() {
-            Error::TooLong { bytes, .. } => bytes - MAX_ENV_STRING,
-            other => panic!("{other}"),
-        };
-        let longest = MAX_ENV_STRING - "config=\0".len() - overhead;
-        assert!(with_filter(longest).is_ok());
-        assert!(matches!(with_filter(longest + 1), Err(Error::TooLong { max: 131_064, .. })));
+    #[rstest]
+    #[case(ConfigDelivery::Env, 131_064, "or set configDelivery to file")]
+    #[case(ConfigDelivery::File, 1_000_000, "a Secret holds at most 1000000")]
+    fn a_config_that_its_carrier_cannot_hold_is_refused(
+        #[case] delivery: ConfigDelivery,
+        #[case] max: usize,
+        #[case] words: &str,
+    ) {
+        let of_length = |length: usize| SecretString::from("x".repeat(length));
+        assert_eq!(check_size(&of_length(max), delivery), Ok(()));
+        let error = check_size(&of_length(max + 1), delivery).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
     }
 
     #[test]

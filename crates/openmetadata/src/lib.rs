@@ -1,6 +1,7 @@
 //! The calls that ompipe makes to an OpenMetadata server (contract §9). Entities pass through as
 //! JSON; only the rows of runs have a type.
 
+mod automation;
 mod error;
 mod status;
 mod transport;
@@ -9,6 +10,7 @@ use ompipe_core::{RunId, ServerConnection, ServiceReference};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+pub use automation::{AutomationResult, TestStep};
 pub use error::Error;
 pub use status::PipelineStatus;
 use transport::Transport;
@@ -73,6 +75,17 @@ impl OpenMetadata {
         let path = ["services", "ingestionPipelines", &segment(fqn), "pipelineStatus", &run];
         let answer = self.transport.get(&path, &[]).await?;
         answer.map(PipelineStatus::read).transpose()
+    }
+
+    /// The result that the worker of an automation has written so far; `None` when the server knows
+    /// no such automation.
+    ///
+    /// # Errors
+    /// When the server does not answer, or answers what is no automation.
+    pub async fn automation_result(&self, fqn: &str) -> Result<Option<AutomationResult>, Error> {
+        let path = ["automations", "workflows", "name", &segment(fqn)];
+        let answer = self.transport.get(&path, &[]).await?;
+        answer.as_ref().map(AutomationResult::read).transpose()
     }
 
     /// The rows of a pipeline's runs that began within a span of time, newest first.

@@ -1,6 +1,6 @@
 //! `ompipe deploy`.
 
-use ompipe_client::{Change, Deployed, PipelineServiceClient};
+use ompipe_client::{Deployed, PipelineServiceClient};
 
 use crate::args::{Args, Output, Source};
 use crate::failure::{Exit, Failure};
@@ -23,25 +23,11 @@ fn describe(deployed: &Deployed) -> String {
         "pipeline {} is deployed in namespace {}",
         deployed.pipeline.fully_qualified_name, deployed.namespace
     )];
-    lines.extend(
-        deployed
-            .objects
-            .iter()
-            .map(|object| format!("  {:<9} {} {}", object.kind, object.name, word(object.change))),
-    );
+    lines.extend(deployed.objects.iter().map(output::written));
     lines.push(match (&deployed.schedule, deployed.next_run) {
         (Some(schedule), Some(next)) => format!("runs at {schedule}, next {next}"),
         (Some(schedule), None) => format!("would run at {schedule}, but is disabled"),
         (None, _) => "runs on demand only".to_owned(),
     });
     lines.join("\n")
-}
-
-const fn word(change: Change) -> &'static str {
-    match change {
-        Change::Created => "created",
-        Change::Configured => "configured",
-        Change::Unchanged => "unchanged",
-        Change::Deleted => "deleted",
-    }
 }

@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 
-use ompipe_client::{Error, K8sPipelineClient, PipelineServiceClient};
+use ompipe_client::{
+    Error, K8sPipelineClient, LogSelection, LogSource, LogStage, PipelineServiceClient,
+};
 use ompipe_core::{PipelineIdentity, RunId};
 
 use super::{run, target};
-use crate::args::{Args, LogsArgs};
+use crate::args::{Args, LogContainer, LogsArgs, Output};
 use crate::failure::{Exit, Failure};
 use crate::{inputs, output};
 
@@ -16,17 +18,49 @@ pub(super) async fn execute(args: &Args, logs: &LogsArgs) -> Result<Exit, Failur
     if logs.follow {
         return follow(args, &client, &pipeline, logs.run).await;
     }
+    if let Some(page) = &logs.page {
+        return print_page(args.output, &client, &pipeline, logs, page).await;
+    }
     let mut stdout = io::stdout().lock();
-    let announce = |attempt: usize, pod: &str| {
-        output::note(format_args!("attempt {attempt}, log of pod {pod}:"));
+    let announce = |source: &LogSource| {
+        output::note(format_args!("attempt {}, log of pod {}:", source.attempt, source.pod));
     };
-    let written =
-        client.write_logs(&pipeline, logs.run, announce, |piece| stdout.write_all(piece)).await;
+    let sink = |piece: &[u8]| stdout.write_all(piece);
+    let written = client.write_logs(&pipeline, selection(logs), announce, sink).await;
     match written {
         Err(Error::LogSink(error)) => output::ignore_closed(Err(error))?,
         written => drop(written?),
     }
     output::ignore_closed(stdout.flush())?;
+    Ok(Exit::Success)
+}
+
+fn selection(logs: &LogsArgs) -> LogSelection {
+    let stage = match logs.container {
+        LogContainer::Main => LogStage::Main,
+        LogContainer::ExitHandler => LogStage::ExitHandler,
+    };
+    LogSelection { run: logs.run, attempt: logs.attempt, stage }
+}
+
+/// One page, as a person reads it or as OpenMetadata gets it.
+async fn print_page(
+    output: Output,
+    client: &K8sPipelineClient,
+    pipeline: &PipelineIdentity,
+    logs: &LogsArgs,
+    page: &str,
+) -> Result<Exit, Failure> {
+    let page = client.log_page(pipeline, selection(logs), Some(page)).await?;
+    match output {
+        Output::Json => {
+            let (pipeline, _) = client.load(pipeline).await?;
+            output::print_json(&page.into_answer(pipeline.pipeline_type))?;
+        }
+        Output::Table => {
+            output::ignore_closed(io::stdout().lock().write_all(page.text.as_bytes()))?
+        }
+    }
     Ok(Exit::Success)
 }
 
@@ -44,6 +78,6 @@ async fn follow(
     let Some(chosen) = chosen else {
         return Err(Error::no_run(pipeline, wanted).into());
     };
-    let ended = run::follow(client, args.output, &chosen.job, chosen.run_id).await?;
+    let ended = run::follow(client, args.output, chosen.kind, &chosen.job, chosen.run_id).await?;
     run::tell_ended(args.output, &ended, None)
 }

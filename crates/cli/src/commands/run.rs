@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use ompipe_client::{K8sPipelineClient, PipelineServiceClient, RunObserver, Started};
-use ompipe_core::{PipelineState, Run, RunId};
+use ompipe_client::{K8sPipelineClient, PipelineServiceClient, RunObserver, RunRequest, Started};
+use ompipe_core::{PipelineState, Run, RunId, WorkloadKind};
 use serde_json::json;
 
 use super::status::openmetadata_state;
@@ -18,16 +18,15 @@ pub(super) async fn execute(args: &Args, run: &RunArgs) -> Result<Exit, Failure>
     let service = inputs::service(run.service.as_deref())?.or(stored);
     let id = run.run_id.unwrap_or_else(RunId::random);
     let connection = pipeline.server_connection.clone();
-    let start = client.run_pipeline(pipeline, service, id);
+    let overrides = inputs::overrides(run.overrides.as_deref())?;
+    let start = client.run_pipeline(pipeline, service, RunRequest { run: id, overrides });
     let started = progress::during("starting the run", start).await?;
     if !run.follow {
         tell_started(args.output, &started)?;
         return Ok(Exit::Success);
     }
-    output::note(format_args!("run {id} started as Job {}", started.job_name));
-    let ended = follow(&client, args.output, &started.job_name, id).await?;
-    let fqn = &started.pipeline.fully_qualified_name;
-    let row = openmetadata_state(connection.as_ref(), fqn, id).await;
+    let ended = follow_started(&client, args.output, &started).await?;
+    let row = openmetadata_state(connection.as_ref(), &started.pipeline, id).await;
     tell_ended(args.output, &ended, row)
 }
 
@@ -35,21 +34,36 @@ fn tell_started(output: Output, started: &Started) -> Result<(), Failure> {
     match output {
         Output::Json => output::print_json(started),
         Output::Table => output::print(format_args!(
-            "run {} of pipeline {} started as Job {}",
-            started.run_id, started.pipeline.fully_qualified_name, started.job_name
+            "run {} of pipeline {} started as {} {}",
+            started.run_id,
+            started.pipeline,
+            started.kind.as_str(),
+            started.job_name
         )),
     }
+}
+
+/// As [`follow`], of a run that has just been started.
+pub(super) async fn follow_started(
+    client: &K8sPipelineClient,
+    output: Output,
+    started: &Started,
+) -> Result<Run, Failure> {
+    let Started { run_id, kind, job_name, .. } = started;
+    output::note(format_args!("run {run_id} started as {} {job_name}", kind.as_str()));
+    follow(client, output, *kind, job_name, *run_id).await
 }
 
 /// Streams a run's log and waits for its end.
 pub(super) async fn follow(
     client: &K8sPipelineClient,
     output: Output,
+    kind: WorkloadKind,
     job_name: &str,
     run: RunId,
 ) -> Result<Run, Failure> {
     let mut terminal = Terminal { log_to_stderr: output == Output::Json, last: None };
-    Ok(client.follow(job_name, run, &mut terminal).await?)
+    Ok(client.follow(kind, job_name, run, &mut terminal).await?)
 }
 
 /// Prints how a followed run ended; the exit code says it as well.

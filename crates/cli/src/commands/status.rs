@@ -55,7 +55,7 @@ fn print(output: Output, pipeline: &PipelineIdentity, rows: Vec<Row>) -> Result<
         ));
     }
     let header =
-        ["RUN ID", "STATE", "OPENMETADATA", "REASON", "EXIT", "ATTEMPTS", "AGE", "TOOK", "JOB"];
+        ["RUN ID", "STATE", "OPENMETADATA", "REASON", "EXIT", "ATTEMPTS", "AGE", "TOOK", "OBJECT"];
     let now = now();
     output::print(output::table(header, rows.into_iter().map(|row| cells(&row, now))))
 }
@@ -111,7 +111,7 @@ async fn openmetadata_rows(
     courtesy(server.statuses(&pipeline.fully_qualified_name, oldest.as_millisecond(), until)).await
 }
 
-async fn courtesy<T>(
+pub(super) async fn courtesy<T>(
     call: impl Future<Output = Result<T, ompipe_openmetadata::Error>>,
 ) -> Option<T> {
     let problem = match tokio::time::timeout(COURTESY, call).await {

@@ -9,8 +9,9 @@ use k8s_openapi::api::core::v1::{Event as Notice, Pod};
 use kube::ResourceExt;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
+use ompipe_api::{OMJOB_NAME, OMJob};
 use ompipe_core::labels::JOB_NAME;
-use ompipe_core::{Run, RunId, run};
+use ompipe_core::{Run, RunId, Workload, WorkloadKind, run};
 use tracing::{debug, warn};
 
 use super::K8sPipelineClient;
@@ -41,42 +42,60 @@ impl K8sPipelineClient {
     /// The run is deleted meanwhile, Kubernetes refuses, or the observer cannot write.
     pub async fn follow(
         &self,
-        job_name: &str,
+        kind: WorkloadKind,
+        name: &str,
         run: RunId,
         observer: &mut impl RunObserver,
     ) -> Result<Run> {
         let mut view = View::new(run);
-        let mut changes = std::pin::pin!(self.changes(job_name));
+        let mut changes = std::pin::pin!(self.changes(kind, name));
         while let Some(change) = changes.next().await {
-            view.take(change.or_else(|error| tolerate(job_name, error))?, observer);
+            view.take(change.or_else(|error| tolerate(kind, name, error))?, observer);
             let ended = view.report(observer)?.is_some();
             self.follow_logs(&mut view, observer).await?;
             if ended {
-                return self.last_words(job_name, view, observer).await;
+                return self.last_words(kind, name, view, observer).await;
             }
         }
         Err(Error::RunDeleted(run))
     }
 
-    /// Every change of a Job and its pods, and what Kubernetes warns of.
-    fn changes(&self, job_name: &str) -> impl Stream<Item = watcher::Result<Change>> + use<> {
-        let job = watcher::Config::default().fields(&format!("metadata.name={job_name}"));
-        let pods = watcher::Config::default().labels(&of_job(job_name));
-        let about = format!("involvedObject.kind=Job,involvedObject.name={job_name},type=Warning");
-        let notices = watcher::Config::default().fields(&about);
-        let notices = watcher(self.streams::<Notice>(), notices).default_backoff();
-        stream_select(
-            watcher(self.streams::<Job>(), job)
+    /// Every change of a run's object and pods, and what Kubernetes warns of.
+    fn changes(
+        &self,
+        kind: WorkloadKind,
+        name: &str,
+    ) -> impl Stream<Item = watcher::Result<Change>> + use<> {
+        let object = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let object = match kind {
+            WorkloadKind::Job => watcher(self.streams::<Job>(), object)
                 .default_backoff()
-                .map_ok(|event| Change::Job(Box::new(event))),
-            watcher(self.streams::<Pod>(), pods)
+                .map_ok(|event| Change::workload(event, Workload::of_job))
+                .boxed(),
+            WorkloadKind::OmJob => watcher(self.streams::<OMJob>(), object)
                 .default_backoff()
-                .map_ok(|event| Change::Pod(Box::new(event))),
-            // Reading events is a courtesy; who may not read them can still follow a run.
-            notices
-                .filter(|notice| future::ready(notice.is_ok()))
-                .map_ok(|event| Change::Notice(Box::new(event))),
-        )
+                .map_ok(|event| Change::workload(event, OMJob::workload))
+                .boxed(),
+        };
+        let pods = watcher::Config::default().labels(&pods_of(kind, name));
+        let pods = watcher(self.streams::<Pod>(), pods)
+            .default_backoff()
+            .map_ok(|event| Change::Pod(Box::new(event)));
+        stream::select(object, stream::select(pods, self.notices(kind, name)))
+    }
+
+    /// Reading events is a courtesy; who may not read them can still follow a run.
+    fn notices(
+        &self,
+        kind: WorkloadKind,
+        name: &str,
+    ) -> impl Stream<Item = watcher::Result<Change>> + use<> {
+        let kind = kind.as_str();
+        let about = format!("involvedObject.kind={kind},involvedObject.name={name},type=Warning");
+        watcher(self.streams::<Notice>(), watcher::Config::default().fields(&about))
+            .default_backoff()
+            .filter(|notice| future::ready(notice.is_ok()))
+            .map_ok(|event| Change::Notice(Box::new(event)))
     }
 
     async fn follow_logs(&self, view: &mut View, observer: &mut impl RunObserver) -> Result<()> {
@@ -93,14 +112,15 @@ impl K8sPipelineClient {
         Ok(())
     }
 
-    /// The Job may be seen to end before its last pod is seen to start: look once more.
+    /// The run may be seen to end before its last pod is seen to start: look once more.
     async fn last_words(
         &self,
-        job_name: &str,
+        kind: WorkloadKind,
+        name: &str,
         mut view: View,
         observer: &mut impl RunObserver,
     ) -> Result<Run> {
-        let pods: Vec<Pod> = self.list(&of_job(job_name)).await?;
+        let pods: Vec<Pod> = self.list(&pods_of(kind, name)).await?;
         for pod in pods {
             view.take_pod(Event::Apply(pod));
         }
@@ -109,27 +129,23 @@ impl K8sPipelineClient {
     }
 }
 
-fn of_job(job_name: &str) -> String {
-    format!("{JOB_NAME}={job_name}")
-}
-
-fn stream_select<T>(
-    one: impl Stream<Item = T>,
-    two: impl Stream<Item = T>,
-    three: impl Stream<Item = T>,
-) -> impl Stream<Item = T> {
-    stream::select(one, stream::select(two, three))
+/// Selects the pods of a run's object.
+fn pods_of(kind: WorkloadKind, name: &str) -> String {
+    match kind {
+        WorkloadKind::Job => format!("{JOB_NAME}={name}"),
+        WorkloadKind::OmJob => format!("{OMJOB_NAME}={name}"),
+    }
 }
 
 /// A watch that breaks is taken up again; one that is not allowed never will be.
-fn tolerate(job_name: &str, error: watcher::Error) -> Result<Change> {
+fn tolerate(kind: WorkloadKind, name: &str, error: watcher::Error) -> Result<Change> {
     use watcher::Error::{InitialListFailed, WatchStartFailed};
     match error {
         InitialListFailed(kube::Error::Api(status))
         | WatchStartFailed(kube::Error::Api(status))
             if status.is_forbidden() || status.code == 401 =>
         {
-            let doing = format!("watching Job {job_name}");
+            let doing = format!("watching {} {name}", kind.as_str());
             Err(KubernetesError::new(doing, kube::Error::Api(status)).into())
         }
         error => {
@@ -140,17 +156,31 @@ fn tolerate(job_name: &str, error: watcher::Error) -> Result<Change> {
 }
 
 enum Change {
-    Job(Box<Event<Job>>),
+    Workload(Box<Event<Workload>>),
     Pod(Box<Event<Pod>>),
     Notice(Box<Event<Notice>>),
     Nothing,
 }
 
+impl Change {
+    /// A change of a run's object; one that is no run of a pipeline says nothing.
+    fn workload<K>(event: Event<K>, read: impl Fn(&K) -> Option<Workload>) -> Self {
+        let event = match event {
+            Event::Init => Some(Event::Init),
+            Event::InitDone => Some(Event::InitDone),
+            Event::Apply(object) => read(&object).map(Event::Apply),
+            Event::InitApply(object) => read(&object).map(Event::InitApply),
+            Event::Delete(object) => read(&object).map(Event::Delete),
+        };
+        event.map_or(Self::Nothing, |event| Self::Workload(Box::new(event)))
+    }
+}
+
 /// What is known of the run so far.
 struct View {
     run: RunId,
-    job: Option<Job>,
-    /// True while the Job is there, or may yet be listed.
+    workload: Option<Workload>,
+    /// True while the object is there, or may yet be listed.
     present: bool,
     pods: BTreeMap<String, Pod>,
     streamed: BTreeSet<String>,
@@ -162,7 +192,7 @@ impl View {
     const fn new(run: RunId) -> Self {
         Self {
             run,
-            job: None,
+            workload: None,
             present: true,
             pods: BTreeMap::new(),
             streamed: BTreeSet::new(),
@@ -173,7 +203,7 @@ impl View {
 
     fn take(&mut self, change: Change, observer: &mut impl RunObserver) {
         match change {
-            Change::Job(event) => self.take_job(*event),
+            Change::Workload(event) => self.take_workload(*event),
             Change::Pod(event) => self.take_pod(*event),
             Change::Notice(event) => self.take_notice(*event, observer),
             Change::Nothing => {}
@@ -196,17 +226,17 @@ impl View {
         }
     }
 
-    /// A Job that a new listing does not have was deleted while nobody watched.
-    fn take_job(&mut self, event: Event<Job>) {
+    /// An object that a new listing does not have was deleted while nobody watched.
+    fn take_workload(&mut self, event: Event<Workload>) {
         match event {
             Event::Init => self.present = false,
             Event::InitDone => {}
-            Event::Apply(job) | Event::InitApply(job) => {
-                self.job = Some(job);
+            Event::Apply(workload) | Event::InitApply(workload) => {
+                self.workload = Some(workload);
                 self.present = true;
             }
-            Event::Delete(job) => {
-                self.job = Some(job);
+            Event::Delete(workload) => {
+                self.workload = Some(workload);
                 self.present = false;
             }
         }
@@ -215,7 +245,7 @@ impl View {
     /// The first attempt whose log has not been streamed.
     fn next_log(&self) -> Option<(usize, String)> {
         let pods: Vec<Pod> = self.pods.values().cloned().collect();
-        let attempts = run::attempts(self.job.as_ref()?, &pods);
+        let attempts = run::attempts(self.workload.as_ref()?, &pods);
         (1..)
             .zip(attempts)
             .find(|(_, pod)| run::has_log(pod) && !self.streamed.contains(&pod.name_any()))
@@ -224,7 +254,7 @@ impl View {
 
     fn observe(&self) -> Option<Run> {
         let pods: Vec<Pod> = self.pods.values().cloned().collect();
-        Run::observe(self.job.as_ref()?, &pods)
+        Some(Run::observe(self.workload.as_ref()?, &pods))
     }
 
     /// Tells what has changed; the run when it has ended.

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::ResourceExt;
+use ompipe_api::{CronOMJob, OMJob};
 use ompipe_core::labels::{self, PIPELINE_ID, PIPELINE_TYPE};
-use ompipe_core::{IngestionPipeline, PipelineIdentity, Run, Schedule, Service};
+use ompipe_core::{IngestionPipeline, PipelineIdentity, Run, Schedule, Service, Workload};
 
 use super::K8sPipelineClient;
 use crate::clock;
@@ -42,22 +43,26 @@ impl K8sPipelineClient {
     /// Kubernetes refuses.
     pub async fn pipelines(&self) -> Result<Vec<DeployedPipeline>> {
         let all = labels::selector_of_all();
-        let (config_maps, schedules, jobs, pods): (
-            Vec<ConfigMap>,
-            Vec<CronJob>,
-            Vec<Job>,
-            Vec<Pod>,
-        ) = tokio::try_join!(self.list(&all), self.list(&all), self.list(&all), self.list(&all))?;
+        let (config_maps, cron_jobs, cron_om_jobs, jobs, om_jobs, pods) = tokio::try_join!(
+            self.list::<ConfigMap>(&all),
+            self.list::<CronJob>(&all),
+            self.list_custom::<CronOMJob>(&all),
+            self.list::<Job>(&all),
+            self.list_custom::<OMJob>(&all),
+            self.list::<Pod>(&all),
+        )?;
+        let jobs = jobs.iter().filter_map(Workload::of_job);
+        let workloads: Vec<Workload> =
+            jobs.chain(om_jobs.iter().filter_map(OMJob::workload)).collect();
+        let schedules: Vec<Planned> = cron_jobs
+            .iter()
+            .map(Planned::of_cron_job)
+            .chain(cron_om_jobs.iter().map(Planned::of_cron_om_job))
+            .collect();
         let now = clock::now();
         let mut pipelines: Vec<DeployedPipeline> = config_maps
             .iter()
-            .filter_map(|config_map| {
-                let schedule = of_same_pipeline(config_map, &schedules).next();
-                let jobs = of_same_pipeline(config_map, &jobs);
-                let last_run =
-                    jobs.filter_map(|job| Run::observe(job, &pods)).max_by_key(|run| run.created);
-                describe(config_map, schedule, last_run, now)
-            })
+            .filter_map(|config_map| describe(config_map, &schedules, &workloads, &pods, now))
             .collect();
         pipelines
             .sort_by(|a, b| a.identity.fully_qualified_name.cmp(&b.identity.fully_qualified_name));
@@ -95,33 +100,54 @@ fn identity<K: Object>(object: &K) -> Option<PipelineIdentity> {
     labels::identity_of(object.labels(), object.annotations())
 }
 
-fn of_same_pipeline<'o, K: Object>(
-    config_map: &'o ConfigMap,
-    objects: &'o [K],
-) -> impl Iterator<Item = &'o K> {
-    let id = config_map.labels().get(PIPELINE_ID);
-    objects.iter().filter(move |object| object.labels().get(PIPELINE_ID) == id)
+/// A schedule of either kind.
+struct Planned {
+    pipeline_id: Option<String>,
+    schedule: Option<Schedule>,
+    suspended: bool,
+}
+
+impl Planned {
+    fn of_cron_job(cron_job: &CronJob) -> Self {
+        let spec = cron_job.spec.clone().unwrap_or_default();
+        Self::new(cron_job, &spec.schedule, spec.time_zone.as_deref(), spec.suspend)
+    }
+
+    fn of_cron_om_job(cron_om_job: &CronOMJob) -> Self {
+        let spec = &cron_om_job.spec;
+        Self::new(cron_om_job, &spec.schedule, spec.time_zone.as_deref(), spec.suspend)
+    }
+
+    fn new<K: Object>(object: &K, cron: &str, zone: Option<&str>, suspend: Option<bool>) -> Self {
+        let zone = zone.unwrap_or("UTC").parse().ok();
+        Self {
+            pipeline_id: object.labels().get(PIPELINE_ID).cloned(),
+            schedule: zone.and_then(|zone| Schedule::new(cron, zone).ok()),
+            suspended: suspend.unwrap_or(false),
+        }
+    }
 }
 
 fn describe(
     config_map: &ConfigMap,
-    schedule: Option<&CronJob>,
-    last_run: Option<Run>,
+    schedules: &[Planned],
+    workloads: &[Workload],
+    pods: &[Pod],
     now: Timestamp,
 ) -> Option<DeployedPipeline> {
-    let spec = schedule.and_then(|schedule| schedule.spec.as_ref());
-    let suspended = spec.and_then(|spec| spec.suspend).unwrap_or(false);
-    let parsed = spec.and_then(|spec| {
-        let zone = spec.time_zone.as_deref().unwrap_or("UTC").parse().ok()?;
-        Schedule::new(&spec.schedule, zone).ok()
-    });
+    let id = config_map.labels().get(PIPELINE_ID);
+    let planned = schedules.iter().find(|planned| planned.pipeline_id.as_ref() == id);
+    let suspended = planned.is_some_and(|planned| planned.suspended);
+    let schedule = planned.and_then(|planned| planned.schedule.as_ref());
+    let own = workloads.iter().filter(|workload| workload.labels.get(PIPELINE_ID) == id);
+    let latest = own.max_by_key(|workload| workload.created);
     Some(DeployedPipeline {
         identity: identity(config_map)?,
         pipeline_type: config_map.labels().get(PIPELINE_TYPE).cloned().unwrap_or_default(),
-        schedule: parsed.as_ref().map(|s| format!("{} {}", s.as_cron(), s.zone())),
+        schedule: schedule.map(|s| format!("{} {}", s.as_cron(), s.zone())),
         suspended,
-        next_run: parsed.filter(|_| !suspended).and_then(|schedule| schedule.next_after(now)),
-        last_run,
+        next_run: schedule.filter(|_| !suspended).and_then(|schedule| schedule.next_after(now)),
+        last_run: latest.map(|workload| Run::observe(workload, pods)),
     })
 }
 

@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use ompipe_core::labels::{self, OMPIPE};
 use ompipe_core::revision::{self, Revision};
-use ompipe_core::{PipelineIdentity, Run};
+use ompipe_core::{PipelineIdentity, Workload};
 use serde_json::json;
 
 use super::K8sPipelineClient;
@@ -82,7 +81,7 @@ impl K8sPipelineClient {
         if revisions.len() <= revision::KEPT {
             return Ok(());
         }
-        let in_use = revisions_in_use(&self.owned(pipeline).await?);
+        let in_use = revisions_in_use(&self.workloads(pipeline).await?);
         let deployed = secrets.iter().find_map(deployed_revision);
         for expired in revision::expired(&revisions, deployed, &in_use, clock::now()) {
             let id = Some(expired.id.as_str());
@@ -131,8 +130,7 @@ fn deployed_revision(secret: &Secret) -> Option<&str> {
     }
 }
 
-fn revisions_in_use(jobs: &[Job]) -> BTreeSet<String> {
-    let unfinished =
-        jobs.iter().filter(|job| Run::observe(job, &[]).is_none_or(|run| !run.state.is_terminal()));
-    unfinished.filter_map(|job| revision_of(job.labels())).map(str::to_owned).collect()
+fn revisions_in_use(workloads: &[Workload]) -> BTreeSet<String> {
+    let unfinished = workloads.iter().filter(|workload| workload.end.is_none());
+    unfinished.filter_map(|workload| revision_of(&workload.labels)).map(str::to_owned).collect()
 }

@@ -4,8 +4,8 @@ use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, JobTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use ompipe_core::{Schedule, labels};
 
-use super::pod::{self, Trigger};
-use super::{Objects, job};
+use super::environment::Trigger;
+use super::{Objects, job, run_pod};
 
 pub(super) fn build(objects: &Objects<'_>) -> Option<CronJob> {
     let schedule = objects.pipeline().schedule.as_ref()?;
@@ -22,18 +22,18 @@ fn spec(objects: &Objects<'_>, schedule: &Schedule) -> CronJobSpec {
     CronJobSpec {
         schedule: schedule.as_cron().to_owned(),
         time_zone: Some(schedule.zone().to_string()),
-        concurrency_policy: Some("Forbid".to_owned()),
+        concurrency_policy: Some(config.concurrency_policy.as_str().to_owned()),
         starting_deadline_seconds: Some(config.starting_deadline_seconds),
         successful_jobs_history_limit: Some(config.successful_jobs_history_limit),
         failed_jobs_history_limit: Some(config.failed_jobs_history_limit),
         suspend: Some(!objects.pipeline().enabled),
         job_template: JobTemplateSpec {
             metadata: Some(ObjectMeta {
-                labels: Some(pod::run_labels(objects, Trigger::Schedule)),
+                labels: Some(run_pod::run_labels(objects, Trigger::CronJob)),
                 annotations: Some(labels::annotations_of(&objects.pipeline().identity)),
                 ..ObjectMeta::default()
             }),
-            spec: Some(job::spec(objects, Trigger::Schedule)),
+            spec: Some(job::spec(objects, Trigger::CronJob)),
         },
     }
 }

@@ -8,21 +8,33 @@
 //!         └─ CronJob   om-cronjob-{slug}         when scheduled ───────────────────┤
 //! run ────── Job       om-job-{slug}-{run8} ───────────────────────────────────────┘
 //! ```
+//! In operator mode a `CronOMJob` stands for the `CronJob` and an `OMJob` for the Job. Automations
+//! and applications ([`TaskObjects`]) are a Job or `OMJob` and a Secret of their own.
 
 mod config_map;
 mod cron_job;
+mod environment;
 mod job;
+mod om_job;
 mod pod;
+mod run_pod;
 mod secret;
+mod task;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use ompipe_core::config::K8sPipelineClientConfig;
+use ompipe_api::{CronOMJob, OMJob};
+use ompipe_core::config::{K8sPipelineClientConfig, Mode};
 use ompipe_core::labels::{self, Pairs};
-use ompipe_core::{IngestionPipeline, RunId, Service, Slug, WorkflowConfig, revision};
+use ompipe_core::{
+    IngestionPipeline, PipelineIdentity, RunId, Service, Slug, WorkflowConfig, revision,
+};
+use serde_json::Value;
 
 pub(crate) use secret::{read_pipeline, revision_of};
+pub use task::TaskObjects;
+pub(crate) use task::owner;
 
 /// A pipeline that can run: read, checked, with the config of its workflow.
 #[derive(Debug)]
@@ -75,16 +87,44 @@ impl<'a> Objects<'a> {
         config_map::build(self)
     }
 
-    /// The schedule; `None` for a pipeline that runs on demand only.
+    /// The schedule in mode job; `None` for a pipeline that runs on demand only.
     #[must_use]
     pub fn cron_job(&self) -> Option<CronJob> {
         cron_job::build(self)
     }
 
-    /// One run on demand.
+    /// The schedule in operator mode.
+    #[must_use]
+    pub fn cron_om_job(&self) -> Option<CronOMJob> {
+        om_job::schedule(self)
+    }
+
+    /// One run on demand in mode job.
     #[must_use]
     pub fn job(&self, run: RunId) -> Job {
         job::on_demand(self, run)
+    }
+
+    /// One run on demand in operator mode.
+    #[must_use]
+    pub fn om_job(&self, run: RunId) -> OMJob {
+        om_job::on_demand(self, run)
+    }
+
+    /// The schedule of the configured mode, as JSON.
+    pub(crate) fn schedule(&self) -> Result<Option<Value>, serde_json::Error> {
+        match self.config.mode {
+            Mode::Job => self.cron_job().map(serde_json::to_value).transpose(),
+            Mode::Operator => self.cron_om_job().map(serde_json::to_value).transpose(),
+        }
+    }
+
+    /// One run of the configured mode, as JSON.
+    pub(crate) fn run(&self, run: RunId) -> Result<Value, serde_json::Error> {
+        match self.config.mode {
+            Mode::Job => serde_json::to_value(self.job(run)),
+            Mode::Operator => serde_json::to_value(self.om_job(run)),
+        }
     }
 
     /// Short name of the revision that these objects refer to.
@@ -97,6 +137,10 @@ impl<'a> Objects<'a> {
     pub(crate) fn are_deployed(&self, secret: &Secret) -> bool {
         let annotations = secret.metadata.annotations.as_ref();
         annotations.and_then(|all| all.get(labels::CONFIG_DIGEST)) == Some(&self.digest)
+    }
+
+    pub(crate) fn identity(&self) -> &PipelineIdentity {
+        &self.pipeline().identity
     }
 
     fn pipeline(&self) -> &IngestionPipeline {

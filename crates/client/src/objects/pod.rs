@@ -1,86 +1,123 @@
-//! The pod of a run: one builder for manual and scheduled runs alike (design §2.6).
+//! The pod of everything that runs: one builder for manual and scheduled runs, their exit
+//! handlers, automations and applications (design §2.6).
 
+use k8s_openapi::DeepMerge;
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EnvVar, EnvVarSource, ExecAction, Lifecycle, LifecycleHandler,
-    LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec,
-    SeccompProfile as KubernetesSeccomp, SecretKeySelector, SecurityContext,
+    Capabilities, Container, EnvVar, ExecAction, KeyToPath, Lifecycle, LifecycleHandler,
+    LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements,
+    SeccompProfile as KubernetesSeccomp, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use ompipe_core::RunId;
-use ompipe_core::config::{PodSecurity, SeccompProfile};
-use ompipe_core::labels::{self, Pairs};
+use ompipe_core::config::{K8sPipelineClientConfig, PodSecurity, SeccompProfile};
+use ompipe_core::labels::Pairs;
 use ompipe_core::run::MAIN_CONTAINER;
 use ompipe_core::workflow::CONFIG_ENV;
 
-use super::{Objects, secret};
-
 /// Time for the exit handler and the worker to end (seed *PreStop Hook Validation*).
-const TERMINATION_GRACE_SECONDS: i64 = 60;
-/// The worker's program (seed *Job Template*).
-const MAIN_COMMAND: [&str; 2] = ["python", "main.py"];
+pub(super) const TERMINATION_GRACE_SECONDS: i64 = 60;
 /// The exit handler of the ingestion image (seed *PreStop Lifecycle Hooks*).
-const EXIT_HANDLER_COMMAND: [&str; 2] = ["python", "exit_handler.py"];
+pub(super) const EXIT_HANDLER_COMMAND: [&str; 2] = ["python", "exit_handler.py"];
+/// Where a config that is delivered as a file stands.
+pub(super) const CONFIG_FILE: &str = "/etc/ompipe/config.yaml";
 
-/// What starts a run, which decides where its id comes from.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Trigger<'a> {
-    /// A user or OpenMetadata: id and Job name are known.
-    OnDemand { run: RunId, job: &'a str },
-    /// The schedule: the Job's UID is the id, the same for every attempt.
-    Schedule,
+/// What sets one kind of pod apart from the others.
+pub(super) struct Blueprint<'a> {
+    pub(super) labels: Pairs,
+    pub(super) annotations: Pairs,
+    pub(super) command: &'a [&'a str],
+    pub(super) env: Vec<EnvVar>,
+    pub(super) resources: &'a ResourceRequirements,
+    pub(super) role: Role,
+    /// Secret to mount as the config's file.
+    pub(super) config_file: Option<String>,
 }
 
-pub(super) fn template(objects: &Objects<'_>, trigger: Trigger<'_>) -> PodTemplateSpec {
-    let mut annotations = labels::annotations_of(&objects.pipeline().identity);
-    annotations.extend(objects.config.pod_annotations.clone());
-    PodTemplateSpec {
+/// What a pod is for, which decides what it needs of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A worker that reports its own end when it is stopped: a hook asks the API about the pod.
+    SelfReporting,
+    /// A worker whose end somebody else reports.
+    Worker,
+    /// The exit handler, which asks the API about the worker's pod.
+    ExitHandler,
+}
+
+/// Builds a pod and lays `templates` over it, the most general first.
+pub(super) fn template<'t>(
+    config: &K8sPipelineClientConfig,
+    templates: impl Iterator<Item = &'t PodTemplateSpec>,
+    blueprint: Blueprint<'_>,
+) -> PodTemplateSpec {
+    let role = blueprint.role;
+    let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            labels: Some(run_labels(objects, trigger)),
-            annotations: Some(annotations),
+            labels: Some(joined(&config.pod_labels, &blueprint.labels)),
+            annotations: Some(joined(&config.pod_annotations, &blueprint.annotations)),
             ..ObjectMeta::default()
         }),
-        spec: Some(spec(objects, trigger)),
+        spec: Some(spec(config, blueprint)),
+    };
+    for change in templates {
+        template.merge_from(for_role(change, role));
     }
+    template
 }
 
-/// Labels of a run's Job and pods.
-pub(super) fn run_labels(objects: &Objects<'_>, trigger: Trigger<'_>) -> Pairs {
-    objects.with_revision(match trigger {
-        Trigger::OnDemand { run, .. } => labels::of_run(objects.pipeline(), run),
-        Trigger::Schedule => labels::of_pipeline(objects.pipeline()),
-    })
+/// The user's pairs and ours; ours are never replaced.
+fn joined(users: &Pairs, ours: &Pairs) -> Pairs {
+    let mut pairs = users.clone();
+    pairs.extend(ours.clone());
+    pairs
 }
 
-fn spec(objects: &Objects<'_>, trigger: Trigger<'_>) -> PodSpec {
-    let config = objects.config;
+/// A template says what the worker runs and uses, which is nothing for the exit handler.
+fn for_role(template: &PodTemplateSpec, role: Role) -> PodTemplateSpec {
+    let mut template = template.clone();
+    if role == Role::ExitHandler {
+        let containers = template.spec.iter_mut().flat_map(|spec| &mut spec.containers);
+        for main in containers.filter(|container| container.name == MAIN_CONTAINER) {
+            (main.image, main.command, main.args, main.resources) = (None, None, None, None);
+        }
+    }
+    template
+}
+
+fn spec(config: &K8sPipelineClientConfig, blueprint: Blueprint<'_>) -> PodSpec {
     let pull_secrets = config
         .image_pull_secrets
         .iter()
         .map(|name| LocalObjectReference { name: name.to_string() });
     PodSpec {
         service_account_name: Some(config.service_account_name.to_string()),
+        automount_service_account_token: Some(blueprint.role != Role::Worker),
+        // The variables of every Service of the namespace are of no use to a worker, and many.
+        enable_service_links: Some(false),
         restart_policy: Some("Never".to_owned()),
         termination_grace_period_seconds: Some(TERMINATION_GRACE_SECONDS),
         security_context: Some(pod_security(&config.security)),
         image_pull_secrets: some_unless_empty(pull_secrets.collect()),
         node_selector: Some(config.node_selector.clone()).filter(|selector| !selector.is_empty()),
         tolerations: some_unless_empty(config.tolerations.clone()),
-        containers: vec![main_container(objects, trigger)],
+        volumes: blueprint.config_file.as_ref().map(|secret| vec![config_volume(secret)]),
+        containers: vec![main_container(config, blueprint)],
         ..PodSpec::default()
     }
 }
 
-fn main_container(objects: &Objects<'_>, trigger: Trigger<'_>) -> Container {
-    let config = objects.config;
+fn main_container(config: &K8sPipelineClientConfig, blueprint: Blueprint<'_>) -> Container {
     Container {
         name: MAIN_CONTAINER.to_owned(),
         image: Some(config.ingestion_image.to_string()),
         image_pull_policy: Some(config.image_pull_policy.as_str().to_owned()),
-        command: Some(words(&MAIN_COMMAND)),
-        lifecycle: Some(pre_stop()),
-        resources: Some(config.resources.clone()),
+        command: Some(words(blueprint.command)),
+        lifecycle: (blueprint.role == Role::SelfReporting).then(pre_stop),
+        resources: Some(blueprint.resources.clone()),
         security_context: Some(container_security(&config.security)),
-        env: Some(environment(objects, trigger)),
+        // What a worker that wrote no message says is the end of its log.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: blueprint.config_file.is_some().then(|| vec![config_mount()]),
+        env: Some(blueprint.env),
         ..Container::default()
     }
 }
@@ -91,68 +128,26 @@ fn pre_stop() -> Lifecycle {
     Lifecycle { pre_stop: Some(handler), ..Lifecycle::default() }
 }
 
-/// The seven variables of the seed, then the user's.
-fn environment(objects: &Objects<'_>, trigger: Trigger<'_>) -> Vec<EnvVar> {
-    let pipeline = objects.pipeline();
-    let (run_id, job_name) = match trigger {
-        Trigger::OnDemand { run, job } => {
-            (literal("pipelineRunId", &run.to_string()), literal("jobName", job))
-        }
-        Trigger::Schedule => {
-            (from_label("pipelineRunId", labels::JOB_UID), from_label("jobName", labels::JOB_NAME))
-        }
+fn config_volume(secret: &str) -> Volume {
+    let file = CONFIG_FILE.rsplit('/').next().unwrap_or_default().to_owned();
+    let item = KeyToPath { key: CONFIG_ENV.to_owned(), path: file, mode: None };
+    let source = SecretVolumeSource {
+        secret_name: Some(secret.to_owned()),
+        items: Some(vec![item]),
+        ..SecretVolumeSource::default()
     };
-    let own = [
-        from_revision(objects, CONFIG_ENV, CONFIG_ENV),
-        literal("pipelineType", pipeline.pipeline_type.as_str()),
-        run_id,
-        literal("ingestionPipelineFQN", &pipeline.identity.fully_qualified_name),
-        job_name,
-        literal("namespace", objects.config.namespace.as_str()),
-        // What the exit handler reports when the container is stopped from outside.
-        literal("pipelineStatus", "Failed"),
-    ];
-    own.into_iter().chain(extra_variables(objects)).collect()
+    Volume { name: CONFIG_ENV.to_owned(), secret: Some(source), ..Volume::default() }
 }
 
-fn extra_variables(objects: &Objects<'_>) -> Vec<EnvVar> {
-    let variables = &objects.config.extra_env_vars;
-    let plain = variables.plain().map(|variable| match &variable.value {
-        Some(value) => literal(&variable.name, value),
-        None => variable.clone(),
-    });
-    let secret = variables
-        .secret()
-        .map(|(name, _)| from_revision(objects, name, &secret::variable_key(name)));
-    plain.chain(secret).collect()
-}
-
-/// A variable with a fixed value. Kubernetes expands `$(NAME)` in values and reads `$$` as `$`,
-/// so a dollar is doubled to reach the process as it is.
-fn literal(name: &str, value: &str) -> EnvVar {
-    let value = Some(value.replace('$', "$$"));
-    EnvVar { name: name.to_owned(), value, value_from: None }
-}
-
-/// A variable from a key of the revision's Secret; nothing expands it.
-fn from_revision(objects: &Objects<'_>, name: &str, key: &str) -> EnvVar {
-    let selector = SecretKeySelector {
-        name: objects.slug.revision_secret(objects.revision()),
-        key: key.to_owned(),
-        optional: None,
-    };
-    let source = EnvVarSource { secret_key_ref: Some(selector), ..EnvVarSource::default() };
-    EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
-}
-
-/// A variable from a label of the pod.
-fn from_label(name: &str, label: &str) -> EnvVar {
-    let field_ref = ObjectFieldSelector {
-        api_version: Some("v1".to_owned()),
-        field_path: format!("metadata.labels['{label}']"),
-    };
-    let source = EnvVarSource { field_ref: Some(field_ref), ..EnvVarSource::default() };
-    EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
+fn config_mount() -> VolumeMount {
+    let directory =
+        CONFIG_FILE.rsplit_once('/').map(|(directory, _)| directory).unwrap_or_default();
+    VolumeMount {
+        name: CONFIG_ENV.to_owned(),
+        mount_path: directory.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    }
 }
 
 fn pod_security(security: &PodSecurity) -> PodSecurityContext {
@@ -186,8 +181,8 @@ fn seccomp(profile: &SeccompProfile) -> KubernetesSeccomp {
     KubernetesSeccomp { type_: type_.to_owned(), localhost_profile }
 }
 
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
+fn words(command: &[&str]) -> Vec<String> {
+    command.iter().map(|&word| word.to_owned()).collect()
 }
 
 fn some_unless_empty<T>(list: Vec<T>) -> Option<Vec<T>> {

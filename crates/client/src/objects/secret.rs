@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use ompipe_core::config::K8sPipelineClientConfig;
+use ompipe_core::config::{ExtraVariables, K8sPipelineClientConfig};
 use ompipe_core::workflow::CONFIG_ENV;
 use ompipe_core::{IngestionPipeline, Service, labels, revision};
 use secrecy::ExposeSecret;
@@ -74,11 +74,15 @@ pub(crate) fn read_pipeline(secret: &Secret) -> Option<(IngestionPipeline, Optio
 
 fn revision_data(config: &K8sPipelineClientConfig, runnable: &RunnablePipeline) -> Data {
     let text = runnable.workflow.text().expose_secret().as_bytes().to_vec();
-    let variables = config
-        .extra_env_vars
-        .secret()
-        .map(|(name, value)| (variable_key(name), ByteString(value.as_bytes().to_vec())));
-    std::iter::once((CONFIG_ENV.to_owned(), ByteString(text))).chain(variables).collect()
+    let config_text = std::iter::once((CONFIG_ENV.to_owned(), ByteString(text)));
+    config_text.chain(variables(&config.extra_env_vars)).collect()
+}
+
+/// The extra variables that look like a credential.
+pub(super) fn variables(variables: &ExtraVariables) -> impl Iterator<Item = (String, ByteString)> {
+    let entry =
+        |(name, value): (&str, &str)| (variable_key(name), ByteString(value.as_bytes().to_vec()));
+    variables.secret().map(entry)
 }
 
 fn pipeline_data(runnable: &RunnablePipeline) -> Data {

@@ -87,7 +87,7 @@ fn pod_specs(parameters: &Value) -> [Value; 2] {
 #[case(json!({ "fsGroup": 7 }), "/securityContext/fsGroup", json!(7))]
 #[case(json!({ "runAsNonRoot": false }), "/securityContext/runAsNonRoot", json!(false))]
 #[case(json!({ "runAsNonRoot": false }), "/containers/0/securityContext/runAsNonRoot", json!(false))]
-#[case(json!({ "seccompProfileType": "RuntimeDefault" }), "/containers/0/securityContext/seccompProfile", json!({ "type": "RuntimeDefault" }))]
+#[case(json!({ "seccompProfileType": "Unconfined" }), "/containers/0/securityContext/seccompProfile", json!({ "type": "Unconfined" }))]
 #[case(json!({ "seccompProfileType": "Localhost", "seccompLocalhostProfile": "p.json" }), "/securityContext/seccompProfile", json!({ "type": "Localhost", "localhostProfile": "p.json" }))]
 #[case(json!({ "nodeSelector": "zone=a" }), "/nodeSelector", json!({ "zone": "a" }))]
 #[case(json!({ "tolerations": [{ "key": "spot", "operator": "Exists" }] }), "/tolerations/0/key", json!("spot"))]

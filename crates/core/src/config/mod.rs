@@ -8,6 +8,7 @@
 
 mod environment;
 mod parameters;
+mod pod_template;
 mod resources;
 mod scheduling;
 mod security;
@@ -20,6 +21,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 pub use parameters::{PARAMETERS, Parameter};
+pub use pod_template::PodTemplates;
 pub use security::{PodSecurity, SeccompProfile};
 pub use variables::{ExtraVariables, RESERVED_ENV};
 
@@ -56,12 +58,16 @@ pub struct K8sPipelineClientConfig {
     pub service_account_name: ObjectName,
     /// What the worker may use.
     pub resources: ResourceRequirements,
+    /// What the exit handler's own pod may use, in operator mode.
+    pub exit_handler_resources: ResourceRequirements,
     /// Seconds that a finished run stays.
     pub ttl_seconds_after_finished: i32,
     /// Seconds that a run may take.
     pub active_deadline_seconds: i64,
     /// Retries of a failed run.
     pub backoff_limit: i32,
+    /// What a new run does while another has not ended.
+    pub concurrency_policy: ConcurrencyPolicy,
     /// Seconds that a scheduled run may start late; never below
     /// [`LEAST_STARTING_DEADLINE`].
     pub starting_deadline_seconds: i64,
@@ -75,10 +81,41 @@ pub struct K8sPipelineClientConfig {
     pub tolerations: Vec<Toleration>,
     /// Annotations of the pods.
     pub pod_annotations: BTreeMap<String, String>,
+    /// Further labels of the pods.
+    pub pod_labels: BTreeMap<String, String>,
+    /// Everything else about the pods.
+    pub pod_templates: PodTemplates,
     /// User, group and privileges of the pods.
     pub security: PodSecurity,
     /// Further environment variables of the worker.
     pub extra_env_vars: ExtraVariables,
+    /// How the worker gets its config.
+    pub config_delivery: ConfigDelivery,
+    /// What runs are made of.
+    pub mode: Mode,
+    /// What the OpenMetadata server asks about this client.
+    pub host: HostSettings,
+}
+
+/// What runs are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Jobs and `CronJobs`.
+    #[default]
+    Job,
+    /// `OMJobs` and `CronOMJobs`, which an operator carries out.
+    Operator,
+}
+
+/// Settings of the block that concern the whole client, not its pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostSettings {
+    /// False: the client answers that it is switched off.
+    pub enabled: bool,
+    /// Whether the address of the pods is told at all.
+    pub ip_info_enabled: bool,
+    /// The address to tell.
+    pub ip: Option<String>,
 }
 
 /// How the Kubernetes API is reached.
@@ -95,38 +132,66 @@ pub enum ClusterAccess {
     Inline(SecretString),
 }
 
-/// When an image is pulled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ImagePullPolicy {
-    /// Before every start.
-    Always,
-    /// When the node does not have it.
-    #[default]
-    IfNotPresent,
-    /// Not at all.
-    Never,
-}
+/// Defines a closed set of values that are written as text.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ } $remedy:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
 
-impl ImagePullPolicy {
-    /// The name in Kubernetes.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Always => "Always",
-            Self::IfNotPresent => "IfNotPresent",
-            Self::Never => "Never",
+        impl $name {
+            /// How it is written.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
         }
-    }
+
+        impl std::str::FromStr for $name {
+            type Err = &'static str;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text { $($text => Ok(Self::$variant),)+ _ => Err($remedy) }
+            }
+        }
+    };
 }
 
-impl std::str::FromStr for ImagePullPolicy {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = [Self::Always, Self::IfNotPresent, Self::Never];
-        let found = known.into_iter().find(|policy| policy.as_str() == text);
-        found.ok_or("must be one of Always, IfNotPresent, Never")
+choice! {
+    /// When an image is pulled.
+    ImagePullPolicy {
+        /// Before every start.
+        Always = "Always",
+        /// When the node does not have it.
+        IfNotPresent = "IfNotPresent",
+        /// Not at all.
+        Never = "Never",
     }
+    "must be one of Always, IfNotPresent, Never"
+}
+
+choice! {
+    /// What a new run of a pipeline does while another has not ended (Kubernetes: *CronJob*).
+    ConcurrencyPolicy {
+        /// It is refused.
+        Forbid = "Forbid",
+        /// It runs beside the other.
+        Allow = "Allow",
+        /// It stops the other first.
+        Replace = "Replace",
+    }
+    "must be one of Forbid, Allow, Replace"
+}
+
+choice! {
+    /// How the worker gets its config.
+    ConfigDelivery {
+        /// In the environment variable `config`, as every ingestion image reads it.
+        Env = "env",
+        /// In a file, which the variable `configFile` names.
+        File = "file",
+    }
+    "must be env or file"
 }
 
 /// Least value of `startingDeadlineSeconds` on an object: the `CronJob` controller looks every 10
@@ -180,6 +245,7 @@ fn read_block(block: &mut Fields<'_>, environment: &BTreeMap<String, String>) ->
     let mut fields = Fields::new(block.path_of("parameters"), &parameters);
     let metadata_api_endpoint = read_endpoint(block);
     let verify_ssl = block.parsed("verifySSL").unwrap_or_default();
+    let host = read_host(block);
     read_class_name(block);
     notices.extend(keys_without_effect(block));
     block.refuse_unknown();
@@ -187,7 +253,9 @@ fn read_block(block: &mut Fields<'_>, environment: &BTreeMap<String, String>) ->
     let problems = fields.into_problems();
     let usable = problems.is_empty();
     block.extend(environment::name_sources(problems, environment));
-    config.filter(|_| usable).map(|config| Checked { config, notices })
+    config
+        .filter(|_| usable)
+        .map(|config| Checked { config: K8sPipelineClientConfig { host, ..config }, notices })
 }
 
 fn read_endpoint(block: &mut Fields<'_>) -> Option<String> {
@@ -199,6 +267,14 @@ fn read_endpoint(block: &mut Fields<'_>) -> Option<String> {
     Some(endpoint.to_owned())
 }
 
+fn read_host(block: &mut Fields<'_>) -> HostSettings {
+    HostSettings {
+        enabled: block.boolean("enabled").unwrap_or(true),
+        ip_info_enabled: block.boolean("ingestionIpInfoEnabled").unwrap_or(false),
+        ip: block.string("hostIp").filter(|ip| !ip.trim().is_empty()).map(str::to_owned),
+    }
+}
+
 fn read_class_name(block: &mut Fields<'_>) {
     if block.string("className").is_some_and(|class| class != CLASS_NAME) {
         block.note::<()>("className", format!("must be {CLASS_NAME}, or left out"));
@@ -207,11 +283,8 @@ fn read_class_name(block: &mut Fields<'_>) {
 
 /// Keys of the block that configure the OpenMetadata server, not its client on Kubernetes
 /// (contract §1).
-const SERVER_KEYS: [&str; 8] = [
-    "enabled",
+const SERVER_KEYS: [&str; 5] = [
     "apiEndpoint",
-    "hostIp",
-    "ingestionIpInfoEnabled",
     "healthCheckInterval",
     "secretsManagerLoader",
     "queuedStatusTimeoutSeconds",

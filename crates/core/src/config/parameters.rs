@@ -5,12 +5,16 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
+use super::pod_template::{PodTemplates, refuse_reserved};
 use super::resources::resources;
-use super::scheduling::{node_selector, pairs, tolerations};
+use super::scheduling::{label_pairs, pairs, tolerations};
 use super::variables::ExtraVariables;
-use super::{ClusterAccess, K8sPipelineClientConfig, LEAST_STARTING_DEADLINE, security};
+use super::{
+    ClusterAccess, HostSettings, K8sPipelineClientConfig, LEAST_STARTING_DEADLINE, Mode, security,
+};
 use crate::fields::Fields;
 use crate::kubernetes::ObjectName;
+use crate::labels::Pairs;
 use crate::{Problem, VerifySsl};
 
 /// One parameter: what `ompipe config check`, the docs and the Helm chart know about it.
@@ -74,6 +78,12 @@ pub const PARAMETERS: &[Parameter] = &[
         "resources of the worker",
     ),
     parameter(
+        "exitHandlerResources",
+        None,
+        "{requests: {cpu: 100m, memory: 256Mi}, limits: {cpu: 500m, memory: 512Mi}}",
+        "resources of the exit handler's own pod, with useOMJobOperator",
+    ),
+    parameter(
         "ttlSecondsAfterFinished",
         Some("K8S_TTL_SECONDS_AFTER_FINISHED"),
         "604800",
@@ -86,6 +96,12 @@ pub const PARAMETERS: &[Parameter] = &[
         "seconds that a run may take",
     ),
     parameter("backoffLimit", Some("K8S_BACKOFF_LIMIT"), "3", "retries of a failed run"),
+    parameter(
+        "concurrencyPolicy",
+        None,
+        "Forbid",
+        "what a new run does while another has not ended: Forbid, Allow, Replace",
+    ),
     parameter(
         "startingDeadlineSeconds",
         None,
@@ -131,8 +147,8 @@ pub const PARAMETERS: &[Parameter] = &[
     parameter(
         "seccompProfileType",
         None,
-        "null",
-        "seccomp profile: RuntimeDefault, Localhost, Unconfined",
+        "RuntimeDefault",
+        "seccomp profile: RuntimeDefault, Localhost, Unconfined; null leaves it out",
     ),
     parameter(
         "seccompLocalhostProfile",
@@ -158,11 +174,36 @@ pub const PARAMETERS: &[Parameter] = &[
         "{}",
         "annotations of the pods: a map, or k=v with commas",
     ),
+    parameter("podLabels", None, "{}", "labels of the pods: a map, or k=v with commas"),
+    parameter(
+        "podTemplate",
+        None,
+        "{}",
+        "a partial PodTemplateSpec, merged over the pods as kubectl patch does",
+    ),
+    parameter(
+        "servicePodTemplates",
+        None,
+        "{}",
+        "the same for the pipelines of one service: a map from its name",
+    ),
+    parameter(
+        "pipelinePodTemplates",
+        None,
+        "{}",
+        "the same for one pipeline: a map from its fully qualified name",
+    ),
     parameter(
         "extraEnvVars",
         Some("K8S_EXTRA_ENV_VARS"),
         "[]",
         "environment of the worker: KEY:VALUE entries, a map, or Kubernetes env entries",
+    ),
+    parameter(
+        "configDelivery",
+        None,
+        "env",
+        "how the worker gets its config: env, or file (named by configFile) for images that read one",
     ),
     parameter(
         "inCluster",
@@ -176,7 +217,7 @@ pub const PARAMETERS: &[Parameter] = &[
         "useOMJobOperator",
         Some("USE_OMJOB_OPERATOR"),
         "false",
-        "run through OMJob objects; not in this version",
+        "run through OMJob and CronOMJob objects, which need an operator",
     ),
     parameter(
         "enableFailureDiagnostics",
@@ -184,6 +225,13 @@ pub const PARAMETERS: &[Parameter] = &[
         "true",
         "no effect: diagnostics are always collected",
     ),
+    parameter(
+        "failureDiagnosticsEnabled",
+        None,
+        "true",
+        "another name of enableFailureDiagnostics",
+    ),
+    parameter("skipInit", None, "false", "no effect: a switch of upstream's tests"),
 ];
 
 /// The value of a parameter when nothing is given. A test reads every default through the same
@@ -203,8 +251,7 @@ pub(super) fn read(
     verify_ssl: VerifySsl,
     notices: &mut Vec<Problem>,
 ) -> Option<K8sPipelineClientConfig> {
-    refuse_operator_mode(fields);
-    note_diagnostics(fields, notices);
+    note_without_effect(fields, notices);
     let config = K8sPipelineClientConfig {
         metadata_api_endpoint,
         verify_ssl,
@@ -214,18 +261,29 @@ pub(super) fn read(
         image_pull_policy: or_default(fields, "imagePullPolicy")?,
         image_pull_secrets: pull_secrets(fields),
         service_account_name: or_default(fields, "serviceAccountName")?,
-        resources: resources(fields),
+        resources: resources(fields, "resources", default_of("resources")),
+        exit_handler_resources: resources(
+            fields,
+            "exitHandlerResources",
+            default_of("exitHandlerResources"),
+        ),
         ttl_seconds_after_finished: number(fields, "ttlSecondsAfterFinished", 0)?,
         active_deadline_seconds: number(fields, "activeDeadlineSeconds", 1)?.into(),
         backoff_limit: number(fields, "backoffLimit", 0)?,
+        concurrency_policy: or_default(fields, "concurrencyPolicy")?,
         starting_deadline_seconds: starting_deadline(fields, notices)?,
         successful_jobs_history_limit: number(fields, "successfulJobsHistoryLimit", 0)?,
         failed_jobs_history_limit: number(fields, "failedJobsHistoryLimit", 0)?,
-        node_selector: node_selector(fields),
+        node_selector: label_pairs(fields, "nodeSelector"),
         tolerations: tolerations(fields),
-        pod_annotations: pairs(fields, "podAnnotations"),
+        pod_annotations: annotations(fields),
+        pod_labels: pod_labels(fields),
+        pod_templates: PodTemplates::read(fields),
         security: security::security(fields),
         extra_env_vars: ExtraVariables::read(fields),
+        config_delivery: or_default(fields, "configDelivery")?,
+        mode: mode(fields),
+        host: HostSettings { enabled: true, ip_info_enabled: false, ip: None },
     };
     fields.refuse_unknown();
     Some(config)
@@ -256,19 +314,40 @@ fn starting_deadline(fields: &mut Fields<'_>, notices: &mut Vec<Problem>) -> Opt
     Some(seconds.max(LEAST_STARTING_DEADLINE))
 }
 
-fn refuse_operator_mode(fields: &mut Fields<'_>) {
-    if fields.boolean("useOMJobOperator") == Some(true) {
-        let remedy = "operator mode is not in this version; leave it out to run plain Jobs";
-        fields.note::<()>("useOMJobOperator", remedy);
+fn mode(fields: &mut Fields<'_>) -> Mode {
+    match fields.boolean("useOMJobOperator") {
+        Some(true) => Mode::Operator,
+        Some(false) | None => Mode::Job,
     }
 }
 
-fn note_diagnostics(fields: &mut Fields<'_>, notices: &mut Vec<Problem>) {
-    const KEY: &str = "enableFailureDiagnostics";
-    if fields.boolean(KEY) == Some(false) {
-        let remedy = "has no effect: the diagnostics of a failed run are always collected";
-        notices.push(Problem::without_value(fields.path_of(KEY), remedy));
+/// Switches of upstream that have no effect here are accepted, and said to have none.
+fn note_without_effect(fields: &mut Fields<'_>, notices: &mut Vec<Problem>) {
+    let always = "has no effect: the diagnostics of a failed run are always collected";
+    let switches = [
+        ("enableFailureDiagnostics", false, always),
+        ("failureDiagnosticsEnabled", false, always),
+        ("skipInit", true, "has no effect: it is a switch of upstream's tests"),
+    ];
+    for (key, value, remedy) in switches {
+        if fields.boolean(key) == Some(value) {
+            notices.push(Problem::without_value(fields.path_of(key), remedy));
+        }
     }
+}
+
+fn annotations(fields: &mut Fields<'_>) -> Pairs {
+    const KEY: &str = "podAnnotations";
+    let annotations = pairs(fields, KEY);
+    refuse_reserved(fields, KEY, &annotations);
+    annotations
+}
+
+fn pod_labels(fields: &mut Fields<'_>) -> Pairs {
+    const KEY: &str = "podLabels";
+    let labels = label_pairs(fields, KEY);
+    refuse_reserved(fields, KEY, &labels);
+    labels
 }
 
 fn cluster_access(fields: &mut Fields<'_>) -> ClusterAccess {

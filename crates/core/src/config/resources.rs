@@ -4,17 +4,23 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource;
+use serde_json::Value;
 
-use crate::Quantity;
 use crate::fields::{Fields, scalar_text};
+use crate::{Quantity, yaml};
 
 type Amounts = BTreeMap<String, Quantity>;
 
-/// Reads `resources`; what is not given keeps its default.
-pub(super) fn resources(fields: &mut Fields<'_>) -> ResourceRequirements {
-    let mut requests = default_amounts([("cpu", "500m"), ("memory", "1Gi")]);
-    let mut limits = default_amounts([("cpu", "2"), ("memory", "4Gi")]);
-    fields.object("resources", |fields| {
+/// Reads the requests and limits of a container; what is not given keeps its default.
+pub(super) fn resources(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    default: &str,
+) -> ResourceRequirements {
+    let defaults = yaml::parse(default).unwrap_or_default();
+    let mut requests = default_amounts(&defaults["requests"]);
+    let mut limits = default_amounts(&defaults["limits"]);
+    fields.object(key, |fields| {
         requests.extend(amounts(fields, "requests"));
         limits.extend(amounts(fields, "limits"));
         refuse_requests_over_limits(fields, &requests, &limits);
@@ -27,9 +33,12 @@ pub(super) fn resources(fields: &mut Fields<'_>) -> ResourceRequirements {
     }
 }
 
-fn default_amounts(amounts: [(&str, &str); 2]) -> Amounts {
-    let parse = |(name, amount): (&str, &str)| Some((name.to_owned(), amount.parse().ok()?));
-    amounts.into_iter().filter_map(parse).collect()
+/// The amounts of the table of parameters.
+fn default_amounts(amounts: &Value) -> Amounts {
+    let parse = |(name, amount): (&String, &Value)| {
+        Some((name.clone(), scalar_text(amount)?.parse().ok()?))
+    };
+    amounts.as_object().into_iter().flatten().filter_map(parse).collect()
 }
 
 /// `requests` or `limits`: amounts of any resource, as text or number.

@@ -9,13 +9,12 @@ use super::parameters::split_list;
 use crate::fields::{Fields, scalar_text};
 use crate::kubernetes::{LabelValue, QualifiedName};
 
-/// Labels that a node must have.
-pub(super) fn node_selector(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
-    const KEY: &str = "nodeSelector";
-    let selector = pairs(fields, KEY);
-    match selector.values().find_map(|value| value.parse::<LabelValue>().err()) {
-        Some(remedy) => fields.note(KEY, remedy).unwrap_or_default(),
-        None => selector,
+/// A map of labels, whose values have rules too.
+pub(super) fn label_pairs(fields: &mut Fields<'_>, key: &'static str) -> BTreeMap<String, String> {
+    let labels = pairs(fields, key);
+    match labels.values().find_map(|value| value.parse::<LabelValue>().err()) {
+        Some(remedy) => fields.note(key, remedy).unwrap_or_default(),
+        None => labels,
     }
 }
 

@@ -57,7 +57,7 @@ fn id(fields: &mut Fields<'_>, key: &'static str) -> Option<i64> {
 }
 
 fn seccomp(fields: &mut Fields<'_>) -> Option<SeccompProfile> {
-    let kind = non_blank::<SeccompType>(fields, "seccompProfileType");
+    let kind = seccomp_type(fields);
     let file = non_blank::<String>(fields, "seccompLocalhostProfile");
     match (kind, file) {
         (Some(SeccompType::Localhost), Some(file)) => Some(SeccompProfile::Localhost(file)),
@@ -72,6 +72,16 @@ fn seccomp(fields: &mut Fields<'_>) -> Option<SeccompProfile> {
         (Some(SeccompType::Unconfined), None) => Some(SeccompProfile::Unconfined),
         (None, None) => None,
     }
+}
+
+/// The container runtime's profile unless told otherwise, since Pod Security `restricted` asks for
+/// one; null and blank text leave it out, as upstream does.
+fn seccomp_type(fields: &mut Fields<'_>) -> Option<SeccompType> {
+    const KEY: &str = "seccompProfileType";
+    if fields.is_null(KEY) || fields.value(KEY).is_some() {
+        return non_blank(fields, KEY);
+    }
+    Some(SeccompType::RuntimeDefault)
 }
 
 enum SeccompType {

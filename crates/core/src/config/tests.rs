@@ -202,7 +202,23 @@ fn a_starting_deadline_that_never_fires_is_translated(
 #[case(json!({ "extraEnvVars": ["A:1", "A:2"] }), "A is given twice")]
 #[case(json!({ "inCluster": true, "kubeconfigPath": "/k" }), ".inCluster = true: contradicts")]
 #[case(json!({ "kubeConfigContent": 5 }), ".kubeConfigContent: must be a kubeconfig")]
-#[case(json!({ "useOMJobOperator": true }), ".useOMJobOperator = true: operator mode is not in this version")]
+#[case(json!({ "concurrencyPolicy": "Never" }), ".concurrencyPolicy = \"Never\": must be one of Forbid, Allow, Replace")]
+#[case(json!({ "configDelivery": "volume" }), ".configDelivery = \"volume\": must be env or file")]
+#[case(json!({ "exitHandlerResources": { "requests": { "memory": "1Gi" } } }), ".exitHandlerResources.requests")]
+#[case(json!({ "podLabels": "a b=c" }), ".podLabels = \"a b=c\": must be a label key")]
+#[case(json!({ "podLabels": { "team": "a b" } }), ".podLabels = {\"team\":\"a b\"}: must be a label value")]
+#[case(json!({ "podLabels": { "app.kubernetes.io/run-id": "x" } }), ".podLabels: app.kubernetes.io/run-id is set by ompipe")]
+#[case(json!({ "podAnnotations": { "pipelines.openmetadata.org/slug": "x" } }), ".podAnnotations: pipelines.openmetadata.org/slug is set by ompipe")]
+#[case(json!({ "podTemplate": "x" }), ".podTemplate.")]
+#[case(json!({ "podTemplate": { "spec": { "priorityClas": "high" } } }), ".podTemplate.spec.priorityClas: is not a field")]
+#[case(json!({ "podTemplate": { "spec": { "containers": [{ "name": "main", "imag": "x" }] } } }), ".podTemplate.spec.containers[0].imag: is not a field")]
+#[case(json!({ "podTemplate": { "spec": { "activeDeadlineSeconds": "soon" } } }), ".podTemplate.spec.activeDeadlineSeconds: must be as in a Pod")]
+#[case(json!({ "podTemplate": { "spec": { "restartPolicy": "Always" } } }), ".podTemplate.spec.restartPolicy: must be Never")]
+#[case(json!({ "podTemplate": { "metadata": { "labels": { "app.kubernetes.io/name": "x" } } } }), ".podTemplate.metadata, key app.kubernetes.io/name: is set by ompipe")]
+#[case(json!({ "podTemplate": { "spec": { "containers": [{ "name": "main", "env": [{ "name": "config", "value": "x" }] }] } } }), ".podTemplate.spec.containers, main, env config: is set by ompipe")]
+#[case(json!({ "podTemplate": { "spec": { "containers": [{ "name": "proxy", "env": [{ "name": "PROXY_PASSWORD", "value": "hunter2" }] }] } } }), ".podTemplate.spec.containers, proxy, env PROXY_PASSWORD: looks like a credential")]
+#[case(json!({ "servicePodTemplates": { "shop": { "spec": { "hostNetwrk": true } } } }), ".servicePodTemplates.shop.spec.hostNetwrk: is not a field")]
+#[case(json!({ "pipelinePodTemplates": [] }), ".pipelinePodTemplates = []: must be a map")]
 #[case(json!({ "namspace": "x" }), ".namspace: is not a known key; did you mean namespace?")]
 fn a_bad_value_is_named_with_its_remedy(#[case] parameters: Value, #[case] expected: &str) {
     let problems = problems(&parameters);
@@ -235,10 +251,45 @@ fn a_bad_block_is_refused(#[case] document: Value, #[case] expected: &str) {
 
 #[test]
 fn keys_of_the_server_are_accepted_and_said_to_have_no_effect() {
-    let document = json!({ BLOCK: { "enabled": true, "hostIp": "10.0.0.1" } });
+    let document = json!({ BLOCK: { "apiEndpoint": "http://x", "healthCheckInterval": 300 } });
     let checked = K8sPipelineClientConfig::read(&document, &BTreeMap::new()).unwrap();
     let fields: Vec<&str> = checked.notices.iter().map(|notice| notice.field.as_str()).collect();
-    assert_eq!(fields, [format!("{BLOCK}.enabled"), format!("{BLOCK}.hostIp")]);
+    assert_eq!(fields, [format!("{BLOCK}.apiEndpoint"), format!("{BLOCK}.healthCheckInterval")]);
+}
+
+#[test]
+fn what_the_server_asks_of_the_client_is_read() {
+    let host = json!({ "enabled": "false", "hostIp": "10.0.0.1", "ingestionIpInfoEnabled": true });
+    let checked = K8sPipelineClientConfig::read(&json!({ BLOCK: host }), &BTreeMap::new()).unwrap();
+    let expected =
+        HostSettings { enabled: false, ip_info_enabled: true, ip: Some("10.0.0.1".to_owned()) };
+    assert_eq!(checked.config.host, expected);
+}
+
+#[test]
+fn the_more_special_pod_template_comes_later() {
+    let of = |name: &str| json!({ "spec": { "priorityClassName": name } });
+    let given = json!({
+        "podTemplate": of("every"),
+        "servicePodTemplates": { "shop": of("shop"), "other": of("other") },
+        "pipelinePodTemplates": { "shop.nightly": of("nightly") },
+    });
+    let templates = read(&given).unwrap().config.pod_templates;
+    let priorities = |service, pipeline| -> Vec<String> {
+        let specs = templates.of(service, pipeline).filter_map(|template| template.spec.as_ref());
+        specs.filter_map(|spec| spec.priority_class_name.clone()).collect()
+    };
+    assert_eq!(priorities(Some("shop"), "shop.nightly"), ["every", "shop", "nightly"]);
+    assert_eq!(priorities(None, "shop.hourly"), ["every"]);
+}
+
+#[rstest]
+#[case("skipInit", json!(true))]
+#[case("enableFailureDiagnostics", json!(false))]
+#[case("failureDiagnosticsEnabled", json!("false"))]
+fn switches_without_effect_are_said_to_have_none(#[case] key: &str, #[case] value: Value) {
+    let notices = read(&json!({ key: value })).unwrap().notices;
+    assert!(notices.iter().any(|notice| notice.to_string().contains("has no effect")));
 }
 
 #[test]

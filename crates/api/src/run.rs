@@ -1,0 +1,58 @@
+//! An `OMJob` as the run that it is.
+
+use kube::ResourceExt;
+use ompipe_core::labels;
+use ompipe_core::run::{self, End, Failure, Reason, Workload, WorkloadKind};
+
+use crate::{OMJob, OMJobStatus, Phase};
+
+impl OMJob {
+    /// What this object says about its run; `None` when it cannot be a run of a pipeline.
+    #[must_use]
+    pub fn workload(&self) -> Option<Workload> {
+        let variables = self.spec.main_pod_spec.env.as_deref().unwrap_or_default();
+        let status = self.status.clone().unwrap_or_default();
+        Some(Workload {
+            kind: WorkloadKind::OmJob,
+            name: self.name_any(),
+            uid: self.uid()?,
+            run_id: run::run_id(self.labels(), self.metadata.uid.as_deref())?,
+            scheduled: self.is_scheduled(),
+            labels: self.labels().clone(),
+            annotations: self.annotations().clone(),
+            pipeline_fqn: labels::fqn_in(variables),
+            created: self.creation_timestamp().map(|time| time.0),
+            deleting: self.metadata.deletion_timestamp.is_some(),
+            started: status.phase == Some(Phase::ExitHandlerRunning),
+            end: status.end(),
+        })
+    }
+
+    /// Both operators give every run a label with its id, so only the name of a schedule's run
+    /// tells: it ends in the ten digits of its time.
+    fn is_scheduled(&self) -> bool {
+        let name = self.name_any();
+        let time = name.rsplit_once('-').map(|(_, time)| time);
+        time.is_some_and(|time| time.len() == 10 && time.bytes().all(|c| c.is_ascii_digit()))
+    }
+}
+
+impl OMJobStatus {
+    /// How the run ended. Upstream's operator calls a run succeeded when its exit handler did, so
+    /// the exit code of the main pod decides where there is one.
+    fn end(&self) -> Option<End> {
+        let phase = self.phase.filter(|phase| phase.is_terminal())?;
+        let main_failed = self.mainly_failed(phase);
+        let time = self.completion_time.as_ref().map(|time| time.0);
+        Some(End { time, failure: main_failed.then(|| self.failure()) })
+    }
+
+    fn mainly_failed(&self, phase: Phase) -> bool {
+        self.main_pod_exit_code.map_or(phase == Phase::Failed, |code| code != 0)
+    }
+
+    fn failure(&self) -> Failure {
+        let reason = self.main_reason.as_deref().and_then(Reason::named);
+        Failure { reason, message: self.message.clone().unwrap_or_default() }
+    }
+}

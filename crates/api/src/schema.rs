@@ -1,0 +1,110 @@
+//! Schemas of the parts that are Kubernetes' own types. They are as wide as upstream's: what the
+//! API server accepted for the Java operator it accepts for us.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// Any object; nothing in it is pruned.
+pub(crate) fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true,
+    })
+}
+
+/// Environment variables. `valueFrom: {}`, which upstream's client sends, is accepted.
+pub(crate) fn env(_: &mut SchemaGenerator) -> Schema {
+    let key_of = |object: &str| {
+        json_schema!({
+            "type": "object", "description": format!("A key of a {object}."), "required": ["name", "key"],
+            "properties": { "name": { "type": "string" }, "key": { "type": "string" }, "optional": { "type": "boolean" } },
+        })
+    };
+    json_schema!({
+        "type": "array", "nullable": true,
+        "items": {
+            "type": "object", "required": ["name"],
+            "properties": {
+                "name": { "type": "string" },
+                "value": { "type": "string", "nullable": true },
+                "valueFrom": {
+                    "type": "object", "nullable": true,
+                    "properties": {
+                        "configMapKeyRef": key_of("ConfigMap"),
+                        "secretKeyRef": key_of("Secret"),
+                        "fieldRef": {
+                            "type": "object", "required": ["fieldPath"],
+                            "properties": { "apiVersion": { "type": "string" }, "fieldPath": { "type": "string" } },
+                        },
+                        "resourceFieldRef": {
+                            "type": "object", "required": ["resource"],
+                            "properties": {
+                                "containerName": { "type": "string" },
+                                "resource": { "type": "string" },
+                                "divisor": int_or_string(),
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    })
+}
+
+/// Names of Secrets to pull images with.
+pub(crate) fn pull_secrets(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array", "nullable": true,
+        "items": { "type": "object", "properties": { "name": { "type": "string" } } },
+    })
+}
+
+/// Taints that the pod tolerates.
+pub(crate) fn tolerations(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array", "nullable": true,
+        "items": {
+            "type": "object",
+            "properties": {
+                "key": { "type": "string" },
+                "operator": { "type": "string", "enum": ["Exists", "Equal"] },
+                "value": { "type": "string" },
+                "effect": { "type": "string", "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"] },
+                "tolerationSeconds": { "type": "integer", "format": "int64" },
+            },
+        },
+    })
+}
+
+/// Amounts of resources by name; numbers are accepted where upstream's definition asked for text.
+pub(crate) fn amounts(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "nullable": true, "additionalProperties": int_or_string() })
+}
+
+/// A list of Kubernetes' `Condition`, one of each type.
+pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object", "required": ["type", "status", "reason", "message", "lastTransitionTime"],
+            "properties": {
+                "type": { "type": "string" },
+                "status": { "type": "string", "enum": ["True", "False", "Unknown"] },
+                "reason": { "type": "string" },
+                "message": { "type": "string" },
+                "observedGeneration": { "type": "integer", "format": "int64" },
+                "lastTransitionTime": { "type": "string", "format": "date-time" },
+            },
+        },
+    })
+}
+
+/// A time, RFC 3339.
+pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time", "nullable": true })
+}
+
+fn int_or_string() -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true, "anyOf": [{ "type": "integer" }, { "type": "string" }],
+    })
+}

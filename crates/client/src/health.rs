@@ -1,0 +1,217 @@
+//! Whether what operations need is there: rights, the namespace, the custom resources.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures::future;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{ListParams, PostParams};
+use ompipe_api::{CronOMJob, OMJob};
+use ompipe_core::config::Mode;
+use serde::Serialize;
+
+use crate::error::{KubernetesError, Result};
+use crate::k8s_client::K8sPipelineClient;
+
+/// Longest time that a health check takes.
+pub const HEALTH_LIMIT: Duration = Duration::from_secs(5);
+/// What this kind of client calls itself (`upstream-client.md` §1.1).
+const PLATFORM: &str = "Kubernetes";
+/// What a client that is switched off calls itself and its version.
+const DISABLED: &str = "disabled";
+
+/// The answer of a health check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ServiceStatus {
+    /// Whether every operation can work.
+    pub healthy: bool,
+    /// `Kubernetes`, or `disabled`.
+    pub platform: String,
+    /// Version of the cluster, if it said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What is right, or what is wrong with every remedy.
+    pub reason: String,
+    /// Rights that are missing.
+    pub missing: Vec<Right>,
+}
+
+/// One right in the namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Right {
+    /// API group; empty for the core.
+    pub group: &'static str,
+    /// Resource, or resource and subresource.
+    pub resource: &'static str,
+    /// What may be done with it.
+    pub verb: &'static str,
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { group, resource, verb } = self;
+        match *group {
+            "" => write!(f, "{verb} {resource}"),
+            group => write!(f, "{verb} {resource}.{group}"),
+        }
+    }
+}
+
+/// Resources and what operations do with them.
+type Rules = &'static [(&'static str, &'static str, &'static [&'static str])];
+
+const ALWAYS: Rules = &[
+    ("", "secrets", &["get", "list", "create", "update", "patch", "delete"]),
+    ("", "configmaps", &["get", "list", "create", "update", "patch", "delete"]),
+    ("", "pods", &["get", "list", "watch"]),
+    ("", "pods/log", &["get"]),
+    ("", "events", &["list", "watch"]),
+    ("batch", "jobs", &["get", "list", "watch", "create", "delete"]),
+    ("batch", "cronjobs", &["get", "list", "create", "update", "patch", "delete"]),
+];
+
+const OPERATOR_MODE: Rules = &[
+    ("pipelines.openmetadata.org", "omjobs", &["get", "list", "watch", "create", "delete"]),
+    (
+        "pipelines.openmetadata.org",
+        "cronomjobs",
+        &["get", "list", "create", "update", "patch", "delete"],
+    ),
+];
+
+/// Every right that operations need.
+pub fn rights_needed(mode: Mode) -> impl Iterator<Item = Right> {
+    let operator: Rules = if mode == Mode::Operator { OPERATOR_MODE } else { &[] };
+    let rules = ALWAYS.iter().chain(operator);
+    rules.flat_map(|&(group, resource, verbs)| {
+        verbs.iter().map(move |&verb| Right { group, resource, verb })
+    })
+}
+
+impl K8sPipelineClient {
+    pub(crate) async fn service_status(&self) -> ServiceStatus {
+        if !self.config().host.enabled {
+            return ServiceStatus {
+                healthy: true,
+                platform: DISABLED.to_owned(),
+                version: Some(DISABLED.to_owned()),
+                reason: "the client is switched off in the configuration".to_owned(),
+                missing: Vec::new(),
+            };
+        }
+        match tokio::time::timeout(HEALTH_LIMIT, self.examine()).await {
+            Ok(Ok(status)) => status,
+            Ok(Err(error)) => unhealthy(None, error.to_string(), Vec::new()),
+            Err(_) => {
+                let reason = "the Kubernetes API does not answer in time".to_owned();
+                unhealthy(None, reason, Vec::new())
+            }
+        }
+    }
+
+    async fn examine(&self) -> Result<ServiceStatus> {
+        let version = self.cluster().calls.apiserver_version().await;
+        let version = version.map_err(|e| KubernetesError::new("asking for the version", e))?;
+        let version = Some(version.git_version);
+        let missing = self.missing_rights().await?;
+        if !missing.is_empty() {
+            let named: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            let reason = format!(
+                "in namespace {} these rights are missing: {}. Grant them in a Role \
+                 (docs/rbac.yaml has one that suffices)",
+                self.config().namespace,
+                named.join(", ")
+            );
+            return Ok(unhealthy(version, reason, missing));
+        }
+        match self.what_is_not_installed().await? {
+            Some(reason) => Ok(unhealthy(version, reason, missing)),
+            None => Ok(ServiceStatus {
+                healthy: true,
+                platform: PLATFORM.to_owned(),
+                version,
+                reason: format!("Kubernetes is available, namespace {}", self.config().namespace),
+                missing,
+            }),
+        }
+    }
+
+    async fn missing_rights(&self) -> Result<Vec<Right>> {
+        let rights = rights_needed(self.config().mode);
+        let asked = rights.map(async |right| self.has(right).await.map(|has| (right, has)));
+        let answers = future::try_join_all(asked).await?;
+        Ok(answers.into_iter().filter(|(_, has)| !has).map(|(right, _)| right).collect())
+    }
+
+    /// Asks whether the caller has a right; everybody may ask that.
+    pub(crate) async fn has(&self, right: Right) -> Result<bool> {
+        let (resource, subresource) = match right.resource.split_once('/') {
+            Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+            None => (right.resource, None),
+        };
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    namespace: Some(self.config().namespace.to_string()),
+                    verb: Some(right.verb.to_owned()),
+                    group: Some(right.group.to_owned()),
+                    resource: Some(resource.to_owned()),
+                    subresource,
+                    ..ResourceAttributes::default()
+                }),
+                non_resource_attributes: None,
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let api: Api<SelfSubjectAccessReview> = Api::all(self.cluster().calls.clone());
+        let answer = api.create(&PostParams::default(), &review).await;
+        let answer = answer.map_err(|e| KubernetesError::new("asking for rights", e))?;
+        Ok(answer.status.is_some_and(|status| status.allowed))
+    }
+
+    /// Rights in a namespace say nothing of whether it exists, nor those on a kind of whether it
+    /// is installed. Lists do not say either: of a namespace that is not there they are empty.
+    async fn what_is_not_installed(&self) -> Result<Option<String>> {
+        let namespace = &self.config().namespace;
+        if !self.namespace_exists().await? {
+            return Ok(Some(format!("there is no namespace {namespace}: create it")));
+        }
+        let one = ListParams::default().limit(1);
+        if self.config().mode == Mode::Operator {
+            let om_jobs = self.api::<OMJob>().list(&one).await.map(drop);
+            let cron_om_jobs = self.api::<CronOMJob>().list(&one).await.map(drop);
+            if om_jobs.is_err() || cron_om_jobs.is_err() {
+                let remedy = "OMJob or CronOMJob is not installed: \
+                              ompipe crds | kubectl apply --server-side -f -";
+                return Ok(Some(remedy.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Only a write tells without rights on namespaces themselves: here one that is not carried
+    /// out.
+    async fn namespace_exists(&self) -> Result<bool> {
+        let probe = ConfigMap {
+            metadata: kube::api::ObjectMeta {
+                generate_name: Some("om-probe-".to_owned()),
+                ..kube::api::ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        };
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        match self.api::<ConfigMap>().create(&dry_run, &probe).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+            Err(error) => Err(KubernetesError::new("looking for the namespace", error).into()),
+        }
+    }
+}
+
+fn unhealthy(version: Option<String>, reason: String, missing: Vec<Right>) -> ServiceStatus {
+    ServiceStatus { healthy: false, platform: PLATFORM.to_owned(), version, reason, missing }
+}

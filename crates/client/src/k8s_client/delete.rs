@@ -1,0 +1,193 @@
+//! `delete`: the schedule first, so that nothing starts any more, then the runs, then what they
+//! were made of.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use ompipe_api::{CronOMJob, OMJob};
+use ompipe_core::labels::{self, OMPIPE};
+use ompipe_core::{PipelineIdentity, Workload, upstream};
+use serde_json::json;
+
+use super::K8sPipelineClient;
+use super::slug::{Owned, Owner, is_upstreams};
+use crate::error::{Error, KubernetesError, Result};
+use crate::objects::{owner, revision_of};
+use crate::service_client::Deleted;
+use crate::transaction::{Change, Object, Written};
+
+/// What a pipeline has in the cluster, whoever made it.
+struct Everything {
+    cron_jobs: Vec<CronJob>,
+    cron_om_jobs: Vec<CronOMJob>,
+    jobs: Vec<Job>,
+    om_jobs: Vec<OMJob>,
+    config_maps: Vec<ConfigMap>,
+    secrets: Vec<Secret>,
+}
+
+/// What was deleted so far, and why it did not go on.
+#[derive(Default)]
+struct Progress {
+    deleted: Vec<Written>,
+    left: Vec<String>,
+    refused: Option<Error>,
+}
+
+impl K8sPipelineClient {
+    pub(super) async fn delete(&self, pipeline: &PipelineIdentity) -> Result<Deleted> {
+        let mut found = self.everything(pipeline).await?;
+        let mut progress = Progress::default();
+        self.delete_all(&mut progress, &found.cron_jobs, DeleteParams::orphan()).await;
+        self.delete_all(&mut progress, &found.cron_om_jobs, DeleteParams::orphan()).await;
+        // A schedule may have started a run while it went.
+        self.see_runs(pipeline, &mut found).await?;
+        self.leave_to_exit_handlers(&mut progress, &mut found).await;
+        self.delete_all(&mut progress, &found.jobs, DeleteParams::foreground()).await;
+        self.delete_all(&mut progress, &found.om_jobs, DeleteParams::background()).await;
+        self.delete_all(&mut progress, &found.config_maps, DeleteParams::background()).await;
+        self.delete_all(&mut progress, &found.secrets, DeleteParams::background()).await;
+        progress.into_result(pipeline)
+    }
+
+    async fn everything(&self, pipeline: &PipelineIdentity) -> Result<Everything> {
+        let selector = labels::selector(pipeline);
+        let (cron_jobs, cron_om_jobs, config_maps, secrets) = tokio::try_join!(
+            self.owned::<CronJob>(pipeline),
+            self.list_custom::<CronOMJob>(&selector),
+            self.owned::<ConfigMap>(pipeline),
+            self.owned::<Secret>(pipeline),
+        )?;
+        let mut found = Everything {
+            cron_jobs,
+            cron_om_jobs,
+            config_maps,
+            secrets,
+            jobs: Vec::new(),
+            om_jobs: Vec::new(),
+        };
+        self.see_what_upstream_made(pipeline, &mut found).await?;
+        Ok(found)
+    }
+
+    async fn see_what_upstream_made(
+        &self,
+        pipeline: &PipelineIdentity,
+        found: &mut Everything,
+    ) -> Result<()> {
+        let (cron_job, cron_om_job) = self.schedules_of_upstream(pipeline).await?;
+        found.cron_jobs.extend(cron_job);
+        found.cron_om_jobs.extend(cron_om_job);
+        let names = (upstream::config_map(&pipeline.name), upstream::secret(&pipeline.name));
+        let (Some(config_map), Some(secret)) = names else { return Ok(()) };
+        let config_map: Option<ConfigMap> = self.get(&config_map).await?;
+        let Some(config_map) = config_map.filter(|c| c.owner(pipeline) == Owner::Upstream) else {
+            return Ok(());
+        };
+        found.config_maps.push(config_map);
+        // Its Secret does not say whose it is; the ConfigMap of that name does.
+        let secret: Option<Secret> = self.get(&secret).await?;
+        found.secrets.extend(secret.filter(is_upstreams));
+        Ok(())
+    }
+
+    async fn see_runs(&self, pipeline: &PipelineIdentity, found: &mut Everything) -> Result<()> {
+        let selector = labels::run_selector(pipeline);
+        let (jobs, om_jobs): (Vec<Job>, Vec<OMJob>) =
+            tokio::try_join!(self.list(&selector), self.list_custom(&selector))?;
+        let is_own = |workload: Option<Workload>| workload.is_some_and(|w| w.belongs_to(pipeline));
+        found.jobs = jobs.into_iter().filter(|job| is_own(Workload::of_job(job))).collect();
+        found.om_jobs = om_jobs.into_iter().filter(|job| is_own(job.workload())).collect();
+        Ok(())
+    }
+
+    /// The exit handler of an `OMJob` starts after this and needs the config: its Secret is given
+    /// to the `OMJobs` that have not ended, and goes with the last of them.
+    async fn leave_to_exit_handlers(&self, progress: &mut Progress, found: &mut Everything) {
+        let is_live = |job: &&OMJob| job.workload().is_some_and(|workload| workload.end.is_none());
+        let live: Vec<&OMJob> = found.om_jobs.iter().filter(is_live).collect();
+        let needed: BTreeSet<&str> =
+            live.iter().filter_map(|job| revision_of(job.labels())).collect();
+        let is_needed =
+            |secret: &Secret| revision_of(secret.labels()).is_some_and(|id| needed.contains(id));
+        let (given, rest): (Vec<Secret>, Vec<Secret>) =
+            std::mem::take(&mut found.secrets).into_iter().partition(is_needed);
+        for secret in given {
+            let id = revision_of(secret.labels());
+            let owners = live.iter().filter(|job| revision_of(job.labels()) == id);
+            let owners = owners.filter_map(|job| owner::<OMJob>(job)).collect();
+            progress.note(&secret, self.give(&secret, owners).await);
+        }
+        found.secrets = rest;
+    }
+
+    async fn give(&self, secret: &Secret, owners: Vec<OwnerReference>) -> Result<()> {
+        let patch = json!({ "metadata": { "ownerReferences": owners } });
+        let params =
+            PatchParams { field_manager: Some(OMPIPE.to_owned()), ..PatchParams::default() };
+        let name = secret.name_any();
+        let patched = self.api::<Secret>().patch(&name, &params, &Patch::Merge(patch)).await;
+        let patched =
+            patched.map_err(|e| KubernetesError::new(format!("patching Secret {name}"), e));
+        Ok(patched.map(drop)?)
+    }
+
+    /// Deletes objects, unless an earlier step was refused: then they are left, since what is
+    /// left needs them.
+    async fn delete_all<K: Object>(
+        &self,
+        progress: &mut Progress,
+        objects: &[K],
+        how: DeleteParams,
+    ) {
+        for object in objects {
+            let gone = match progress.refused {
+                None => self.delete_one(object, how.clone()).await,
+                Some(_) => {
+                    progress.left.push(format!("{} {}", K::kind(&()), object.name_any()));
+                    continue;
+                }
+            };
+            progress.note(object, gone);
+        }
+    }
+
+    async fn delete_one<K: Object>(&self, object: &K, how: DeleteParams) -> Result<()> {
+        let preconditions = Some(Preconditions { uid: object.uid(), resource_version: None });
+        let params = DeleteParams { preconditions, ..how };
+        match self.api::<K>().delete(&object.name_any(), &params).await {
+            Ok(_) => Ok(()),
+            // Gone, or another object by now.
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                Ok(())
+            }
+            Err(error) => {
+                let doing = format!("deleting {} {}", K::kind(&()), object.name_any());
+                Err(KubernetesError::new(doing, error).into())
+            }
+        }
+    }
+}
+
+impl Progress {
+    fn note<K: Object>(&mut self, object: &K, gone: Result<()>) {
+        match gone {
+            Ok(()) => self.deleted.push(Written::new(object, Change::Deleted)),
+            Err(error) => {
+                self.left.push(format!("{} {}", K::kind(&()), object.name_any()));
+                self.refused.get_or_insert(error);
+            }
+        }
+    }
+
+    fn into_result(self, pipeline: &PipelineIdentity) -> Result<Deleted> {
+        match self.refused {
+            None => Ok(Deleted { pipeline: pipeline.clone(), objects: self.deleted }),
+            Some(source) => Err(Error::NotDeleted { source: Box::new(source), left: self.left }),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `kill`: stops runs, whatever they do at the moment.
+
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{DeleteParams, Preconditions};
+use kube::runtime::wait::{await_condition, conditions::is_deleted};
+use ompipe_api::OMJob;
+use ompipe_core::{PipelineIdentity, Run, RunId, Workload, WorkloadKind};
+
+use super::K8sPipelineClient;
+use crate::error::{Error, KubernetesError, Result};
+use crate::service_client::Killed;
+use crate::transaction::Object;
+
+/// Time for a stopped run to go: its pod's grace period, and what the cluster needs.
+const LONGEST_END: Duration = Duration::from_secs(90);
+
+impl K8sPipelineClient {
+    /// Stops the runs of a pipeline that have not ended, or one of them.
+    pub(super) async fn kill(
+        &self,
+        pipeline: &PipelineIdentity,
+        wanted: Option<RunId>,
+    ) -> Result<Killed> {
+        let workloads = self.workloads(pipeline).await?;
+        let is_wanted = |run: RunId| wanted.is_none_or(|wanted| wanted == run);
+        let live = |workload: &&Workload| {
+            workload.end.is_none() && !workload.deleting && is_wanted(workload.run_id)
+        };
+        let mut runs = Vec::new();
+        for workload in workloads.iter().filter(live) {
+            self.stop(workload).await?;
+            let stopped = Workload { deleting: true, ..workload.clone() };
+            runs.push(Run::observe(&stopped, &[]));
+        }
+        Ok(Killed { pipeline: pipeline.clone(), runs })
+    }
+
+    /// Deletes a run's object, and with it its pods. A Job stays until its pods are gone; an
+    /// `OMJob` until its operator has run the exit handler, which needs what an `OMJob` owns.
+    pub(super) async fn stop(&self, workload: &Workload) -> Result<()> {
+        match workload.kind {
+            WorkloadKind::Job => self.delete_run::<Job>(workload, DeleteParams::foreground()).await,
+            WorkloadKind::OmJob => {
+                self.delete_run::<OMJob>(workload, DeleteParams::background()).await
+            }
+        }
+    }
+
+    async fn delete_run<K: Object>(&self, workload: &Workload, how: DeleteParams) -> Result<()> {
+        let uid = Some(workload.uid.clone());
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid, resource_version: None }),
+            ..how
+        };
+        match self.api::<K>().delete(&workload.name, &params).await {
+            Ok(_) => Ok(()),
+            // It is gone, or another one has its name by now.
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                Ok(())
+            }
+            Err(error) => {
+                let doing = format!("stopping {} {}", K::kind(&()), workload.name);
+                Err(KubernetesError::new(doing, error).into())
+            }
+        }
+    }
+
+    /// Waits until a stopped run's object is gone, and so its pods.
+    pub(super) async fn until_gone(&self, workload: &Workload) -> Result<()> {
+        let (name, uid) = (workload.name.as_str(), workload.uid.as_str());
+        let gone = async {
+            match workload.kind {
+                WorkloadKind::Job => {
+                    await_condition(self.streams::<Job>(), name, is_deleted(uid)).await.map(drop)
+                }
+                WorkloadKind::OmJob => {
+                    await_condition(self.streams::<OMJob>(), name, is_deleted(uid)).await.map(drop)
+                }
+            }
+        };
+        match tokio::time::timeout(LONGEST_END, gone).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Error::NotReplaced(workload.run_id)),
+        }
+    }
+}

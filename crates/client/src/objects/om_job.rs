@@ -1,0 +1,63 @@
+//! `OMJob` and `CronOMJob`: the same runs, carried out by an operator in two stages (seed *OMJob
+//! Custom Resource*).
+
+use ompipe_api::{
+    ConcurrencyPolicy as KubernetesPolicy, CronOMJob, CronOMJobSpec, OMJob, OMJobSpec, StagePodSpec,
+};
+use ompipe_core::config::ConcurrencyPolicy;
+use ompipe_core::{RunId, labels};
+
+use super::environment::Trigger;
+use super::pod::Role;
+use super::{Objects, run_pod};
+
+pub(super) fn on_demand(objects: &Objects<'_>, run: RunId) -> OMJob {
+    let name = objects.slug.om_job(run);
+    let trigger = Trigger::OnDemand { run, name: &name };
+    OMJob {
+        metadata: objects.metadata(name.clone(), run_pod::run_labels(objects, trigger)),
+        spec: spec(objects, trigger),
+        status: None,
+    }
+}
+
+pub(super) fn schedule(objects: &Objects<'_>) -> Option<CronOMJob> {
+    let schedule = objects.pipeline().schedule.as_ref()?;
+    let config = objects.config;
+    let labels = objects.with_revision(labels::of_pipeline(objects.pipeline()));
+    Some(CronOMJob {
+        metadata: objects.metadata(objects.slug.cron_om_job(), labels),
+        spec: CronOMJobSpec {
+            schedule: schedule.as_cron().to_owned(),
+            time_zone: Some(schedule.zone().to_string()),
+            suspend: Some(!objects.pipeline().enabled),
+            concurrency_policy: Some(policy(config.concurrency_policy)),
+            starting_deadline_seconds: Some(config.starting_deadline_seconds),
+            successful_jobs_history_limit: Some(config.successful_jobs_history_limit),
+            failed_jobs_history_limit: Some(config.failed_jobs_history_limit),
+            om_job_spec: spec(objects, Trigger::CronOMJob),
+        },
+        status: None,
+    })
+}
+
+fn spec(objects: &Objects<'_>, trigger: Trigger<'_>) -> OMJobSpec {
+    let config = objects.config;
+    let exit_handler = run_pod::exit_handler(objects, trigger);
+    OMJobSpec {
+        main_pod_spec: StagePodSpec::of_template(run_pod::worker(objects, trigger, Role::Worker)),
+        exit_handler_spec: Some(StagePodSpec::of_template(exit_handler)),
+        ttl_seconds_after_finished: Some(config.ttl_seconds_after_finished.into()),
+        active_deadline_seconds: Some(config.active_deadline_seconds),
+        backoff_limit: Some(config.backoff_limit),
+        ..OMJobSpec::default()
+    }
+}
+
+const fn policy(policy: ConcurrencyPolicy) -> KubernetesPolicy {
+    match policy {
+        ConcurrencyPolicy::Forbid => KubernetesPolicy::Forbid,
+        ConcurrencyPolicy::Allow => KubernetesPolicy::Allow,
+        ConcurrencyPolicy::Replace => KubernetesPolicy::Replace,
+    }
+}

@@ -1,0 +1,53 @@
+//! The pods of a run: the worker, and in operator mode its exit handler.
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use ompipe_core::config::ConfigDelivery;
+use ompipe_core::labels::{self, Pairs};
+
+use super::Objects;
+use super::environment::{self, Trigger};
+use super::pod::{self, Blueprint, Role};
+
+/// The worker's program (seed *Job Template*).
+const MAIN_COMMAND: [&str; 2] = ["python", "main.py"];
+
+pub(super) fn worker(objects: &Objects<'_>, trigger: Trigger<'_>, role: Role) -> PodTemplateSpec {
+    let blueprint = Blueprint {
+        command: &MAIN_COMMAND,
+        resources: &objects.config.resources,
+        ..blueprint(objects, trigger, role)
+    };
+    template(objects, blueprint)
+}
+
+pub(super) fn exit_handler(objects: &Objects<'_>, trigger: Trigger<'_>) -> PodTemplateSpec {
+    template(objects, blueprint(objects, trigger, Role::ExitHandler))
+}
+
+/// Labels of a run's object and pods.
+pub(super) fn run_labels(objects: &Objects<'_>, trigger: Trigger<'_>) -> Pairs {
+    objects.with_revision(match trigger {
+        Trigger::OnDemand { run, .. } => labels::of_run(objects.pipeline(), run),
+        Trigger::CronJob | Trigger::CronOMJob => labels::of_pipeline(objects.pipeline()),
+    })
+}
+
+fn blueprint<'o>(objects: &'o Objects<'_>, trigger: Trigger<'_>, role: Role) -> Blueprint<'o> {
+    let is_file = objects.config.config_delivery == ConfigDelivery::File;
+    Blueprint {
+        labels: run_labels(objects, trigger),
+        annotations: labels::annotations_of(&objects.pipeline().identity),
+        command: &pod::EXIT_HANDLER_COMMAND,
+        env: environment::of_run(objects, trigger),
+        resources: &objects.config.exit_handler_resources,
+        role,
+        config_file: is_file.then(|| objects.slug.revision_secret(objects.revision())),
+    }
+}
+
+fn template(objects: &Objects<'_>, blueprint: Blueprint<'_>) -> PodTemplateSpec {
+    let pipeline = objects.pipeline();
+    let service = pipeline.service.as_ref().map(|service| service.name.as_str());
+    let fqn = &pipeline.identity.fully_qualified_name;
+    pod::template(objects.config, objects.config.pod_templates.of(service, fqn), blueprint)
+}

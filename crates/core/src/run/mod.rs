@@ -1,0 +1,178 @@
+//! The state of a run, read off its object and pods (seed *Pipeline Status Mapping*).
+//!
+//! | Job or `OMJob` | State |
+//! |---|---|
+//! | no pod has started | queued, with why it waits |
+//! | a pod has started, none of the end conditions | running |
+//! | `Complete`, `Succeeded` | success |
+//! | `Failed` | failed, with why |
+//! | being deleted, no pod runs any more | stopped |
+
+mod attempt;
+mod reason;
+mod workload;
+
+use std::fmt;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::RunId;
+use attempt::Attempt;
+
+pub use attempt::{attempts, exit_handlers, has_log};
+pub use reason::Reason;
+pub use workload::{End, Failure, Workload, WorkloadKind, run_id};
+
+/// Name of the container that runs the ingestion, in pods of every kind.
+pub const MAIN_CONTAINER: &str = "main";
+
+/// A state of OpenMetadata's `PipelineStatus` (contract §7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PipelineState {
+    /// Asked for, not started.
+    Queued,
+    /// Started, not ended.
+    Running,
+    /// Ended well.
+    Success,
+    /// Ended, some of its steps with errors.
+    PartialSuccess,
+    /// Ended badly.
+    Failed,
+    /// Ended by a user.
+    Stopped,
+}
+
+impl PipelineState {
+    /// The name in OpenMetadata's schema.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::PartialSuccess => "partialSuccess",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// True when nothing follows.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Success | Self::PartialSuccess | Self::Failed | Self::Stopped)
+    }
+}
+
+impl fmt::Display for PipelineState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One run, as the cluster knows it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Under which OpenMetadata keeps its status.
+    #[serde(serialize_with = "as_text")]
+    pub run_id: RunId,
+    /// Kind of its object.
+    pub kind: WorkloadKind,
+    /// Name of its object.
+    pub job: String,
+    /// Whether a schedule started it.
+    pub scheduled: bool,
+    /// What it does now, or how it ended.
+    pub state: PipelineState,
+    /// Why it waits or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The same in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Exit code of the last attempt that ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Attempts so far.
+    pub attempts: usize,
+    /// When it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Timestamp>,
+}
+
+impl Run {
+    /// Reads a run off its object and that object's pods.
+    #[must_use]
+    pub fn observe(workload: &Workload, pods: &[Pod]) -> Self {
+        let attempts = Attempt::all(workload, pods);
+        let (reason, message) = explain(workload, &attempts).unzip();
+        Self {
+            run_id: workload.run_id_with(pods),
+            kind: workload.kind,
+            job: workload.name.clone(),
+            scheduled: workload.scheduled,
+            state: state(workload, &attempts),
+            reason,
+            message,
+            exit_code: attempts.iter().rev().find_map(|attempt| attempt.exit_code),
+            attempts: attempts.len(),
+            created: workload.created,
+            finished: workload.end.as_ref().and_then(|end| end.time),
+        }
+    }
+
+    /// True when it has neither ended nor is being stopped.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !self.state.is_terminal() && self.reason != Some(Reason::Killed)
+    }
+
+    /// The same run, which waits because its pod is refused with `message`.
+    #[must_use]
+    pub fn refused(self, message: String) -> Self {
+        Self { reason: Some(Reason::of_refusal(&message)), message: Some(message), ..self }
+    }
+}
+
+fn as_text<S: serde::Serializer>(id: &RunId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+fn state(workload: &Workload, attempts: &[Attempt]) -> PipelineState {
+    match &workload.end {
+        Some(End { failure: None, .. }) => PipelineState::Success,
+        Some(End { failure: Some(_), .. }) => PipelineState::Failed,
+        None if workload.deleting && !attempts.iter().any(|attempt| attempt.runs) => {
+            PipelineState::Stopped
+        }
+        None if workload.started || attempts.iter().any(|attempt| attempt.started) => {
+            PipelineState::Running
+        }
+        None => PipelineState::Queued,
+    }
+}
+
+/// Why a run failed or waits, if it does either.
+fn explain(workload: &Workload, attempts: &[Attempt]) -> Option<(Reason, String)> {
+    let last_trouble = || attempts.iter().rev().find_map(|attempt| attempt.trouble.clone());
+    match &workload.end {
+        Some(End { failure: None, .. }) => None,
+        Some(End { failure: Some(Failure { reason: Some(reason), message }), .. }) => {
+            Some((*reason, message.clone()))
+        }
+        Some(End { failure: Some(Failure { reason: None, message }), .. }) => {
+            last_trouble().or_else(|| Some((Reason::JobFailed, message.clone())))
+        }
+        None if workload.deleting => Some((Reason::Killed, "it is being stopped".to_owned())),
+        None => last_trouble(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

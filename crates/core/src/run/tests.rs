@@ -1,0 +1,101 @@
+//! Tables over Jobs and pods.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use k8s_openapi::api::batch::v1::Job;
+
+use super::*;
+
+const UID: &str = "a1b2c3d4-e5f6-7890-abcd-ef1234567890";
+
+fn job(conditions: &Value) -> Job {
+    serde_json::from_value(json!({
+        "metadata": { "name": "om-job-p-a1b2c3d4", "uid": UID },
+        "status": { "conditions": conditions },
+    }))
+    .unwrap()
+}
+
+fn observe(job: &Job, pods: &[Pod]) -> Run {
+    Run::observe(&Workload::of_job(job).unwrap(), pods)
+}
+
+fn pod(status: &Value) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": { "name": "p", "ownerReferences": [
+            { "apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": UID },
+        ]},
+        "status": status,
+    }))
+    .unwrap()
+}
+
+fn main_container(state: &Value) -> Value {
+    json!({ "containerStatuses": [{
+        "name": "main", "state": state, "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+    }]})
+}
+
+fn failed(reason: &str) -> Value {
+    json!([{ "type": "Failed", "status": "True", "reason": reason, "message": "told by Kubernetes" }])
+}
+
+/// The seed's mapping table and what stands behind each state.
+#[rstest]
+#[case::created(json!([]), None, PipelineState::Queued, None)]
+#[case::starting(json!([]), Some(main_container(&json!({ "waiting": { "reason": "ContainerCreating" } }))), PipelineState::Queued, None)]
+#[case::no_image(json!([]), Some(main_container(&json!({ "waiting": { "reason": "ImagePullBackOff" } }))), PipelineState::Queued, Some(Reason::ImagePull))]
+#[case::no_secret(json!([]), Some(main_container(&json!({ "waiting": { "reason": "CreateContainerConfigError" } }))), PipelineState::Queued, Some(Reason::ContainerConfig))]
+#[case::no_node(json!([]), Some(json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable" }] })), PipelineState::Queued, Some(Reason::Unschedulable))]
+#[case::running(json!([]), Some(main_container(&json!({ "running": {} }))), PipelineState::Running, None)]
+#[case::between_attempts(json!([]), Some(main_container(&json!({ "terminated": { "exitCode": 1 } }))), PipelineState::Running, Some(Reason::Error))]
+#[case::complete(json!([{ "type": "Complete", "status": "True" }]), Some(main_container(&json!({ "terminated": { "exitCode": 0 } }))), PipelineState::Success, None)]
+#[case::not_complete(json!([{ "type": "Complete", "status": "False" }]), None, PipelineState::Queued, None)]
+#[case::error(failed("BackoffLimitExceeded"), Some(main_container(&json!({ "terminated": { "exitCode": 1 } }))), PipelineState::Failed, Some(Reason::Error))]
+#[case::out_of_memory(failed("BackoffLimitExceeded"), Some(main_container(&json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } }))), PipelineState::Failed, Some(Reason::OomKilled))]
+#[case::evicted(failed("BackoffLimitExceeded"), Some(json!({ "reason": "Evicted", "message": "low on disk" })), PipelineState::Failed, Some(Reason::Evicted))]
+#[case::deadline(
+    failed("DeadlineExceeded"),
+    None,
+    PipelineState::Failed,
+    Some(Reason::DeadlineExceeded)
+)]
+#[case::failed_before_any_pod(
+    failed("BackoffLimitExceeded"),
+    None,
+    PipelineState::Failed,
+    Some(Reason::JobFailed)
+)]
+fn states_and_reasons(
+    #[case] conditions: Value,
+    #[case] status: Option<Value>,
+    #[case] state: PipelineState,
+    #[case] reason: Option<Reason>,
+) {
+    let pods: Vec<Pod> = status.iter().map(pod).collect();
+    let run = observe(&job(&conditions), &pods);
+    assert_eq!((run.state, run.reason), (state, reason));
+}
+
+#[test]
+fn the_last_exit_code_counts_and_a_signal_is_named() {
+    let killed = pod(&main_container(&json!({ "terminated": { "exitCode": 143 } })));
+    let run = observe(&job(&failed("BackoffLimitExceeded")), &[killed]);
+    assert_eq!(run.exit_code, Some(143));
+    assert_eq!(run.message.unwrap(), "the worker ended with exit code 143 (signal 15)");
+}
+
+#[test]
+fn a_scheduled_run_goes_by_the_uid_of_its_job() {
+    let run = observe(&job(&json!([])), &[]);
+    assert_eq!((run.run_id.to_string(), run.scheduled), (UID.to_owned(), true));
+}
+
+#[test]
+fn pods_of_other_jobs_do_not_count() {
+    let mut foreign = pod(&main_container(&json!({ "running": {} })));
+    foreign.metadata.owner_references.as_mut().unwrap()[0].uid = "other".to_owned();
+    let run = observe(&job(&json!([])), &[foreign]);
+    assert_eq!((run.state, run.attempts), (PipelineState::Queued, 0));
+}

@@ -1,0 +1,143 @@
+//! The object that stands for a run: a Job, or an `OMJob` (crate `ompipe-api` reads those).
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::{Reason, attempts};
+use crate::labels::{self, Pairs};
+use crate::{PipelineIdentity, RunId};
+
+/// Kind of a run's object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub enum WorkloadKind {
+    /// A Job of Kubernetes.
+    Job,
+    /// An `OMJob`.
+    #[serde(rename = "OMJob")]
+    OmJob,
+}
+
+impl WorkloadKind {
+    /// The kind as Kubernetes writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Job => "Job",
+            Self::OmJob => "OMJob",
+        }
+    }
+}
+
+/// What the object says about its run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// What it is.
+    pub kind: WorkloadKind,
+    /// Its name.
+    pub name: String,
+    /// Its UID, by which its pods are known.
+    pub uid: String,
+    /// Its labels.
+    pub labels: Pairs,
+    /// Its annotations.
+    pub annotations: Pairs,
+    /// FQN of the pipeline in the environment of its container, if it says so.
+    pub pipeline_fqn: Option<String>,
+    /// The run's id.
+    pub run_id: RunId,
+    /// Whether a schedule made it.
+    pub scheduled: bool,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether it says itself that a pod has started.
+    pub started: bool,
+    /// How it ended, if it did.
+    pub end: Option<End>,
+}
+
+/// How a run's object says that the run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// When.
+    pub time: Option<Timestamp>,
+    /// Why it failed; `None` when it succeeded.
+    pub failure: Option<Failure>,
+}
+
+/// Why a run failed, as its object says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The reason; `None` when the pods know better.
+    pub reason: Option<Reason>,
+    /// The same in a sentence.
+    pub message: String,
+}
+
+impl Workload {
+    /// Reads a Job; `None` when it cannot be a run of a pipeline.
+    #[must_use]
+    pub fn of_job(job: &Job) -> Option<Self> {
+        let metadata = &job.metadata;
+        let labels = metadata.labels.clone().unwrap_or_default();
+        let template = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        let variables = template.and_then(|pod| pod.containers.first()?.env.as_ref());
+        Some(Self {
+            kind: WorkloadKind::Job,
+            name: metadata.name.clone()?,
+            uid: metadata.uid.clone()?,
+            run_id: run_id(&labels, metadata.uid.as_deref())?,
+            scheduled: !labels.contains_key(labels::RUN_ID),
+            labels,
+            annotations: metadata.annotations.clone().unwrap_or_default(),
+            pipeline_fqn: variables.and_then(|variables| labels::fqn_in(variables)),
+            created: metadata.creation_timestamp.as_ref().map(|time| time.0),
+            deleting: metadata.deletion_timestamp.is_some(),
+            started: false,
+            end: end_of(job),
+        })
+    }
+
+    /// True when the run is one of `pipeline`'s: by identity, or, for what upstream's Java client
+    /// made, by the FQN that its worker gets.
+    #[must_use]
+    pub fn belongs_to(&self, pipeline: &PipelineIdentity) -> bool {
+        match labels::identity_of(&self.labels, &self.annotations) {
+            Some(owner) => owner.is_same_pipeline(pipeline),
+            None => self.pipeline_fqn.as_ref() == Some(&pipeline.fully_qualified_name),
+        }
+    }
+
+    /// The id under which OpenMetadata keeps the run. Of upstream's scheduled runs it is the UID
+    /// of the newest pod (`upstream-client.md` §5).
+    pub(super) fn run_id_with(&self, pods: &[Pod]) -> RunId {
+        let is_upstreams = !self.labels.contains_key(labels::PIPELINE_ID);
+        let newest = || attempts(self, pods).last()?.metadata.uid.as_deref()?.parse().ok();
+        if self.scheduled && is_upstreams { newest().unwrap_or(self.run_id) } else { self.run_id }
+    }
+}
+
+/// A run's id: its label, or the UID of an object that a schedule made.
+#[must_use]
+pub fn run_id(labels: &Pairs, uid: Option<&str>) -> Option<RunId> {
+    labels.get(labels::RUN_ID).map(String::as_str).or(uid)?.parse().ok()
+}
+
+fn end_of(job: &Job) -> Option<End> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    let holds = |kind: &str| conditions.iter().find(|c| c.type_ == kind && c.status == "True");
+    if let Some(complete) = holds("Complete") {
+        let time = complete.last_transition_time.as_ref().map(|time| time.0);
+        return Some(End { time, failure: None });
+    }
+    let failed = holds("Failed")?;
+    let is_deadline = failed.reason.as_deref() == Some("DeadlineExceeded");
+    let failure = Failure {
+        reason: is_deadline.then_some(Reason::DeadlineExceeded),
+        message: failed.message.clone().unwrap_or_default(),
+    };
+    let time = failed.last_transition_time.as_ref().map(|time| time.0);
+    Some(End { time, failure: Some(failure) })
+}
