@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an entry point is given: environment variables, and the YAML text in one of them.
+"""What an entry point is given: environment variables, and the YAML text that one of them holds or names.
 
 Every problem is an `InputError` whose text fits on one line and never quotes the
 config: it holds the bot's token and perhaps a database password, and what an entry
@@ -8,6 +8,7 @@ point prints becomes the log of the pod.
 
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -18,15 +19,30 @@ class InputError(Exception):
 
 
 def config(env: Mapping[str, str]) -> dict[str, Any]:
-    """The workflow config, read from the YAML (or JSON) text in `config`."""
-    text = env.get("config", "").strip()
+    """The workflow config, read from the YAML (or JSON) text in `config` or in the file `configFile`.
+
+    A file is for configs that no environment variable can hold: Linux stops at 128 KiB.
+    """
+    where, text = _config_text(env)
     if not text:
-        raise InputError("environment variable `config` is missing or empty: set it to the workflow config as YAML")
-    document = _parse(text)
+        raise InputError(f"{where} is missing or empty: set it to the workflow config as YAML")
+    document = _parse(where, text)
     if not isinstance(document, dict):
         kind = type(document).__name__
-        raise InputError(f"environment variable `config` holds a YAML {kind}, but a workflow config is a mapping")
+        raise InputError(f"{where} holds a YAML {kind}, but a workflow config is a mapping")
     return document
+
+
+def _config_text(env: Mapping[str, str]) -> tuple[str, str]:
+    """Where the config is, in words, and its text."""
+    name = env.get("configFile", "").strip()
+    if not name:
+        return "environment variable `config`", env.get("config", "").strip()
+    try:
+        return f"file {name}", Path(name).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise InputError(f"file {name}, which `configFile` names, cannot be read: {reason}") from None
 
 
 def run_id(env: Mapping[str, str]) -> str | None:
@@ -54,12 +70,12 @@ def choice(env: Mapping[str, str], name: str, known: Mapping[str, Any]) -> str:
     return value
 
 
-def _parse(text: str) -> Any:
+def _parse(where: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         # str(error) quotes the lines around the fault, and with them secrets.
-        raise InputError(f"environment variable `config` is not YAML: {_fault(error)}") from None
+        raise InputError(f"{where} is not YAML: {_fault(error)}") from None
 
 
 def _fault(error: yaml.YAMLError) -> str:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import tempfile
 import unittest
 
 import inputs
@@ -17,6 +18,22 @@ class Config(unittest.TestCase):
     def test_missing_and_empty(self):
         for text in (None, "", " \n "):
             self.assertIn("`config` is missing or empty", self.refusal(text))
+
+    def test_a_file_stands_in_for_the_variable(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write("a: 1\n")
+            file.flush()
+            self.assertEqual(inputs.config({"configFile": file.name, "config": "a: 2"}), {"a": 1})
+            file.write("password: 'S3CRET\n")
+            file.flush()
+            with self.assertRaises(InputError) as refused:
+                inputs.config({"configFile": file.name})
+        self.assertIn(f"file {file.name} is not YAML", str(refused.exception))
+        self.assertNotIn("S3CRET", str(refused.exception))
+
+    def test_a_file_that_is_not_there_is_named(self):
+        with self.assertRaisesRegex(InputError, "/no/such/file.*No such file"):
+            inputs.config({"configFile": "/no/such/file"})
 
     def test_a_fault_is_placed_without_quoting_the_config(self):
         message = self.refusal("a: 1\npassword: 'S3CRET\n")
