@@ -213,6 +213,45 @@ async fn a_refused_change_leaves_the_former_deployment() {
 }
 
 #[tokio::test]
+async fn of_deploys_at_once_one_stands_whole() {
+    const DEPLOYS: usize = 6;
+    let (scene, config, service) = scene("at-once").await;
+    let text = |hour: usize| {
+        let fields = json!({
+            "displayName": format!("version {hour}"),
+            "sourceConfig": { "config": { "type": "DatabaseMetadata", "databaseFilterPattern": { "includes": [format!("v{hour}")] } } },
+            "airflowConfig": { "scheduleInterval": format!("0 {hour} * * *") },
+        });
+        std::fs::read_to_string(scene.pipeline("nightly", &fields)).unwrap()
+    };
+    let files: Vec<String> =
+        (0..DEPLOYS).map(|hour| scene.text_file(&format!("{hour}.json"), &text(hour))).collect();
+    let deploys = files.iter().map(async |file| {
+        scene.ompipe(&["deploy", "-c", &config, "-f", file, "--service", &service]).await
+    });
+    for outcome in futures::future::join_all(deploys).await {
+        outcome.good();
+    }
+    let schedule = scene.ours::<CronJob>().await.into_values().next().unwrap();
+    let revision = |labels: &BTreeMap<String, String>| {
+        labels["pipelines.openmetadata.org/config-revision"].clone()
+    };
+    let wanted = revision(schedule.labels());
+    let config_map = scene.ours::<ConfigMap>().await.into_values().next().unwrap();
+    assert_eq!(revision(config_map.labels()), wanted);
+    let secrets = scene.ours::<Secret>().await;
+    let digest =
+        &secrets["om-secret-nightly"].annotations()["pipelines.openmetadata.org/config-sha256"];
+    assert!(digest.starts_with(&wanted));
+    let stored = &secrets["om-secret-nightly"].data.as_ref().unwrap()["pipeline"].0;
+    let stored: Value = serde_json::from_slice(stored).unwrap();
+    let cron = stored["airflowConfig"]["scheduleInterval"].as_str().unwrap();
+    assert_eq!(schedule.spec.unwrap().schedule, cron, "schedule and config are of one deploy");
+    assert!(secrets.contains_key(&format!("om-secret-nightly-{wanted}")));
+    scene.end().await;
+}
+
+#[tokio::test]
 async fn a_missing_namespace_is_named_with_the_remedy() {
     let (scene, config, service) = scene("missing").await;
     let pipeline = scene.pipeline("nightly", &json!({}));

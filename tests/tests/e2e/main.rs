@@ -13,9 +13,13 @@
 
 mod access;
 mod canary;
+mod delete;
 mod deploy;
 mod ingestion;
+mod kill;
 mod logs;
 mod models;
 mod runs;
 mod support;
+mod toggle;
+mod upstream;

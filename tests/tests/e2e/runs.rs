@@ -1,13 +1,14 @@
 //! `run` and `status`: one run at a time, one run for one id, and why a run waits or failed.
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ResourceQuota, Secret};
 use kube::ResourceExt;
+use kube::api::PostParams;
 use ompipe_core::RunId;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{Scene, eventually};
+use crate::support::{Scene, eventually, from};
 
 /// Waits for what `status` says of the latest run.
 async fn latest(
@@ -41,6 +42,92 @@ async fn a_pipeline_runs_once_at_a_time_and_an_id_is_one_run() {
     assert!(other.stderr.contains(&format!("run {id} has not ended")), "{}", other.stderr);
     let jobs = scene.ours::<Job>().await;
     assert_eq!(jobs.keys().collect::<Vec<_>>(), [first["jobName"].as_str().unwrap()]);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn of_many_calls_at_once_one_starts_a_run() {
+    const CALLS: usize = 8;
+    let scene = Scene::new("crowd").await;
+    let (pipeline, service) = (scene.pipeline("nightly", &json!({})), scene.service());
+    let config = scene.config(&json!({ "extraEnvVars": ["WORKER_MAIN:sleep 600"] }));
+    let run = ["run", "-c", &config, "-f", &pipeline, "--service", &service, "-o", "json"];
+    let calls = futures::future::join_all((0..CALLS).map(|_| scene.ompipe(&run))).await;
+    let (good, bad): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.code == Some(0));
+    assert!(good.len() <= 1, "{good:?}");
+    assert!(bad.iter().all(|call| call.code == Some(3)), "{bad:?}");
+    // When all withdrew, the pipeline is free again.
+    let live: Vec<Job> = scene.ours::<Job>().await.into_values().collect();
+    let live: Vec<&Job> =
+        live.iter().filter(|job| job.metadata.deletion_timestamp.is_none()).collect();
+    assert_eq!(live.len(), good.len(), "{live:?}");
+    if let [started] = &good[..] {
+        assert_eq!(started.json()["jobName"], live[0].name_any().as_str());
+    }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_run_beside_another_and_one_in_its_place() {
+    let scene = Scene::new("policy").await;
+    let (pipeline, service) = (scene.pipeline("nightly", &json!({})), scene.service());
+    let worker = "WORKER_MAIN:trap 'exit 1' TERM; sleep 600 & wait";
+    let source = ["-f", &pipeline, "--service", &service, "-o", "json"];
+    for (policy, jobs) in [("Allow", 1), ("Allow", 2), ("Replace", 1)] {
+        let config =
+            scene.config(&json!({ "concurrencyPolicy": policy, "extraEnvVars": [worker] }));
+        let run = [&["run", "-c", &config][..], &source].concat();
+        let started = scene.ompipe(&run).await.good().json();
+        let present = scene.ours::<Job>().await;
+        assert_eq!(present.len(), jobs, "{policy}: {:?}", present.keys());
+        assert!(present.contains_key(started["jobName"].as_str().unwrap()));
+    }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_run_that_a_quota_refuses_says_so() {
+    let scene = Scene::new("quota-run").await;
+    let quota: ResourceQuota = from(json!({
+        "metadata": { "name": "no-pods" }, "spec": { "hard": { "pods": "0" } },
+    }));
+    scene.api().create(&PostParams::default(), &quota).await.unwrap();
+    let quotas = scene.api::<ResourceQuota>();
+    eventually("the quota to count", || async {
+        let status = quotas.get("no-pods").await.unwrap().status;
+        status.and_then(|status| status.hard).map(drop).ok_or_else(|| "not yet".to_owned())
+    })
+    .await;
+    let (pipeline, service) = (scene.pipeline("nightly", &json!({})), scene.service());
+    let config = scene.config(&json!({}));
+    scene.ompipe(&["run", "-c", &config, "-f", &pipeline, "--service", &service]).await.good();
+    let run = latest(&scene, &config, &pipeline, |run| run["reason"] == "Quota").await;
+    assert_eq!(run["state"], "queued");
+    assert!(run["message"].as_str().unwrap().contains("exceeded quota"), "{run}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_run_may_differ_from_its_pipeline() {
+    let scene = Scene::new("override").await;
+    let (pipeline, service) = (scene.pipeline("nightly", &json!({})), scene.service());
+    let config = scene.config(&json!({ "extraEnvVars": ["WORKER_MAIN:echo \"$config\""] }));
+    scene.ompipe(&["deploy", "-c", &config, "-f", &pipeline, "--service", &service]).await.good();
+    let filter =
+        json!({ "sourceConfigOverride": { "tableFilterPattern": { "includes": ["one"] } } });
+    let overrides = scene.file("overrides.json", &filter);
+    let run = ["run", "-c", &config, "nightly", "--follow"];
+    let changed = scene.ompipe(&[&run[..], &["--overrides", &overrides]].concat()).await.good();
+    assert!(changed.stdout.contains("tableFilterPattern"), "{}", changed.stdout);
+    let plain = scene.ompipe(&run).await.good();
+    assert!(!plain.stdout.contains("tableFilterPattern"), "{}", plain.stdout);
+    let wrong = scene.file("wrong.json", &json!({ "appConfigOverride": { "a": 1 } }));
+    let refused = scene.ompipe(&[&run[..], &["--overrides", &wrong]].concat()).await.ended_with(2);
+    assert!(
+        refused.stderr.contains("appConfigOverride: is for applications"),
+        "{}",
+        refused.stderr
+    );
     scene.end().await;
 }
 

@@ -180,8 +180,10 @@ impl Change {
 struct View {
     run: RunId,
     workload: Option<Workload>,
-    /// True while the object is there, or may yet be listed.
+    /// True until a whole listing does not have the object, or it is seen to go.
     present: bool,
+    /// Whether the listing that comes in has it.
+    listed: bool,
     pods: BTreeMap<String, Pod>,
     streamed: BTreeSet<String>,
     warned: BTreeSet<String>,
@@ -194,6 +196,7 @@ impl View {
             run,
             workload: None,
             present: true,
+            listed: false,
             pods: BTreeMap::new(),
             streamed: BTreeSet::new(),
             warned: BTreeSet::new(),
@@ -229,9 +232,13 @@ impl View {
     /// An object that a new listing does not have was deleted while nobody watched.
     fn take_workload(&mut self, event: Event<Workload>) {
         match event {
-            Event::Init => self.present = false,
-            Event::InitDone => {}
-            Event::Apply(workload) | Event::InitApply(workload) => {
+            Event::Init => self.listed = false,
+            Event::InitApply(workload) => {
+                self.workload = Some(workload);
+                self.listed = true;
+            }
+            Event::InitDone => self.present = self.listed,
+            Event::Apply(workload) => {
                 self.workload = Some(workload);
                 self.present = true;
             }
@@ -259,8 +266,9 @@ impl View {
 
     /// Tells what has changed; the run when it has ended.
     fn report(&mut self, observer: &mut impl RunObserver) -> Result<Option<Run>> {
+        let gone = || if self.present { Ok(None) } else { Err(Error::RunDeleted(self.run)) };
         let Some(run) = self.observe() else {
-            return Ok(None);
+            return gone();
         };
         if self.told.as_ref() != Some(&run) {
             observer.changed(&run);
@@ -269,6 +277,6 @@ impl View {
         if run.state.is_terminal() {
             return Ok(Some(run));
         }
-        if self.present { Ok(None) } else { Err(Error::RunDeleted(self.run)) }
+        gone()
     }
 }

@@ -1,11 +1,13 @@
 //! What every test starts from.
 
 mod bed;
+mod crds;
 mod outcome;
 mod scene;
 mod wait;
 
 pub(crate) use bed::{PASSWORD, bed};
+pub(crate) use crds::install_crds;
 pub(crate) use outcome::Outcome;
 pub(crate) use scene::{Scene, from};
 pub(crate) use wait::eventually;
