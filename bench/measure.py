@@ -19,6 +19,7 @@ OMPIPE = os.environ["OMPIPE"]
 KUBECTL = os.environ["KUBECTL"]
 NAMESPACE = "ompipe-bench"
 LOG_BYTES = 1 << 30
+PAGE_BYTES = 983_040
 # A kubelet passes a log on line by line; shorter lines only make it slower.
 LINE = "one line of a log, " * 50
 
@@ -164,6 +165,25 @@ def deploy(bench: Bench) -> None:
         )
 
 
+def deploy_many(bench: Bench) -> None:
+    count = 100
+    build = ["cargo", "bench", "--quiet", "-p", "ompipe-client", "--bench", "deploy_many"]
+    subprocess.run([*build, "--no-run"], check=True)
+    measured = subprocess.run(
+        [*build, "--", bench.config, str(count)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    seconds = float(measured.stdout)
+    report(
+        f"deploy of {count} new pipelines at once",
+        f"{seconds:.1f} s",
+        "<= 5 s",
+        f"{seconds / count * 1000:.0f} ms each",
+    )
+
+
 def logs(bench: Bench) -> None:
     ompipe = [OMPIPE, "-c", bench.config]
     bench.deploy("long")
@@ -176,6 +196,14 @@ def logs(bench: Bench) -> None:
         text=True,
     ).stdout.strip()
     other = call([KUBECTL, "-n", NAMESPACE, "logs", job])
+    last = LOG_BYTES // PAGE_BYTES - 1
+    page = call([*ompipe, "logs", "shop.long", "--page", str(last)])
+    report(
+        f"page {last} of a 1 GiB log, peak",
+        f"{page.peak_mib:.1f} MiB",
+        "<= 48 MiB",
+        f"{page.seconds:.1f} s",
+    )
     for what, ours in (
         ("1 GiB log followed as it grows, peak", followed),
         ("1 GiB log read afterwards, peak", read),
@@ -209,6 +237,7 @@ def main() -> None:
     print(f"on {machine()}", flush=True)
     start()
     deploy(bench)
+    deploy_many(bench)
     logs(bench)
 
 

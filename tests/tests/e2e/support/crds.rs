@@ -4,9 +4,16 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, ResourceExt};
+use tokio::sync::OnceCell;
 
-/// Installs the definitions, or finds them, and waits until the API serves them.
+/// Installs the definitions, or finds them, and waits until the API serves them. Once for all
+/// tests: several first installations at the same time get in each other's way.
 pub(crate) async fn install_crds(client: &Client) {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    INSTALLED.get_or_init(|| install(client)).await;
+}
+
+async fn install(client: &Client) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in ompipe_api::crds() {
         let name = definition.name_any();
