@@ -177,6 +177,12 @@ pub trait PipelineServiceClient {
     /// when the configuration does not want it told.
     fn get_host_ip(&self) -> Option<String>;
 
+    /// True when scheduled runs keep the credentials of the last deploy, so that pipelines must be
+    /// deployed again after the bot's token was changed.
+    fn pins_credentials_at_deploy_time(&self) -> bool {
+        true
+    }
+
     /// True when an ingestion framework of one version works with a server of another.
     ///
     /// # Errors

@@ -4,10 +4,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DynamicObject, ListParams};
 use kube::discovery::{Discovery, Scope, verbs};
 use kube::{Api, ResourceExt};
+use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{Outcome, Scene};
+use crate::support::{Outcome, Scene, install_crds};
 
+const RUN: &str = "a1b2c3d4-e5f6-7890-abcd-ef1234567890";
 const PASSWORD: &str = "canary-password-7c1f0e";
 const VARIABLE: &str = "canary-variable-93ab5d";
 const NESTED: &str = "canary-dbt-key-55e0c2";
@@ -51,9 +53,13 @@ fn leaks<'t>(canaries: &[&'t str], text: &str) -> Vec<&'t str> {
     canaries.iter().copied().filter(|canary| text.contains(canary)).collect()
 }
 
+#[rstest]
+#[case::job(false)]
+#[case::operator(true)]
 #[tokio::test]
-async fn canaries_are_in_secrets_only() {
+async fn canaries_are_in_secrets_only(#[case] operator: bool) {
     let scene = Scene::new("canary").await;
+    install_crds(&scene.client).await;
     let pipeline = scene.pipeline("nightly", &planted(&scene));
     let service = scene.file("service.json", &json!({
         "name": "shop", "serviceType": "Postgres",
@@ -61,20 +67,27 @@ async fn canaries_are_in_secrets_only() {
     }));
     let variables =
         [format!("DB_PASSWORD:{VARIABLE}"), "WORKER_MAIN:echo working; exit 1".to_owned()];
-    let config = scene.config(&json!({ "extraEnvVars": variables }));
+    let config = scene.config(&json!({ "extraEnvVars": variables, "useOMJobOperator": operator }));
     let source = ["-c", &config, "-f", &pipeline, "--service", &service, "--log", "trace"];
     let target = ["-c", &config, "nightly", "--log", "trace"];
     let call =
         async |command: &[&str], args: &[&str]| scene.ompipe(&[command, args].concat()).await;
     let outcomes: Vec<Outcome> = vec![
         call(&["deploy"], &source).await.good(),
-        call(&["run", "--follow"], &source).await.ended_with(1),
+        // Nobody carries out an OMJob here, so only a Job has an end to wait for.
+        if operator {
+            call(&["run"], &source).await.good()
+        } else {
+            call(&["run", "--follow"], &source).await.ended_with(1)
+        },
         call(&["status"], &target).await.good(),
         call(&["status", "-o", "json"], &target).await.good(),
-        call(&["logs"], &target).await.good(),
+        call(&["logs"], &target).await.ended_with(if operator { 3 } else { 0 }),
+        call(&["toggle", "--disable"], &target).await.good(),
         call(&["list", "-o", "json"], &["-c", &config, "--log", "trace"]).await.good(),
         call(&["render"], &source).await.good(),
         call(&["render", "-o", "json"], &source).await.good(),
+        call(&["render", "--run", RUN], &source).await.good(),
         call(&["config", "check"], &["-c", &config]).await.good(),
         call(&["deploy", "-n", "no-such-namespace"], &source).await.ended_with(3),
     ];
@@ -84,13 +97,23 @@ async fn canaries_are_in_secrets_only() {
         assert_eq!(leaks(&canaries, &printed), [""; 0], "{printed}");
     }
     let objects = everything(&scene).await;
-    for kind in ["ConfigMap ", "Secret ", "Job ", "CronJob ", "Pod ", "Event "] {
+    let kinds: &[&str] = if operator {
+        &["ConfigMap ", "Secret ", "OMJob ", "CronOMJob "]
+    } else {
+        &["ConfigMap ", "Secret ", "Job ", "CronJob ", "Pod ", "Event "]
+    };
+    for kind in kinds {
         assert!(objects.iter().any(|(name, _)| name.starts_with(kind)), "no {kind}was looked at");
     }
     for (name, text) in objects.iter().filter(|(name, _)| !name.starts_with("Secret ")) {
         assert_eq!(leaks(&canaries, text), [""; 0], "{name}: {text}");
     }
     assert_secrets_hold(&scene, &canaries).await;
+    for command in ["kill", "delete"] {
+        let outcome = call(&[command], &target).await.good();
+        let printed = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert_eq!(leaks(&canaries, &printed), [""; 0], "{printed}");
+    }
     scene.end().await;
 }
 
