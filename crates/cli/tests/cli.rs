@@ -172,6 +172,41 @@ fn render_shows_one_run() {
 }
 
 #[test]
+fn render_shows_the_objects_of_operator_mode() {
+    let case = Case::new();
+    let (pipeline, service) = (case.pipeline(&metadata()), case.service());
+    let config = case.config(&json!({ "useOMJobOperator": true }));
+    let source = ["render", "-c", &config, "-f", &pipeline, "--service", &service];
+    let deployed = case.ompipe(&source).stdout;
+    assert!(
+        deployed.contains("kind: CronOMJob\n") && !deployed.contains("kind: CronJob"),
+        "{deployed}"
+    );
+    let run = case.ompipe(&[&source[..], &["--run", RUN]].concat()).stdout;
+    assert!(run.contains("kind: OMJob\n") && run.contains("exitHandlerSpec:"), "{run}");
+    assert!(!deployed.contains(TOKEN) && !run.contains(TOKEN));
+}
+
+#[test]
+fn the_custom_resources_are_printed_for_kubectl() {
+    let outcome = Case::new().ompipe(&["crds"]);
+    assert_eq!(outcome.code, Some(0));
+    let kinds = outcome.stdout.lines().filter(|line| *line == "kind: CustomResourceDefinition");
+    assert_eq!(kinds.count(), 2);
+    let json = Case::new().ompipe(&["crds", "-o", "json"]);
+    let definitions: Vec<Value> = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(definitions[0]["metadata"]["name"], "omjobs.pipelines.openmetadata.org");
+}
+
+#[test]
+fn the_manual_page_tells_every_command() {
+    let page = Case::new().ompipe(&["man"]).stdout;
+    for command in ["deploy", "run", "status", "logs", "toggle", "kill", "delete", "doctor"] {
+        assert!(page.contains(&format!("ompipe\\-{command}")), "{command} is missing");
+    }
+}
+
+#[test]
 fn a_pipeline_may_come_from_stdin_as_yaml() {
     let case = Case::new();
     let service = case.service();
@@ -223,6 +258,14 @@ fn a_bad_pipeline_is_refused_with_field_value_and_remedy(
 #[case(&["config", "check", "-c", "/no/such/file"], "cannot read /no/such/file")]
 #[case(&["list", "-n", "Bad_Name"], "--namespace = \"Bad_Name\"")]
 #[case(&["lst"], "list")]
+#[case(&["toggle", "p"], "<--enable|--disable>")]
+#[case(&["toggle", "p", "--enable", "--disable"], "cannot be used with")]
+#[case(&["kill"], "<PIPELINE|--file <FILE>|--fqn <NAME>>")]
+#[case(&["kill", "p", "--run", "seven"], "must be a UUID")]
+#[case(&["logs", "p", "--page", "1", "--follow"], "cannot be used with")]
+#[case(&["logs", "p", "--container", "sidecar"], "exit-handler")]
+#[case(&["test-connection", "-f", "/no/such/file"], "cannot read /no/such/file")]
+#[case(&["run", "-f", "x", "--overrides", "/no/such/file"], "cannot read")]
 fn wrong_usage_ends_with_2_and_says_what_is_right(#[case] args: &[&str], #[case] expected: &str) {
     let outcome = Case::new().ompipe(args);
     assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);

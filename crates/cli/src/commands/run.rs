@@ -13,12 +13,12 @@ use crate::failure::{Exit, Failure};
 use crate::{inputs, output, progress};
 
 pub(super) async fn execute(args: &Args, run: &RunArgs) -> Result<Exit, Failure> {
+    let overrides = inputs::overrides(run.overrides.as_deref())?;
     let client = inputs::client(args).await?;
     let (pipeline, stored) = target::pipeline(&client, &run.target).await?;
     let service = inputs::service(run.service.as_deref())?.or(stored);
     let id = run.run_id.unwrap_or_else(RunId::random);
     let connection = pipeline.server_connection.clone();
-    let overrides = inputs::overrides(run.overrides.as_deref())?;
     let start = client.run_pipeline(pipeline, service, RunRequest { run: id, overrides });
     let started = progress::during("starting the run", start).await?;
     if !run.follow {

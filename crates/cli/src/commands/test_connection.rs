@@ -11,8 +11,8 @@ use crate::failure::{Exit, Failure};
 use crate::{inputs, output, progress};
 
 pub(super) async fn execute(args: &Args, test: &TestConnectionArgs) -> Result<Exit, Failure> {
-    let client = inputs::client(args).await?;
     let workflow = inputs::automation(&test.file)?;
+    let client = inputs::client(args).await?;
     let start = client.run_automations_workflow(workflow.clone(), RunId::random());
     let started = progress::during("starting the test", start).await?;
     let ended = run::follow_started(&client, args.output, &started).await?;
