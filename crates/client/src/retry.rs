@@ -54,13 +54,11 @@ impl<B> Policy<http::Request<Body>, http::Response<B>, BoxError> for Repeats {
         _: &mut http::Request<Body>,
         result: &mut Result<http::Response<B>, BoxError>,
     ) -> Option<Sleep> {
-        let asked = match result {
-            Ok(answer) if is_passing(answer.status()) => retry_after(answer),
-            Ok(_) => return None,
-            Err(error) if is_broken_connection(error.as_ref()) => None,
-            Err(_) => return None,
-        };
-        self.pause(asked)
+        match result {
+            Ok(answer) if is_passing(answer.status()) => self.pause(retry_after(answer)),
+            Err(error) if is_broken_connection(error.as_ref()) => self.pause(None),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// Bodies that are streams cannot be sent twice; the objects of this crate are none.
@@ -107,12 +105,12 @@ mod tests {
 
     type Answer = Result<http::Response<()>, BoxError>;
 
-    fn answer(status: u16) -> Answer {
-        Ok(http::Response::builder().status(status).body(()).unwrap())
+    fn answer(status: u16) -> http::Response<()> {
+        http::Response::builder().status(status).body(()).unwrap()
     }
 
-    fn io(kind: std::io::ErrorKind) -> Answer {
-        Err(Box::new(std::io::Error::from(kind)))
+    fn io(kind: std::io::ErrorKind) -> BoxError {
+        Box::new(std::io::Error::from(kind))
     }
 
     fn is_repeated(mut answer: Answer) -> bool {
@@ -120,15 +118,15 @@ mod tests {
     }
 
     #[rstest]
-    #[case(answer(429), true)]
-    #[case(answer(500), true)]
-    #[case(answer(503), true)]
-    #[case(answer(200), false)]
-    #[case(answer(403), false)]
-    #[case(answer(409), false)]
-    #[case(io(std::io::ErrorKind::ConnectionRefused), true)]
-    #[case(io(std::io::ErrorKind::ConnectionReset), true)]
-    #[case(io(std::io::ErrorKind::InvalidData), false)]
+    #[case(Ok(answer(429)), true)]
+    #[case(Ok(answer(500)), true)]
+    #[case(Ok(answer(503)), true)]
+    #[case(Ok(answer(200)), false)]
+    #[case(Ok(answer(403)), false)]
+    #[case(Ok(answer(409)), false)]
+    #[case(Err(io(std::io::ErrorKind::ConnectionRefused)), true)]
+    #[case(Err(io(std::io::ErrorKind::ConnectionReset)), true)]
+    #[case(Err(io(std::io::ErrorKind::InvalidData)), false)]
     #[case(Err("no certificate".into()), false)]
     #[tokio::test]
     async fn what_is_repeated(#[case] answer: Answer, #[case] repeated: bool) {

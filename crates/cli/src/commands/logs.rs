@@ -58,7 +58,7 @@ async fn print_page(
             output::print_json(&page.into_answer(pipeline.pipeline_type))?;
         }
         Output::Table => {
-            output::ignore_closed(io::stdout().lock().write_all(page.text.as_bytes()))?
+            output::ignore_closed(io::stdout().lock().write_all(page.text.as_bytes()))?;
         }
     }
     Ok(Exit::Success)

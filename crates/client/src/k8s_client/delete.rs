@@ -145,14 +145,11 @@ impl K8sPipelineClient {
         how: DeleteParams,
     ) {
         for object in objects {
-            let gone = match progress.refused {
-                None => self.delete_one(object, how.clone()).await,
-                Some(_) => {
-                    progress.left.push(format!("{} {}", K::kind(&()), object.name_any()));
-                    continue;
-                }
-            };
-            progress.note(object, gone);
+            if progress.refused.is_some() {
+                progress.left.push(format!("{} {}", K::kind(&()), object.name_any()));
+            } else {
+                progress.note(object, self.delete_one(object, how.clone()).await);
+            }
         }
     }
 
