@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use ompipe_client::{Change, Written};
 use serde::Serialize;
 
+use crate::args::Output;
 use crate::failure::Failure;
 
 /// Tells the user something beside the result. That stderr is gone is no reason to stop.
@@ -24,6 +25,18 @@ pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
 pub(crate) fn print_json(result: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(result).map_err(io::Error::from)?;
     print(text)
+}
+
+/// Prints a result for people or scripts.
+pub(crate) fn show<T: Serialize>(
+    output: Output,
+    result: &T,
+    describe: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
+    match output {
+        Output::Json => print_json(result),
+        Output::Table => print(describe(result)),
+    }
 }
 
 /// A pipe whose reader has gone away is no failure (as in `ompipe logs … | head`).

@@ -8,6 +8,7 @@
 
 mod clock;
 mod cluster;
+mod deletion;
 mod error;
 mod health;
 mod k8s_client;

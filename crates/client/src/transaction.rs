@@ -6,12 +6,13 @@ use std::fmt::Debug;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
 use ompipe_core::labels::OMPIPE;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::deletion::{delete, of_uid, unchanged};
 use crate::error::{Error, KubernetesError, Result};
 
 /// A kind of object that ompipe writes.
@@ -205,16 +206,8 @@ fn deletion<K: Object>(api: Api<K>, created: &K) -> Undo {
     let (name, uid) = (created.name_any(), created.uid());
     let left = format!("{} {name} exists", K::kind(&()));
     async move {
-        let preconditions = Some(Preconditions { uid, resource_version: None });
-        let params = DeleteParams { preconditions, ..DeleteParams::background() };
-        match api.delete(&name, &params).await {
-            Ok(_) => Ok(()),
-            // Gone, or another object by now: nothing of ours is left.
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
-                Ok(())
-            }
-            Err(error) => Err(format!("{left} ({error})")),
-        }
+        let gone = delete(&api, &name, of_uid(uid), DeleteParams::background()).await;
+        gone.map(drop).map_err(|error| format!("{left} ({error})"))
     }
     .boxed()
 }
@@ -235,8 +228,4 @@ fn restoration<K: Object>(api: Api<K>, mut previous: K, applied: &K) -> Undo {
         }
     }
     .boxed()
-}
-
-fn unchanged<K: Object>(object: &K) -> Preconditions {
-    Preconditions { uid: object.uid(), resource_version: object.resource_version() }
 }

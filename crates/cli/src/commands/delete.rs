@@ -3,7 +3,7 @@
 use ompipe_client::{Deleted, PipelineServiceClient};
 
 use super::target;
-use crate::args::{Args, Output, Target};
+use crate::args::{Args, Target};
 use crate::failure::{Exit, Failure};
 use crate::{inputs, output, progress};
 
@@ -12,10 +12,7 @@ pub(super) async fn execute(args: &Args, target: &Target) -> Result<Exit, Failur
     let pipeline = target::identity(&client, target).await?;
     let delete = client.delete_pipeline(&pipeline);
     let deleted = progress::during("deleting", delete).await?;
-    match args.output {
-        Output::Json => output::print_json(&deleted)?,
-        Output::Table => output::print(describe(&deleted))?,
-    }
+    output::show(args.output, &deleted, describe)?;
     Ok(Exit::Success)
 }
 

@@ -2,7 +2,7 @@
 
 use ompipe_client::{Deployed, PipelineServiceClient};
 
-use crate::args::{Args, Output, Source};
+use crate::args::{Args, Source};
 use crate::failure::{Exit, Failure};
 use crate::{inputs, output, progress};
 
@@ -11,10 +11,7 @@ pub(super) async fn execute(args: &Args, source: &Source) -> Result<Exit, Failur
     let (pipeline, service) = inputs::source(source, client.preparation()).await?;
     let deploy = client.deploy_pipeline(pipeline, service);
     let deployed = progress::during("deploying", deploy).await?;
-    match args.output {
-        Output::Json => output::print_json(&deployed)?,
-        Output::Table => output::print(describe(&deployed))?,
-    }
+    output::show(args.output, &deployed, describe)?;
     Ok(Exit::Success)
 }
 

@@ -3,7 +3,7 @@
 use ompipe_client::{Killed, PipelineServiceClient};
 
 use super::target;
-use crate::args::{Args, KillArgs, Output};
+use crate::args::{Args, KillArgs};
 use crate::failure::{Exit, Failure};
 use crate::{inputs, output, progress};
 
@@ -17,10 +17,7 @@ pub(super) async fn execute(args: &Args, kill: &KillArgs) -> Result<Exit, Failur
         }
     })
     .await?;
-    match args.output {
-        Output::Json => output::print_json(&killed)?,
-        Output::Table => output::print(describe(&killed))?,
-    }
+    output::show(args.output, &killed, describe)?;
     Ok(Exit::Success)
 }
 

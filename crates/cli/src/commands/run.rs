@@ -22,7 +22,7 @@ pub(super) async fn execute(args: &Args, run: &RunArgs) -> Result<Exit, Failure>
     let start = client.run_pipeline(pipeline, service, RunRequest { run: id, overrides });
     let started = progress::during("starting the run", start).await?;
     if !run.follow {
-        tell_started(args.output, &started)?;
+        output::show(args.output, &started, describe_started)?;
         return Ok(Exit::Success);
     }
     let ended = follow_started(&client, args.output, &started).await?;
@@ -30,17 +30,9 @@ pub(super) async fn execute(args: &Args, run: &RunArgs) -> Result<Exit, Failure>
     tell_ended(args.output, &ended, row)
 }
 
-fn tell_started(output: Output, started: &Started) -> Result<(), Failure> {
-    match output {
-        Output::Json => output::print_json(started),
-        Output::Table => output::print(format_args!(
-            "run {} of pipeline {} started as {} {}",
-            started.run_id,
-            started.pipeline,
-            started.kind.as_str(),
-            started.job_name
-        )),
-    }
+fn describe_started(started: &Started) -> String {
+    let Started { run_id, pipeline, kind, job_name, .. } = started;
+    format!("run {run_id} of pipeline {pipeline} started as {} {job_name}", kind.as_str())
 }
 
 /// As [`follow`], of a run that has just been started.

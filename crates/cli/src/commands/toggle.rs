@@ -3,7 +3,7 @@
 use ompipe_client::{PipelineServiceClient, Toggled};
 
 use super::target;
-use crate::args::{Args, Output, ToggleArgs};
+use crate::args::{Args, ToggleArgs};
 use crate::failure::{Exit, Failure};
 use crate::{inputs, output, progress};
 
@@ -12,10 +12,7 @@ pub(super) async fn execute(args: &Args, toggle: &ToggleArgs) -> Result<Exit, Fa
     let pipeline = target::identity(&client, &toggle.target).await?;
     let switch = client.toggle_ingestion(&pipeline, toggle.state.enable);
     let toggled = progress::during("switching the schedule", switch).await?;
-    match args.output {
-        Output::Json => output::print_json(&toggled)?,
-        Output::Table => output::print(describe(&toggled))?,
-    }
+    output::show(args.output, &toggled, describe)?;
     Ok(Exit::Success)
 }
 

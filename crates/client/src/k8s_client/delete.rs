@@ -7,7 +7,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use ompipe_api::{CronOMJob, OMJob};
 use ompipe_core::labels::{self, OMPIPE};
 use ompipe_core::{PipelineIdentity, Workload, upstream};
@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::K8sPipelineClient;
 use super::slug::{Owned, Owner, is_upstreams};
+use crate::deletion::{self, of_uid};
 use crate::error::{Error, KubernetesError, Result};
 use crate::objects::{owner, revision_of};
 use crate::service_client::Deleted;
@@ -154,19 +155,10 @@ impl K8sPipelineClient {
     }
 
     async fn delete_one<K: Object>(&self, object: &K, how: DeleteParams) -> Result<()> {
-        let preconditions = Some(Preconditions { uid: object.uid(), resource_version: None });
-        let params = DeleteParams { preconditions, ..how };
-        match self.api::<K>().delete(&object.name_any(), &params).await {
-            Ok(_) => Ok(()),
-            // Gone, or another object by now.
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
-                Ok(())
-            }
-            Err(error) => {
-                let doing = format!("deleting {} {}", K::kind(&()), object.name_any());
-                Err(KubernetesError::new(doing, error).into())
-            }
-        }
+        let (name, as_seen) = (object.name_any(), of_uid(object.uid()));
+        let gone = deletion::delete(&self.api::<K>(), &name, as_seen, how).await;
+        let doing = || format!("deleting {} {name}", K::kind(&()));
+        Ok(gone.map(drop).map_err(|error| KubernetesError::new(doing(), error))?)
     }
 }
 

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{DeleteParams, Preconditions};
+use kube::api::DeleteParams;
 use kube::runtime::wait::{await_condition, conditions::is_deleted};
 use ompipe_api::OMJob;
 use ompipe_core::{PipelineIdentity, Run, RunId, Workload, WorkloadKind};
 
 use super::K8sPipelineClient;
+use crate::deletion::{self, of_uid};
 use crate::error::{Error, KubernetesError, Result};
 use crate::service_client::Killed;
 use crate::transaction::Object;
@@ -49,22 +50,10 @@ impl K8sPipelineClient {
     }
 
     async fn delete_run<K: Object>(&self, workload: &Workload, how: DeleteParams) -> Result<()> {
-        let uid = Some(workload.uid.clone());
-        let params = DeleteParams {
-            preconditions: Some(Preconditions { uid, resource_version: None }),
-            ..how
-        };
-        match self.api::<K>().delete(&workload.name, &params).await {
-            Ok(_) => Ok(()),
-            // It is gone, or another one has its name by now.
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
-                Ok(())
-            }
-            Err(error) => {
-                let doing = format!("stopping {} {}", K::kind(&()), workload.name);
-                Err(KubernetesError::new(doing, error).into())
-            }
-        }
+        let as_seen = of_uid(Some(workload.uid.clone()));
+        let gone = deletion::delete(&self.api::<K>(), &workload.name, as_seen, how).await;
+        let doing = || format!("stopping {} {}", K::kind(&()), workload.name);
+        Ok(gone.map(drop).map_err(|error| KubernetesError::new(doing(), error))?)
     }
 
     /// Waits until a stopped run's object is gone, and so its pods.

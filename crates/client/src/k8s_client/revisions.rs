@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use ompipe_core::labels::{self, OMPIPE};
 use ompipe_core::revision::{self, Revision};
 use ompipe_core::{PipelineIdentity, Workload};
@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::K8sPipelineClient;
 use crate::clock;
+use crate::deletion::{self, unchanged};
 use crate::error::{Error, KubernetesError, Result};
 use crate::objects::{Objects, revision_of};
 use crate::transaction::Transaction;
@@ -93,19 +94,10 @@ impl K8sPipelineClient {
     }
 
     async fn remove_revision(&self, secret: &Secret) -> Result<()> {
-        let name = secret.name_any();
-        let as_read =
-            Preconditions { uid: secret.uid(), resource_version: secret.resource_version() };
-        let params = DeleteParams { preconditions: Some(as_read), ..DeleteParams::default() };
-        match self.api::<Secret>().delete(&name, &params).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
-                Ok(())
-            }
-            Err(error) => {
-                Err(KubernetesError::new(format!("deleting Secret {name}"), error).into())
-            }
-        }
+        let (name, how) = (secret.name_any(), DeleteParams::default());
+        let gone = deletion::delete(&self.api::<Secret>(), &name, unchanged(secret), how).await;
+        let doing = || format!("deleting Secret {name}");
+        Ok(gone.map(drop).map_err(|error| KubernetesError::new(doing(), error))?)
     }
 }
 
