@@ -178,7 +178,7 @@ pub(crate) struct LogsArgs {
 
     /// One page of 983040 bytes instead of the whole, from 0, as OpenMetadata asks for them. With
     /// --output json the answer that OpenMetadata gets.
-    #[arg(long, value_name = "N", conflicts_with = "follow")]
+    #[arg(long, value_name = "N", conflicts_with = "follow", allow_hyphen_values = true)]
     pub(crate) page: Option<String>,
 
     /// Wait for the run and stream its log until it ends.

@@ -104,7 +104,7 @@ async fn from_inside_with_the_rights_of_the_seed() {
 }
 
 /// The rules of the Role `ompipe` in the documents.
-fn documented_rules() -> Value {
+pub(crate) fn documented_rules() -> Value {
     let documents = include_str!("../../../docs/rbac.yaml").split("\n---\n");
     let mut objects = documents.map(|document| ompipe_core::yaml::parse(document).unwrap());
     let is_ours = |o: &Value| o["kind"] == "Role" && o["metadata"]["name"] == "ompipe";

@@ -339,7 +339,7 @@ async fn a_schedule_that_is_gone_takes_no_run_with_it() {
 }
 
 /// A run as the `CronJob` controller makes it.
-fn run_of(schedule: &CronJob) -> Job {
+pub(crate) fn run_of(schedule: &CronJob) -> Job {
     let template = schedule.spec.clone().unwrap().job_template;
     let mut metadata = template.metadata.unwrap();
     metadata.name = Some(format!("{}-29000000", schedule.name_any()));

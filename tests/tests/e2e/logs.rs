@@ -2,7 +2,7 @@
 
 use ompipe_client::PipelineServiceClient;
 use ompipe_core::logs::{PAGE_BYTES, PageError};
-use ompipe_core::{IngestionPipeline, PipelineType, yaml};
+use ompipe_core::{IngestionPipeline, PipelineType, RunId, yaml};
 use serde_json::json;
 
 use crate::access::library;
@@ -51,6 +51,90 @@ async fn pages_join_to_the_log() {
     assert!(behind.to_string().contains("has 3 pages"), "{behind}");
     let nonsense = client.get_last_ingestion_logs(&identity, Some("-1")).await.unwrap_err();
     assert!(matches!(nonsense, ompipe_client::Error::Page(PageError::NotANumber(_))));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_page_is_the_log_of_all_attempts_and_stays_as_it_is() {
+    let scene = Scene::new("attempts").await;
+    let (pipeline, service) = (scene.pipeline("nightly", &json!({})), scene.service());
+    // The first attempt fills a page, the second says little.
+    let worker = "WORKER_MAIN:if mkdir /attempts/first 2>/dev/null; then yes 'a line of the first attempt' \
+                  | head -c 1000000; else echo the second attempt; fi; exit 1";
+    let config = scene.config(&json!({
+        "backoffLimit": 1, "extraEnvVars": [worker],
+        "podTemplate": { "spec": {
+            "volumes": [{ "name": "attempts", "hostPath": { "path": format!("/tmp/{}", scene.namespace), "type": "DirectoryOrCreate" } }],
+            "containers": [{ "name": "main", "volumeMounts": [{ "name": "attempts", "mountPath": "/attempts" }] }],
+            "securityContext": { "runAsUser": 0, "runAsNonRoot": false },
+        }},
+        "runAsNonRoot": false,
+    }));
+    scene.ompipe(&["deploy", "-c", &config, "-f", &pipeline, "--service", &service]).await.good();
+    let following = Scene::ompipe_in_background(&["run", "-c", &config, "nightly", "--follow"]);
+    let page = |number: &'static str, more: &'static [&'static str]| {
+        let logs = ["logs", "-c", config.as_str(), "nightly", "--page", number];
+        let scene = &scene;
+        async move { scene.ompipe(&[&logs[..], more].concat()).await }
+    };
+    let first = eventually("a full page of the first attempt", || async {
+        let answer = page("0", &["-o", "json"]).await;
+        let full = answer.code == Some(0) && answer.json()["after"] == "1";
+        if full { Ok(answer.json()) } else { Err(answer.stderr) }
+    })
+    .await;
+    let ended = crate::support::Outcome::of(&following.wait_with_output().await.unwrap());
+    ended.ended_with(1);
+    let again = page("0", &["-o", "json"]).await.good().json();
+    assert_eq!(again["ingestion_task"], first["ingestion_task"], "a full page never changes");
+    let last = page("1", &["-o", "json"]).await.good().json();
+    let text = last["ingestion_task"].as_str().unwrap();
+    assert!(text.contains("----- attempt 2, pod om-job-nightly-"), "{text}");
+    assert!(text.ends_with("the second attempt\n"), "{text}");
+    assert_eq!((&last["total"], last.get("after")), (&json!("2"), None));
+    let second = ["logs", "-c", &config, "nightly", "--attempt", "2"];
+    assert_eq!(scene.ompipe(&second).await.good().stdout, "the second attempt\n");
+    for (wanted, words) in
+        [("2", "has 2 pages"), ("-1", "must be a page number"), ("x", "must be a page number")]
+    {
+        let refused = page(wanted, &[]).await;
+        assert_eq!(refused.stdout, "", "an error is no log text");
+        assert!(refused.ended_with(2).stderr.contains(words));
+    }
+    let third = ["logs", "-c", &config, "nightly", "--attempt", "3"];
+    assert!(scene.ompipe(&third).await.ended_with(2).stderr.contains("has 2 attempts"));
+    let handler = ["logs", "-c", &config, "nightly", "--container", "exit-handler"];
+    assert!(scene.ompipe(&handler).await.ended_with(3).stderr.contains("has no exit handler"));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_run_is_read_by_its_id_while_another_is_the_latest() {
+    let scene = Scene::new("by-id").await;
+    let (pipeline, service) = (scene.pipeline("nightly", &json!({})), scene.service());
+    let config = scene.config(&json!({
+        "concurrencyPolicy": "Allow", "extraEnvVars": ["WORKER_MAIN:echo this is $pipelineRunId"],
+    }));
+    let ids = [RunId::random().to_string(), RunId::random().to_string()];
+    for id in &ids {
+        let run = [
+            "run",
+            "-c",
+            &config,
+            "-f",
+            &pipeline,
+            "--service",
+            &service,
+            "--run-id",
+            id,
+            "--follow",
+        ];
+        scene.ompipe(&run).await.good();
+    }
+    for id in &ids {
+        let logs = ["logs", "-c", &config, "-f", &pipeline, "--run", id];
+        assert_eq!(scene.ompipe(&logs).await.good().stdout, format!("this is {id}\n"));
+    }
     scene.end().await;
 }
 

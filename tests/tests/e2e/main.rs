@@ -15,6 +15,8 @@ mod access;
 mod canary;
 mod delete;
 mod deploy;
+mod health;
+mod hooks;
 mod ingestion;
 mod kill;
 mod logs;
