@@ -51,6 +51,23 @@ pub struct Right {
     pub verb: &'static str,
 }
 
+impl Right {
+    /// The right as Kubernetes asks for it, in no namespace yet.
+    pub(crate) fn attributes(self) -> ResourceAttributes {
+        let (resource, subresource) = match self.resource.split_once('/') {
+            Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+            None => (self.resource, None),
+        };
+        ResourceAttributes {
+            verb: Some(self.verb.to_owned()),
+            group: Some(self.group.to_owned()),
+            resource: Some(resource.to_owned()),
+            subresource,
+            ..ResourceAttributes::default()
+        }
+    }
+}
+
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { group, resource, verb } = self;
@@ -148,20 +165,12 @@ impl K8sPipelineClient {
     }
 
     /// Asks whether the caller has a right; everybody may ask that.
-    pub(crate) async fn has(&self, right: Right) -> Result<bool> {
-        let (resource, subresource) = match right.resource.split_once('/') {
-            Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
-            None => (right.resource, None),
-        };
+    async fn has(&self, right: Right) -> Result<bool> {
         let review = SelfSubjectAccessReview {
             spec: SelfSubjectAccessReviewSpec {
                 resource_attributes: Some(ResourceAttributes {
                     namespace: Some(self.config().namespace.to_string()),
-                    verb: Some(right.verb.to_owned()),
-                    group: Some(right.group.to_owned()),
-                    resource: Some(resource.to_owned()),
-                    subresource,
-                    ..ResourceAttributes::default()
+                    ..right.attributes()
                 }),
                 non_resource_attributes: None,
             },

@@ -10,6 +10,7 @@
 //! ```
 
 pub mod config;
+pub mod diagnosis;
 mod fields;
 pub mod kubernetes;
 pub mod labels;

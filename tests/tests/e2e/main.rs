@@ -15,6 +15,7 @@ mod access;
 mod canary;
 mod delete;
 mod deploy;
+mod doctor;
 mod health;
 mod hooks;
 mod ingestion;

@@ -2,6 +2,7 @@
 
 mod delete;
 mod deploy;
+mod diagnose;
 mod follow;
 mod kill;
 mod logs;

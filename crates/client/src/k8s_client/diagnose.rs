@@ -1,0 +1,231 @@
+//! `doctor`: looks at everything that a run needs, and at one run.
+
+use k8s_openapi::api::authorization::v1::{
+    LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
+};
+use k8s_openapi::api::core::v1::{Event, ServiceAccount};
+use kube::ResourceExt;
+use kube::api::{ListParams, ObjectMeta, PostParams};
+use ompipe_core::diagnosis::{self, Finding, Subject};
+use ompipe_core::version;
+use ompipe_core::{PipelineIdentity, PipelineState, RunId, ServerConnection};
+use ompipe_openmetadata::OpenMetadata;
+
+use super::K8sPipelineClient;
+use super::runs::RunObjects;
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::health::Right;
+
+/// What the exit handler of the ingestion image reads to describe a pod that failed.
+const RIGHTS_OF_RUNS: [Right; 5] = [
+    Right { group: "", resource: "pods", verb: "get" },
+    Right { group: "", resource: "pods", verb: "list" },
+    Right { group: "", resource: "pods/log", verb: "get" },
+    Right { group: "", resource: "events", verb: "list" },
+    Right { group: "batch", resource: "jobs", verb: "get" },
+];
+
+impl K8sPipelineClient {
+    /// Examines the way to the cluster and to OpenMetadata, and a run of a pipeline when one is
+    /// named: the given one, or the latest.
+    pub async fn diagnose(
+        &self,
+        pipeline: Option<&PipelineIdentity>,
+        run: Option<RunId>,
+    ) -> Vec<Finding> {
+        let status = self.service_status().await;
+        let mut findings = vec![if status.healthy {
+            Finding::good("cluster", status.reason)
+        } else {
+            let remedy = "see docs/quickstart.md, step 2, for the namespace and its rights";
+            Finding::bad("cluster", status.reason, remedy)
+        }];
+        let answers = status.version.is_some();
+        if answers {
+            findings.extend(self.service_account().await);
+        }
+        let connection = self.connection_of(pipeline).await;
+        findings.push(self.openmetadata(connection.as_ref()).await);
+        if let Some(pipeline) = pipeline.filter(|_| answers) {
+            findings.extend(self.pipeline_and_run(pipeline, run, connection.as_ref()).await);
+        }
+        findings
+    }
+
+    /// The service account of the runs, and what it may do.
+    async fn service_account(&self) -> Vec<Finding> {
+        const CHECK: &str = "service account";
+        let name = self.config().service_account_name.to_string();
+        match self.get::<ServiceAccount>(&name).await {
+            Ok(None) => {
+                let remedy = "create it (docs/rbac.yaml), or correct serviceAccountName";
+                vec![Finding::bad(CHECK, format!("there is no service account {name}"), remedy)]
+            }
+            Ok(Some(_)) => vec![Finding::good(CHECK, name.clone()), self.rights_of(&name).await],
+            Err(error) => {
+                let remedy = "grant get on serviceaccounts to have it looked at";
+                vec![Finding::warning(CHECK, error.to_string(), remedy)]
+            }
+        }
+    }
+
+    async fn rights_of(&self, account: &str) -> Finding {
+        const CHECK: &str = "rights of runs";
+        let mut missing = Vec::new();
+        for right in RIGHTS_OF_RUNS {
+            match self.account_has(account, right).await {
+                Ok(true) => {}
+                Ok(false) => missing.push(right.to_string()),
+                Err(error) => {
+                    let remedy = "grant create on localsubjectaccessreviews to have them looked at";
+                    return Finding::warning(CHECK, error.to_string(), remedy);
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Finding::good(CHECK, "the exit handler may describe a pod that failed");
+        }
+        let detail = format!("{account} may not: {}", missing.join(", "));
+        Finding::bad(CHECK, detail, "bind the Role of docs/rbac.yaml to it")
+    }
+
+    async fn account_has(&self, account: &str, right: Right) -> Result<bool> {
+        let namespace = self.config().namespace.to_string();
+        let review = LocalSubjectAccessReview {
+            metadata: ObjectMeta { namespace: Some(namespace.clone()), ..ObjectMeta::default() },
+            spec: SubjectAccessReviewSpec {
+                user: Some(format!("system:serviceaccount:{namespace}:{account}")),
+                resource_attributes: Some(ResourceAttributes {
+                    namespace: Some(namespace),
+                    ..right.attributes()
+                }),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..LocalSubjectAccessReview::default()
+        };
+        let answer = self.api().create(&PostParams::default(), &review).await;
+        let doing = "asking for the rights of a service account";
+        let answer: LocalSubjectAccessReview =
+            answer.map_err(|error| crate::KubernetesError::new(doing, error))?;
+        Ok(answer.status.is_some_and(|status| status.allowed))
+    }
+
+    /// How OpenMetadata is reached: as the deployed pipeline says, else as configured.
+    async fn connection_of(&self, pipeline: Option<&PipelineIdentity>) -> Option<ServerConnection> {
+        let stored = match pipeline {
+            Some(pipeline) => self.load(pipeline).await.ok(),
+            None => None,
+        };
+        let of_pipeline = stored.and_then(|(pipeline, _)| pipeline.server_connection);
+        of_pipeline.or_else(|| self.preparation.connection())
+    }
+
+    /// Whether OpenMetadata answers, and works with the ingestion image.
+    async fn openmetadata(&self, connection: Option<&ServerConnection>) -> Finding {
+        const CHECK: &str = "OpenMetadata";
+        let Some(connection) = connection else {
+            let remedy = "name a deployed pipeline, or set metadataApiEndpoint and give the token";
+            return Finding::warning(CHECK, "no server is known", remedy);
+        };
+        let server = match OpenMetadata::new(connection) {
+            Ok(server) => server.version().await,
+            Err(error) => Err(error),
+        };
+        let image = self.config().ingestion_image.as_str();
+        let tag = image.rsplit_once(':').map_or(image, |(_, tag)| tag);
+        match server {
+            Err(error) => Finding::bad(
+                CHECK,
+                error.to_string(),
+                "is the endpoint right, and the token valid?",
+            ),
+            Ok(server) => match version::are_compatible(tag, &server) {
+                Ok(true) => Finding::good(CHECK, format!("version {server}, image {tag}")),
+                Ok(false) => Finding::bad(
+                    CHECK,
+                    format!("the server has version {server}, the ingestion image {tag}"),
+                    "set ingestionImage to a tag of the server's release",
+                ),
+                Err(_) => Finding::warning(
+                    CHECK,
+                    format!("version {server}; the image's tag {tag:?} names none"),
+                    "name the server's release in ingestionImage, so that both stay together",
+                ),
+            },
+        }
+    }
+
+    async fn pipeline_and_run(
+        &self,
+        pipeline: &PipelineIdentity,
+        run: Option<RunId>,
+        connection: Option<&ServerConnection>,
+    ) -> Vec<Finding> {
+        let mut findings = vec![self.schedule(pipeline).await];
+        match self.run_objects(pipeline, run).await {
+            Ok(objects) => findings.extend(self.of_run(pipeline, &objects, connection).await),
+            Err(Error::NoRuns(_)) => findings.push(Finding::good("run", "it never ran")),
+            Err(error) => {
+                findings.push(Finding::bad("run", error.to_string(), "see ompipe status"));
+            }
+        }
+        findings
+    }
+
+    async fn schedule(&self, pipeline: &PipelineIdentity) -> Finding {
+        const CHECK: &str = "schedule";
+        let present = match self.present(pipeline).await {
+            Ok(present) => present,
+            Err(error) => return Finding::bad(CHECK, error.to_string(), "see ompipe list"),
+        };
+        let suspended = match (&present.cron_job, &present.cron_om_job) {
+            (Some(cron_job), _) => cron_job.spec.as_ref().and_then(|spec| spec.suspend),
+            (None, Some(cron_om_job)) => cron_om_job.spec.suspend,
+            (None, None) => return Finding::good(CHECK, "none: it runs on demand only"),
+        };
+        if suspended == Some(true) {
+            return Finding::warning(CHECK, "it is disabled", "ompipe toggle --enable");
+        }
+        Finding::good(CHECK, "it is enabled")
+    }
+
+    async fn of_run(
+        &self,
+        pipeline: &PipelineIdentity,
+        objects: &RunObjects,
+        connection: Option<&ServerConnection>,
+    ) -> Vec<Finding> {
+        let row = row_of(connection, &pipeline.fully_qualified_name, objects.run.run_id).await;
+        let events = self.events_of(objects).await;
+        diagnosis::of_run(&Subject {
+            workload: &objects.workload,
+            run: &objects.run,
+            pods: &objects.pods,
+            events: &events,
+            row,
+            now: clock::now(),
+        })
+    }
+
+    /// What Kubernetes says of a run's object and pods. Who may not read events sees none.
+    async fn events_of(&self, objects: &RunObjects) -> Vec<Event> {
+        let pods = ompipe_core::run::attempts(&objects.workload, &objects.pods);
+        let uids = pods.into_iter().filter_map(ResourceExt::uid);
+        let mut events = Vec::new();
+        for uid in uids.chain([objects.workload.uid.clone()]) {
+            let about = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
+            events.extend(self.api::<Event>().list(&about).await.into_iter().flatten());
+        }
+        events
+    }
+}
+
+async fn row_of(
+    connection: Option<&ServerConnection>,
+    fqn: &str,
+    run: RunId,
+) -> Option<PipelineState> {
+    let server = OpenMetadata::new(connection?).ok()?;
+    Some(server.status(fqn, run).await.ok()??.pipeline_state)
+}

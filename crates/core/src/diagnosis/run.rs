@@ -1,0 +1,67 @@
+//! What the run as a whole says.
+
+use super::{Finding, Subject};
+use crate::{PipelineState, Reason, Run};
+
+/// The run's state, and what to do when it waits or failed.
+pub(super) fn state(subject: &Subject<'_>) -> Finding {
+    const CHECK: &str = "run";
+    let Run { run_id, state, message, .. } = subject.run;
+    let message = message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
+    let Some(reason) = subject.run.reason else {
+        return Finding::good(CHECK, format!("run {run_id} is {state}{message}"));
+    };
+    let detail = format!("run {run_id} is {state} ({}){message}", reason.as_str());
+    match reason {
+        Reason::Killed => Finding::good(CHECK, detail),
+        _ => Finding::bad(CHECK, detail, remedy(reason)),
+    }
+}
+
+const fn remedy(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Unschedulable => {
+            "give the cluster a node that fits, or change resources.requests, nodeSelector, tolerations"
+        }
+        Reason::ImagePull => {
+            "correct ingestionImage, or name its registry's Secret in imagePullSecrets"
+        }
+        Reason::ContainerConfig => {
+            "a Secret or volume of the pod is missing: deploy the pipeline again and start a new run"
+        }
+        Reason::Quota => "raise the namespace's ResourceQuota, or lower resources",
+        Reason::Admission => {
+            "change what the message names, with podTemplate or the security parameters"
+        }
+        Reason::OomKilled => "raise resources.limits.memory; the framework alone takes 390 MiB",
+        Reason::Evicted => {
+            "see why the node was drained or short; resources.requests protect a pod"
+        }
+        Reason::NodeLost => "the node went away; start the run again",
+        Reason::DeadlineExceeded => {
+            "raise activeDeadlineSeconds, or narrow what the pipeline reads"
+        }
+        Reason::Killed => "start it again when it is wanted",
+        Reason::Error => "read its log: ompipe logs",
+        Reason::JobFailed => "see the events of the Job: kubectl describe job",
+    }
+}
+
+/// OpenMetadata's row, where it says something else than the cluster.
+pub(super) fn row(subject: &Subject<'_>) -> Option<Finding> {
+    const CHECK: &str = "status in OpenMetadata";
+    let (row, state) = (subject.row?, subject.run.state);
+    let is_stuck = state.is_terminal() && !row.is_terminal();
+    let contradicts = state == PipelineState::Failed && row == PipelineState::Success;
+    let detail = format!("OpenMetadata has {row}, the cluster says {state}");
+    Some(if is_stuck {
+        let remedy = "nobody reported its end: in mode job a worker that crashes does not; \
+                      useOMJobOperator covers every end";
+        Finding::bad(CHECK, detail, remedy)
+    } else if contradicts {
+        let remedy = "the worker failed after it had reported: its last entities were not stored";
+        Finding::warning(CHECK, detail, remedy)
+    } else {
+        Finding::good(CHECK, detail)
+    })
+}

@@ -1,0 +1,133 @@
+//! `doctor`: what works is good, and what does not is named with its remedy.
+
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use crate::support::{Scene, eventually};
+
+/// What the doctor finds about a pipeline, or without one.
+async fn findings(scene: &Scene, config: &str, more: &[&str]) -> (Option<i32>, Vec<Value>) {
+    let outcome = scene.ompipe(&[&["doctor", "-c", config, "-o", "json"], more].concat()).await;
+    let findings = outcome.json().as_array().unwrap().clone();
+    (outcome.code, findings)
+}
+
+/// The checks that did not come out good, with their details.
+fn troubles(findings: &[Value]) -> Vec<(String, String)> {
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let troubled = findings.iter().filter(|finding| finding["verdict"] != "good");
+    troubled
+        .map(|finding| {
+            assert!(!text(finding, "remedy").is_empty(), "{finding}");
+            (text(finding, "check"), text(finding, "detail"))
+        })
+        .collect()
+}
+
+async fn deployed(scene: &Scene, parameters: &Value) -> (String, String) {
+    let (pipeline, service) = (scene.pipeline("nightly", &json!({})), scene.service());
+    let config = scene.config(parameters);
+    scene.ompipe(&["deploy", "-c", &config, "-f", &pipeline, "--service", &service]).await.good();
+    (config, pipeline)
+}
+
+#[tokio::test]
+async fn a_good_run_is_good() {
+    let scene = Scene::new("doctor").await;
+    let (config, _) = deployed(&scene, &json!({})).await;
+    let (code, found) = findings(&scene, &config, &["nightly"]).await;
+    // The worker's image has no version to compare, and that is all.
+    let checks: Vec<String> = troubles(&found).into_iter().map(|(check, _)| check).collect();
+    assert_eq!((code, checks), (Some(0), vec!["OpenMetadata".to_owned()]), "{found:?}");
+    scene.ompipe(&["run", "-c", &config, "nightly", "--follow"]).await.good();
+    let (_, found) = findings(&scene, &config, &["nightly"]).await;
+    let checks: Vec<&str> =
+        found.iter().map(|finding| finding["check"].as_str().unwrap()).collect();
+    for check in [
+        "cluster",
+        "service account",
+        "rights of runs",
+        "preStop hook",
+        "grace period",
+        "variables",
+        "job name",
+    ] {
+        assert!(checks.contains(&check), "{check} is not among {checks:?}");
+    }
+    assert_eq!(troubles(&found).len(), 1, "{found:?}");
+    let table = scene.ompipe(&["doctor", "-c", &config, "nightly"]).await.good().stdout;
+    assert!(table.contains("good  preStop hook: python exit_handler.py"), "{table}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn what_runs_need_and_have_not_is_named() {
+    let scene = Scene::new("doctor").await;
+    let account: ServiceAccount = crate::support::from(json!({ "metadata": { "name": "bare" } }));
+    scene.api().create(&kube::api::PostParams::default(), &account).await.unwrap();
+    for (parameters, check, words) in [
+        (
+            json!({ "serviceAccountName": "absent" }),
+            "service account",
+            "there is no service account absent",
+        ),
+        (
+            json!({ "serviceAccountName": "bare" }),
+            "rights of runs",
+            "bare may not: get pods, list pods",
+        ),
+        (json!({ "namespace": "no-such-namespace" }), "cluster", "there is no namespace"),
+    ] {
+        let config = scene.config(&parameters);
+        let (code, found) = findings(&scene, &config, &[]).await;
+        let troubles = troubles(&found);
+        let is_told = troubles.iter().any(|(at, detail)| at == check && detail.contains(words));
+        assert!(code == Some(1) && is_told, "{found:?}");
+    }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_start_says_what_to_do() {
+    let scene = Scene::new("doctor").await;
+    let absent = json!({ "ingestionImage": "ompipe.local/none:1", "imagePullPolicy": "Never" });
+    let (config, _) = deployed(&scene, &absent).await;
+    scene.ompipe(&["run", "-c", &config, "nightly"]).await.good();
+    let detail = eventually("the image that is missing", || async {
+        let (code, found) = findings(&scene, &config, &["nightly"]).await;
+        let run = troubles(&found).into_iter().find(|(check, _)| check == "run");
+        run.filter(|_| code == Some(1)).ok_or_else(|| format!("{found:?}"))
+    })
+    .await;
+    assert!(detail.1.contains("(ImagePull)"), "{detail:?}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_is_found() {
+    let scene = Scene::new("doctor").await;
+    let (config, pipeline) = deployed(&scene, &json!({ "extraEnvVars": [
+        "WORKER_MAIN:trap 'exit 1' TERM; echo up; sleep 600 & wait", "WORKER_EXIT_HANDLER:exit 7",
+    ]}))
+    .await;
+    scene.ompipe(&["run", "-c", &config, "nightly"]).await.good();
+    let pod = eventually("a worker that is up", || async {
+        let logs = scene.ompipe(&["logs", "-c", &config, "-f", &pipeline]).await;
+        if logs.stdout != "up\n" {
+            return Err(logs.stderr);
+        }
+        scene.ours::<Pod>().await.into_keys().next().ok_or_else(|| "no pod".to_owned())
+    })
+    .await;
+    scene.api::<Pod>().delete(&pod, &DeleteParams::default()).await.unwrap();
+    eventually("the failed hook", || async {
+        let (_, found) = findings(&scene, &config, &["nightly"]).await;
+        let told = troubles(&found)
+            .into_iter()
+            .any(|(check, detail)| check == "hook events" && detail.contains("FailedPreStopHook"));
+        if told { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    scene.end().await;
+}
