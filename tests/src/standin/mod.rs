@@ -26,7 +26,6 @@
 mod api_error;
 mod clock;
 mod collection;
-mod connection;
 mod entity;
 mod fault;
 mod glob;

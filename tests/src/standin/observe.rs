@@ -13,10 +13,10 @@ use percent_encoding::percent_decode_str;
 
 use super::api_error::{ApiError, ErrorText};
 use super::clock::now_ms;
-use super::connection::CutSwitch;
 use super::fault::{self, Effect, Hit};
 use super::journal::SeenRequest;
 use super::shared::Shared;
+use crate::connection::CutSwitch;
 
 /// More than any client sends: a bulk of 100 wide tables is about a megabyte.
 const BODY_LIMIT: usize = 64 << 20;

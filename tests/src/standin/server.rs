@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::connection::{CutSwitch, Listener};
 use super::routes;
 use super::shared::Shared;
+use crate::connection::{CutSwitch, Listener};
 
 /// How long requests in flight may take once the server is asked to stop.
 const GRACE: Duration = Duration::from_secs(1);

@@ -16,6 +16,7 @@ mod canary;
 mod delete;
 mod deploy;
 mod doctor;
+mod faults;
 mod health;
 mod hooks;
 mod ingestion;

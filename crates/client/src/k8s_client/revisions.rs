@@ -25,8 +25,11 @@ pub(super) enum Need {
     Deployed,
     /// A deploy that changes the config.
     Deploy,
-    /// A run, whose Job does not exist yet.
-    Run,
+    /// A run, whose object does not exist yet.
+    Run {
+        /// Whether the deployed config is its own, so that the revision is there.
+        deployed: bool,
+    },
 }
 
 impl K8sPipelineClient {
@@ -38,25 +41,26 @@ impl K8sPipelineClient {
         need: Need,
     ) -> Result<()> {
         let mut revision = objects.revision_secret();
-        if need == Need::Run {
+        if matches!(need, Need::Run { .. }) {
             revision
                 .annotations_mut()
                 .insert(labels::LAST_USED.to_owned(), clock::now().to_string());
         }
         let name = revision.name_any();
+        let mut is_there = need == Need::Run { deployed: true };
         loop {
-            if transaction.create(&self.api(), &revision).await?.is_some() {
+            if !is_there && transaction.create(&self.api(), &revision).await?.is_some() {
                 return Ok(());
             }
             let present = match need {
                 Need::Deployed => self.get(&name).await?,
-                Need::Deploy | Need::Run => self.mark_used(&name).await?,
+                Need::Deploy | Need::Run { .. } => self.mark_used(&name).await?,
             };
             match present {
                 Some(present) if digest_of(&present) == digest_of(&revision) => return Ok(()),
                 Some(_) => return Err(Error::RevisionNameTaken(name)),
-                // It went away between the two calls: make it again.
-                None => {}
+                // It went away in the meantime: make it again.
+                None => is_there = false,
             }
         }
     }

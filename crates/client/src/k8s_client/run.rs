@@ -45,8 +45,9 @@ impl K8sPipelineClient {
         self.make_way(identity, others).await?;
         let present = self.present(identity).await?;
         let objects = Objects::new(&self.config, runnable, &present.slug);
+        let deployed = present.secret.is_some_and(|secret| objects.are_deployed(&secret));
         let mut transaction = Transaction::default();
-        match self.create_run(&mut transaction, &objects, run).await {
+        match self.create_run(&mut transaction, &objects, run, Need::Run { deployed }).await {
             Ok((kind, name)) => Ok(self.started(identity, run, kind, name)),
             Err(refused) => Err(transaction.roll_back(refused).await),
         }
@@ -93,8 +94,9 @@ impl K8sPipelineClient {
         transaction: &mut Transaction,
         objects: &Objects<'_>,
         run: RunId,
+        need: Need,
     ) -> Result<(WorkloadKind, String)> {
-        self.ensure_revision(transaction, objects, Need::Run).await?;
+        self.ensure_revision(transaction, objects, need).await?;
         let created = match self.config.mode {
             Mode::Job => {
                 let job = objects.job(run);

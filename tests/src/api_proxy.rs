@@ -1,0 +1,203 @@
+//! A proxy in front of a real API server that fails on demand, and keeps a record of every call.
+//! What it does not fail it passes on, with the rights of the client that it was given.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use kube::Client;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::connection::{CutSwitch, Listener};
+
+/// Longest request that is passed on.
+const MAX_REQUEST: usize = 4 << 20;
+
+/// A proxy that listens on loopback until it is dropped.
+pub struct ApiProxy {
+    url: String,
+    shared: Arc<Shared>,
+    _server: JoinSet<std::io::Result<()>>,
+}
+
+struct Shared {
+    client: Client,
+    faults: Mutex<Vec<ApiFault>>,
+    calls: Mutex<Vec<ApiCall>>,
+}
+
+/// A call that reached the proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiCall {
+    /// Its method.
+    pub method: Method,
+    /// Its path, without the query.
+    pub path: String,
+    /// Its query.
+    pub query: String,
+}
+
+impl ApiCall {
+    /// True when it asks for a change.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        self.method != Method::GET
+    }
+
+    /// True when it asks for a list: the path ends with the kind.
+    #[must_use]
+    pub fn is_list_of(&self, plural: &str) -> bool {
+        self.method == Method::GET && self.path.ends_with(&format!("/{plural}"))
+    }
+}
+
+/// What goes wrong with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It is answered with this code, and nothing is done.
+    Status(u16),
+    /// It is answered with 429 and the wish to wait a second.
+    TooMany,
+    /// Its connection breaks before anything is done.
+    Cut,
+    /// It is carried out, and its connection breaks before the answer.
+    LostAnswer,
+}
+
+#[derive(Clone, Debug)]
+struct ApiFault {
+    method: Option<Method>,
+    path: String,
+    failure: Failure,
+    /// How often it strikes; `None` for ever.
+    times: Option<usize>,
+}
+
+impl ApiProxy {
+    /// Starts a proxy for what `client` reaches.
+    ///
+    /// # Errors
+    /// When it cannot listen on loopback.
+    pub async fn start(client: Client) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let shared = Arc::new(Shared { client, faults: Mutex::default(), calls: Mutex::default() });
+        let app = Router::new().fallback(handle).with_state(Arc::clone(&shared));
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let app = app.into_make_service_with_connect_info::<CutSwitch>();
+            axum::serve(Listener(listener), app).await
+        });
+        Ok(Self { url, shared, _server: server })
+    }
+
+    /// A kubeconfig whose cluster is this proxy.
+    #[must_use]
+    pub fn kubeconfig(&self) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "proxy",
+            "clusters": [{ "name": "proxy", "cluster": { "server": self.url } }],
+            "contexts": [{ "name": "proxy", "context": { "cluster": "proxy", "user": "nobody" } }],
+            "users": [{ "name": "nobody", "user": {} }],
+        })
+    }
+
+    /// From now on, the next `times` calls (all without a number) of a method (any without one) to
+    /// a path that ends so fail.
+    pub fn fail(&self, method: Option<Method>, path: &str, failure: Failure, times: Option<usize>) {
+        lock(&self.shared.faults).push(ApiFault { method, path: path.to_owned(), failure, times });
+    }
+
+    /// Every call since the last look, oldest first.
+    #[must_use]
+    pub fn take_calls(&self) -> Vec<ApiCall> {
+        std::mem::take(&mut lock(&self.shared.calls))
+    }
+}
+
+impl std::fmt::Debug for ApiProxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiProxy").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// What the next fault that matches does, if there is one.
+    fn failure_of(&self, call: &ApiCall) -> Option<Failure> {
+        let mut faults = lock(&self.faults);
+        let hits = |fault: &&mut ApiFault| {
+            fault.times != Some(0)
+                && fault.method.as_ref().is_none_or(|method| *method == call.method)
+                && call.path.ends_with(&fault.path)
+        };
+        let fault = faults.iter_mut().find(hits)?;
+        fault.times = fault.times.map(|times| times - 1);
+        Some(fault.failure)
+    }
+}
+
+async fn handle(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(switch): ConnectInfo<CutSwitch>,
+    request: Request,
+) -> Response {
+    let call = ApiCall {
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+        query: request.uri().query().unwrap_or_default().to_owned(),
+    };
+    let failure = shared.failure_of(&call);
+    lock(&shared.calls).push(call);
+    match failure {
+        None => pass_on(&shared.client, request).await,
+        Some(Failure::Status(code)) => refusal(code),
+        Some(Failure::TooMany) => ([(header::RETRY_AFTER, "1")], refusal(429)).into_response(),
+        Some(Failure::Cut) => cut(&switch),
+        Some(Failure::LostAnswer) => {
+            drop(pass_on(&shared.client, request).await);
+            cut(&switch)
+        }
+    }
+}
+
+/// What is answered here is never written.
+fn cut(switch: &CutSwitch) -> Response {
+    switch.cut();
+    StatusCode::OK.into_response()
+}
+
+/// An answer as the API server words it.
+fn refusal(code: u16) -> Response {
+    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = json!({
+        "apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code,
+        "reason": "Test", "message": format!("the proxy says {code}"),
+    });
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+async fn pass_on(client: &Client, request: Request) -> Response {
+    match try_pass_on(client, request).await {
+        Ok(answer) => answer,
+        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    }
+}
+
+async fn try_pass_on(client: &Client, request: Request) -> Result<Response> {
+    let (mut parts, body) = request.into_parts();
+    parts.headers.remove(header::HOST);
+    let body = to_bytes(body, MAX_REQUEST).await?;
+    let request = axum::http::Request::from_parts(parts, body.to_vec().into());
+    Ok(client.send(request).await?.map(Body::new))
+}
+
+/// A panic elsewhere does not make the record unusable.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
