@@ -142,9 +142,17 @@ async fn the_documented_rights_suffice_for_everything() {
 
 /// A client of the cluster, for tests that call the library.
 pub(crate) async fn library(scene: &Scene) -> ompipe_client::K8sPipelineClient {
-    let text =
-        std::fs::read_to_string(scene.config(&json!({ "kubeconfigPath": bed().kubeconfig })))
-            .unwrap();
+    library_with(scene, &json!({})).await
+}
+
+/// As [`library`], with further parameters.
+pub(crate) async fn library_with(
+    scene: &Scene,
+    parameters: &Value,
+) -> ompipe_client::K8sPipelineClient {
+    let mut all = parameters.clone();
+    all["kubeconfigPath"] = bed().kubeconfig.as_str().into();
+    let text = std::fs::read_to_string(scene.config(&all)).unwrap();
     let document = ompipe_core::yaml::parse(&text).unwrap();
     let checked =
         ompipe_core::config::K8sPipelineClientConfig::read(&document, &BTreeMap::new()).unwrap();

@@ -73,6 +73,27 @@ async fn a_metadata_ingestion_succeeds() {
 }
 
 #[tokio::test]
+async fn a_config_that_no_variable_can_hold_is_delivered_as_a_file() {
+    let scene = Scene::new("file").await;
+    let mut pipeline = scene.standin.deployable(&pipeline_on_the_server(&scene, PASSWORD));
+    let many: Vec<String> = (0..8000).map(|number| format!("^no_such_table_{number}$")).collect();
+    pipeline["sourceConfig"]["config"]["tableFilterPattern"] = json!({ "excludes": many });
+    let file = scene.file("pipeline.json", &pipeline);
+    let config = scene.config(&real());
+    let refused = scene.ompipe(&["deploy", "-c", &config, "-f", &file]).await.ended_with(2);
+    assert!(refused.stderr.contains("an environment variable holds at most 131064"), "{refused:?}");
+    let mut parameters = real();
+    parameters["configDelivery"] = "file".into();
+    let config = scene.config(&parameters);
+    scene.ompipe(&["deploy", "-c", &config, "-f", &file]).await.good();
+    let id = RunId::random().to_string();
+    scene.ompipe(&["run", "-c", &config, FQN, "--run-id", &id, "--follow"]).await.good();
+    let states = scene.standin.states(FQN, id.parse().unwrap());
+    assert_eq!(states, [PipelineState::Running, PipelineState::Success]);
+    scene.end().await;
+}
+
+#[tokio::test]
 async fn a_wrong_password_fails_the_run_and_the_program_says_so() {
     let scene = Scene::new("password").await;
     pipeline_on_the_server(&scene, "wrong-password");

@@ -25,5 +25,6 @@ mod logs;
 mod models;
 mod runs;
 mod support;
+mod tasks;
 mod toggle;
 mod upstream;
