@@ -102,9 +102,10 @@ impl Case {
 
     /// Puts them on everything that deploy made.
     async fn mark_all(&self) {
-        match self.operator {
-            true => self.mark::<CronOMJob>("om-cronomjob-nightly").await,
-            false => self.mark::<CronJob>("om-cronjob-nightly").await,
+        if self.operator {
+            self.mark::<CronOMJob>("om-cronomjob-nightly").await;
+        } else {
+            self.mark::<CronJob>("om-cronjob-nightly").await;
         }
         self.mark::<Secret>("om-secret-nightly").await;
         self.mark::<ConfigMap>("om-config-nightly").await;
