@@ -1,7 +1,7 @@
 # ompipe: what a person types. Everything that is built goes below .build/ and target/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint images sandbox bench deny clean
+.PHONY: help demo test lint images sandbox crds bench deny clean
 
 # A cluster that the shell happens to point at is not for tests: it has to be named, KUBECONFIG=FILE.
 ifneq ($(origin KUBECONFIG),command line)
@@ -26,6 +26,9 @@ images: ## Build the container images below .build/images
 
 sandbox: ## Build the Kubernetes sandbox, .build/bin/sandbox
 	@sandbox/build
+
+crds: ## Write the definitions of the custom resources to crds/
+	cargo run --quiet --package ompipe -- crds | awk '/^---$$/ { file = "crds/" (n++ ? "cronomjobs" : "omjobs") ".yaml" } { print > file }'
 
 bench: sandbox images ## Measure what the documents promise
 	@bench/run

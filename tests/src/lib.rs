@@ -18,13 +18,15 @@
 //! - [`postgres`]: a PostgreSQL server with the sample database of `sql/shop.sql`, in-process
 //!   ([`postgres::Postgres`]) or as the program `sample-postgres`.
 //! - [`api_proxy`]: a proxy in front of the real API server that fails on demand.
+//! - [`contract`]: what each key of the configuration promises, as a table.
 //!
-//! They listen on loopback or private addresses only, pick a free port, and end with the value that
-//! stands for them.
+//! The servers listen on loopback or private addresses only, pick a free port, and end with the
+//! value that stands for them.
 
 mod address;
 pub mod api_proxy;
 mod connection;
+pub mod contract;
 pub mod postgres;
 pub mod standin;
 

@@ -73,7 +73,7 @@ impl StagePodSpec {
     /// Says a whole pod: in upstream's fields what they can say, the rest in `podTemplate`.
     #[must_use]
     pub fn of_template(template: PodTemplateSpec) -> Self {
-        let metadata = template.metadata.unwrap_or_default();
+        let mut metadata = template.metadata.unwrap_or_default();
         let mut spec = template.spec.unwrap_or_default();
         let mut unsaid = Container::default();
         let main = main_of(&mut spec).unwrap_or(&mut unsaid);
@@ -93,9 +93,12 @@ impl StagePodSpec {
             node_selector: spec.node_selector.take(),
             tolerations: spec.tolerations.take(),
             security_context: spec.security_context.take(),
-            labels: metadata.labels,
-            annotations: metadata.annotations,
-            pod_template: Some(Box::new(PodTemplateSpec { metadata: None, spec: Some(spec) })),
+            labels: metadata.labels.take(),
+            annotations: metadata.annotations.take(),
+            pod_template: Some(Box::new(PodTemplateSpec {
+                metadata: Some(metadata).filter(|rest| *rest != ObjectMeta::default()),
+                spec: Some(spec),
+            })),
         }
     }
 

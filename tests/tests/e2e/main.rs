@@ -13,6 +13,7 @@
 
 mod access;
 mod canary;
+mod contract;
 mod delete;
 mod deploy;
 mod doctor;

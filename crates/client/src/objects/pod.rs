@@ -41,6 +41,18 @@ pub(super) enum Role {
     Worker,
     /// The exit handler, which asks the API about the worker's pod.
     ExitHandler,
+    /// An exit handler that has nothing to do.
+    Idle,
+}
+
+impl Role {
+    const fn asks_the_api(self) -> bool {
+        matches!(self, Self::SelfReporting | Self::ExitHandler)
+    }
+
+    const fn works(self) -> bool {
+        matches!(self, Self::SelfReporting | Self::Worker)
+    }
 }
 
 /// Builds a pod and lays `templates` over it, the most general first.
@@ -59,9 +71,25 @@ pub(super) fn template<'t>(
         spec: Some(spec(config, blueprint)),
     };
     for change in templates {
-        template.merge_from(for_role(change, role));
+        let change = for_role(change, role);
+        clear_replaced(&mut template, &change);
+        template.merge_from(change);
     }
     template
+}
+
+/// A variable has one source, but a merge would keep the former beside the new one, which
+/// Kubernetes refuses. What a template says of a variable is therefore the whole of it.
+fn clear_replaced(template: &mut PodTemplateSpec, change: &PodTemplateSpec) {
+    for container in template.spec.iter_mut().flat_map(|spec| &mut spec.containers) {
+        let changes = change.spec.iter().flat_map(|spec| &spec.containers);
+        let named = changes.filter(|changed| changed.name == container.name);
+        let variables: Vec<_> = named.flat_map(|changed| changed.env.iter().flatten()).collect();
+        let env = container.env.iter_mut().flatten();
+        for variable in env.filter(|own| variables.iter().any(|new| new.name == own.name)) {
+            (variable.value, variable.value_from) = (None, None);
+        }
+    }
 }
 
 /// The user's pairs and ours; ours are never replaced.
@@ -74,7 +102,7 @@ fn joined(users: &Pairs, ours: &Pairs) -> Pairs {
 /// A template says what the worker runs and uses, which is nothing for the exit handler.
 fn for_role(template: &PodTemplateSpec, role: Role) -> PodTemplateSpec {
     let mut template = template.clone();
-    if role == Role::ExitHandler {
+    if !role.works() {
         let containers = template.spec.iter_mut().flat_map(|spec| &mut spec.containers);
         for main in containers.filter(|container| container.name == MAIN_CONTAINER) {
             (main.image, main.command, main.args, main.resources) = (None, None, None, None);
@@ -90,7 +118,7 @@ fn spec(config: &K8sPipelineClientConfig, blueprint: Blueprint<'_>) -> PodSpec {
         .map(|name| LocalObjectReference { name: name.to_string() });
     PodSpec {
         service_account_name: Some(config.service_account_name.to_string()),
-        automount_service_account_token: Some(blueprint.role != Role::Worker),
+        automount_service_account_token: Some(blueprint.role.asks_the_api()),
         // The variables of every Service of the namespace are of no use to a worker, and many.
         enable_service_links: Some(false),
         restart_policy: Some("Never".to_owned()),

@@ -105,6 +105,7 @@ impl<'a> TaskObjects<'a> {
             command: &NO_EXIT_HANDLER,
             env: Vec::new(),
             resources: &config.exit_handler_resources,
+            role: Role::Idle,
             ..self.blueprint()
         };
         OMJob {

@@ -1,9 +1,9 @@
-//! Golden manifests, and the rules that hold for every object.
+//! Golden manifests, and what is secret. Where each key of the configuration lands is the table
+//! of `ompipe_tests::contract`.
 
 use std::collections::BTreeMap;
 
 use ompipe_core::yaml;
-use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::secret::read_pipeline;
@@ -60,98 +60,6 @@ fn what_deploy_applies() {
 fn what_a_run_applies() {
     let manifests = with_objects(&json!({}), |objects| Manifests::of_run(objects, run()).unwrap());
     insta::assert_snapshot!(manifests.to_yaml(Visibility::Masked));
-}
-
-/// The pod specs of a manual and of a scheduled run.
-fn pod_specs(parameters: &Value) -> [Value; 2] {
-    with_objects(parameters, |objects| {
-        let job = serde_json::to_value(objects.job(run())).unwrap();
-        let cron_job = serde_json::to_value(objects.cron_job().unwrap()).unwrap();
-        [
-            job["spec"]["template"]["spec"].clone(),
-            cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"].clone(),
-        ]
-    })
-}
-
-/// Each parameter that reaches a pod, set, and where it must be found (design §2.6).
-#[rstest]
-#[case(json!({ "ingestionImage": "r/i:1" }), "/containers/0/image", json!("r/i:1"))]
-#[case(json!({ "imagePullPolicy": "Always" }), "/containers/0/imagePullPolicy", json!("Always"))]
-#[case(json!({ "imagePullSecrets": "a,b" }), "/imagePullSecrets", json!([{ "name": "a" }, { "name": "b" }]))]
-#[case(json!({ "serviceAccountName": "sa" }), "/serviceAccountName", json!("sa"))]
-#[case(json!({ "resources": { "limits": { "memory": "8Gi" } } }), "/containers/0/resources/limits/memory", json!("8Gi"))]
-#[case(json!({ "resources": { "requests": { "cpu": "1" } } }), "/containers/0/resources/requests/cpu", json!("1"))]
-#[case(json!({ "runAsUser": 7 }), "/securityContext/runAsUser", json!(7))]
-#[case(json!({ "runAsGroup": 7 }), "/securityContext/runAsGroup", json!(7))]
-#[case(json!({ "fsGroup": 7 }), "/securityContext/fsGroup", json!(7))]
-#[case(json!({ "runAsNonRoot": false }), "/securityContext/runAsNonRoot", json!(false))]
-#[case(json!({ "runAsNonRoot": false }), "/containers/0/securityContext/runAsNonRoot", json!(false))]
-#[case(json!({ "seccompProfileType": "Unconfined" }), "/containers/0/securityContext/seccompProfile", json!({ "type": "Unconfined" }))]
-#[case(json!({ "seccompProfileType": "Localhost", "seccompLocalhostProfile": "p.json" }), "/securityContext/seccompProfile", json!({ "type": "Localhost", "localhostProfile": "p.json" }))]
-#[case(json!({ "nodeSelector": "zone=a" }), "/nodeSelector", json!({ "zone": "a" }))]
-#[case(json!({ "tolerations": [{ "key": "spot", "operator": "Exists" }] }), "/tolerations/0/key", json!("spot"))]
-#[case(json!({ "extraEnvVars": ["A:1"] }), "/containers/0/env/7", json!({ "name": "A", "value": "1" }))]
-fn a_parameter_is_on_the_pod_of_every_run(
-    #[case] parameters: Value,
-    #[case] pointer: &str,
-    #[case] expected: Value,
-) {
-    for spec in pod_specs(&parameters) {
-        assert_eq!(spec.pointer(pointer), Some(&expected), "{spec}");
-    }
-    let default = pod_specs(&json!({}));
-    assert!(default.iter().all(|spec| spec.pointer(pointer) != Some(&expected)));
-}
-
-/// Each parameter of a Job, and of a `CronJob`.
-#[rstest]
-#[case("ttlSecondsAfterFinished", "/spec/ttlSecondsAfterFinished")]
-#[case("activeDeadlineSeconds", "/spec/activeDeadlineSeconds")]
-#[case("backoffLimit", "/spec/backoffLimit")]
-fn a_parameter_is_on_every_job(#[case] key: &str, #[case] pointer: &str) {
-    with_objects(&json!({ key: 77 }), |objects| {
-        let job = serde_json::to_value(objects.job(run())).unwrap();
-        let cron_job = serde_json::to_value(objects.cron_job().unwrap()).unwrap();
-        assert_eq!(job.pointer(pointer), Some(&json!(77)));
-        assert_eq!(cron_job["spec"]["jobTemplate"].pointer(pointer), Some(&json!(77)));
-    });
-}
-
-#[rstest]
-#[case(json!({ "successfulJobsHistoryLimit": 7 }), "/spec/successfulJobsHistoryLimit", json!(7))]
-#[case(json!({ "failedJobsHistoryLimit": 7 }), "/spec/failedJobsHistoryLimit", json!(7))]
-#[case(json!({ "startingDeadlineSeconds": 77 }), "/spec/startingDeadlineSeconds", json!(77))]
-#[case(json!({ "startingDeadlineSeconds": 0 }), "/spec/startingDeadlineSeconds", json!(10))]
-#[case(json!({ "namespace": "other" }), "/metadata/namespace", json!("other"))]
-#[case(json!({ "podAnnotations": "a=b" }), "/spec/jobTemplate/spec/template/metadata/annotations/a", json!("b"))]
-fn a_parameter_is_on_the_cron_job(
-    #[case] parameters: Value,
-    #[case] pointer: &str,
-    #[case] expected: Value,
-) {
-    with_objects(&parameters, |objects| {
-        let cron_job = serde_json::to_value(objects.cron_job().unwrap()).unwrap();
-        assert_eq!(cron_job.pointer(pointer), Some(&expected));
-    });
-}
-
-#[test]
-fn a_manual_run_and_a_scheduled_one_differ_only_in_where_the_id_comes_from() {
-    let [mut manual, mut scheduled] = pod_specs(&json!({}));
-    for spec in [&mut manual, &mut scheduled] {
-        let variables = spec["containers"][0]["env"].as_array_mut().unwrap();
-        variables.retain(|variable| {
-            variable["name"] != "pipelineRunId" && variable["name"] != "jobName"
-        });
-    }
-    assert_eq!(manual, scheduled);
-}
-
-#[test]
-fn a_dollar_reaches_the_process_as_it_is() {
-    let [spec, _] = pod_specs(&json!({ "extraEnvVars": ["A:$(config) $$"] }));
-    assert_eq!(spec["containers"][0]["env"][7]["value"], "$$(config) $$$$");
 }
 
 #[test]

@@ -67,6 +67,8 @@ fn toleration(value: &Value) -> Result<Toleration, String> {
         return Err(format!("a toleration has no key {key:?}; it has {}", KEYS.join(", ")));
     }
     let mut map = map.clone();
+    // To Kubernetes a blank field is one that is left out, but the schema of an OMJob refuses it.
+    map.retain(|_, value| !(value.is_null() || value == ""));
     // Helm gives every value as text.
     if let Some(seconds) = map.get("tolerationSeconds").and_then(Value::as_str) {
         let seconds: i64 =

@@ -139,6 +139,13 @@ fn resources_may_be_numbers_and_of_any_kind() {
 }
 
 #[test]
+fn blank_fields_of_a_toleration_are_left_out() {
+    let given = json!([{ "key": "spot", "operator": "", "effect": "", "value": null }]);
+    let tolerations = read(&json!({ "tolerations": given })).unwrap().config.tolerations;
+    assert_eq!(serde_json::to_value(tolerations).unwrap(), json!([{ "key": "spot" }]));
+}
+
+#[test]
 fn ids_may_be_left_to_the_cluster() {
     let given = json!({ "runAsUser": null, "runAsGroup": null, "fsGroup": null });
     let security = read(&given).unwrap().config.security;

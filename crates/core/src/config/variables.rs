@@ -13,9 +13,10 @@ use crate::redaction;
 
 const KEY: &str = "extraEnvVars";
 
-/// Variables that ompipe sets itself (seed *Environment Variables*).
-pub const RESERVED_ENV: [&str; 7] = [
+/// Variables that ompipe sets itself (seed *Environment Variables*, and `configFile`).
+pub const RESERVED_ENV: [&str; 8] = [
     "config",
+    "configFile",
     "pipelineType",
     "pipelineRunId",
     "ingestionPipelineFQN",
