@@ -11,7 +11,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::support::{Outcome, Scene, bed, eventually};
+use crate::support::{Scene, bed, eventually};
 
 /// A worker that says when it is up and ends when it is told to, and a hook that tells its
 /// variables to the container's log.
@@ -43,6 +43,10 @@ async fn pod_that_is_up(scene: &Scene, config: &str, pipeline: &str) -> String {
     .await
 }
 
+async fn only_pod(scene: &Scene) -> String {
+    scene.ours::<Pod>().await.into_keys().next().unwrap()
+}
+
 async fn stop(scene: &Scene, how: Stop, config: &str, pipeline: &str, pod: &str) {
     match how {
         Stop::Delete => {
@@ -71,15 +75,16 @@ async fn the_hook_runs_with_its_variables(#[case] how: Stop) {
     let id = RunId::random().to_string();
     let run =
         ["run", "-c", &config, "-f", &pipeline, "--service", &service, "--run-id", &id, "--follow"];
-    let following = Scene::ompipe_in_background(&run);
-    let pod = pod_that_is_up(&scene, &config, &pipeline).await;
+    let mut following = Scene::follow(&run);
+    following.until("up").await;
+    let pod = only_pod(&scene).await;
     stop(&scene, how, &config, &pipeline, &pod).await;
     if how == Stop::Evict {
         // An evicted run is tried again, so nothing ends the following but a kill.
         until_another_pod(&scene, &pod).await;
         stop(&scene, Stop::Kill, &config, &pipeline, &pod).await;
     }
-    let outcome = Outcome::of(&following.wait_with_output().await.unwrap());
+    let outcome = following.end().await;
     let (job, namespace) = (format!("om-job-nightly-{}", &id[..8]), &scene.namespace);
     let said = format!("hook {id} {job} {namespace} Failed metadata shop.nightly ");
     assert!(outcome.stdout.starts_with(&format!("up\n{said}")), "{outcome:?}");
@@ -138,11 +143,10 @@ async fn the_hook_of_a_scheduled_run_knows_its_job() {
     let schedule = scene.api::<CronJob>().get("om-cronjob-nightly").await.unwrap();
     let job = crate::deploy::run_of(&schedule);
     let job = scene.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
-    let pod = pod_that_is_up(&scene, &config, &pipeline).await;
-    let following =
-        Scene::ompipe_in_background(&["logs", "-c", &config, "-f", &pipeline, "--follow"]);
-    stop(&scene, Stop::Kill, &config, &pipeline, &pod).await;
-    let outcome = Outcome::of(&following.wait_with_output().await.unwrap());
+    let mut following = Scene::follow(&["logs", "-c", &config, "-f", &pipeline, "--follow"]);
+    following.until("up").await;
+    stop(&scene, Stop::Kill, &config, &pipeline, "").await;
+    let outcome = following.end().await;
     let said = format!("hook {} {} {}", job.uid().unwrap(), job.name_any(), scene.namespace);
     assert!(outcome.stdout.contains(&said), "{outcome:?}");
     scene.end().await;

@@ -160,8 +160,8 @@ async fn a_running_log_can_be_read_and_followed() {
     scene.end().await;
 }
 
-/// Makes the file that the worker waits for, from outside: the kubelet's exec is not what is
-/// tested here, so the file is made through the worker's own root.
+/// Makes the file that the worker waits for, from outside. The worker may end before the program
+/// that made the file does, and takes it along: what counts is what the worker says next.
 async fn let_go(scene: &Scene) {
     use k8s_openapi::api::core::v1::Pod;
     let pods = scene.ours::<Pod>().await;
@@ -169,6 +169,5 @@ async fn let_go(scene: &Scene) {
     let exec = ["touch", "/tmp/go"];
     let params = kube::api::AttachParams::default().stdout(false).stderr(true);
     let mut process = scene.api::<Pod>().exec(name, exec, &params).await.unwrap();
-    let status = process.take_status().unwrap().await.unwrap();
-    assert_eq!(status.status.as_deref(), Some("Success"), "{status:?}");
+    process.take_status().unwrap().await.unwrap();
 }

@@ -4,7 +4,6 @@ use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
 };
 use k8s_openapi::api::core::v1::{Event, ServiceAccount};
-use kube::ResourceExt;
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use ompipe_core::diagnosis::{self, Finding, Subject};
 use ompipe_core::version;
@@ -208,16 +207,24 @@ impl K8sPipelineClient {
         })
     }
 
-    /// What Kubernetes says of a run's object and pods. Who may not read events sees none.
+    /// What Kubernetes says of a run's object, and of hooks that failed in its pods, which may be
+    /// gone. Who may not read events sees none.
     async fn events_of(&self, objects: &RunObjects) -> Vec<Event> {
-        let pods = ompipe_core::run::attempts(&objects.workload, &objects.pods);
-        let uids = pods.into_iter().filter_map(ResourceExt::uid);
-        let mut events = Vec::new();
-        for uid in uids.chain([objects.workload.uid.clone()]) {
-            let about = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
-            events.extend(self.api::<Event>().list(&about).await.into_iter().flatten());
-        }
+        let of_object = format!("involvedObject.uid={}", objects.workload.uid);
+        let of_hooks = "involvedObject.kind=Pod,reason=FailedPreStopHook";
+        let pod_names = format!("{}-", objects.workload.name);
+        let (mut events, hooks) = tokio::join!(self.events(&of_object), self.events(of_hooks));
+        let is_own = |event: &Event| {
+            let pod = event.involved_object.name.as_deref();
+            pod.is_some_and(|name| name.starts_with(&pod_names))
+        };
+        events.extend(hooks.into_iter().filter(is_own));
         events
+    }
+
+    async fn events(&self, selector: &str) -> Vec<Event> {
+        let params = ListParams::default().fields(selector);
+        self.api::<Event>().list(&params).await.into_iter().flatten().collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bed;
 mod crds;
+mod following;
 mod outcome;
 mod scene;
 mod wait;

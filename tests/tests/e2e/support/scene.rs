@@ -17,6 +17,7 @@ use tokio::process::Command;
 use uuid::Uuid;
 
 use super::bed::bed;
+use super::following::Following;
 use super::outcome::Outcome;
 
 /// What a test plays in.
@@ -140,6 +141,11 @@ impl Scene {
         command.env_clear().env("KUBECONFIG", &bed().kubeconfig);
         command.envs(environment.iter().copied()).args(args).kill_on_drop(true);
         Outcome::of(&command.output().await.unwrap())
+    }
+
+    /// Starts the program and reads what it prints as it comes.
+    pub(crate) fn follow(args: &[&str]) -> Following {
+        Following::new(Self::ompipe_in_background(args))
     }
 
     /// Starts the program and leaves it running; it ends with the test at the latest.
