@@ -1,7 +1,7 @@
 //! The rules that hold for every pod.
 
 use ompipe_api::StagePodSpec;
-use ompipe_core::config::RESERVED_ENV;
+use ompipe_core::config::{CONFIG_FILE_ENV, RESERVED_ENV, is_reserved_env};
 use ompipe_core::labels;
 use ompipe_tests::contract::{OF_PIPELINES, Stage, WORKERS, all_parameters, table};
 use rstest::rstest;
@@ -147,14 +147,14 @@ fn every_variable_of_a_run_is_set_once_and_reserved() {
             let names: Vec<&str> =
                 variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
             assert_eq!(names.len(), 7, "{stage:?}: {names:?}");
-            assert!(names.iter().all(|name| RESERVED_ENV.contains(name)), "{stage:?}: {names:?}");
+            assert!(names.iter().all(|name| is_reserved_env(name)), "{stage:?}: {names:?}");
         }
     }
 }
 
 #[test]
 fn a_reserved_variable_is_refused_wherever_it_is_given() {
-    for name in RESERVED_ENV {
+    for name in RESERVED_ENV.into_iter().chain([CONFIG_FILE_ENV]) {
         let container = json!({ "name": "main", "env": [{ "name": name, "value": "x" }] });
         let template = json!({ "spec": { "containers": [container] } });
         for parameters in [

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, SecretKeySelector};
 use ompipe_api::{NAME_PLACEHOLDER, RUN_ID_PLACEHOLDER};
 use ompipe_core::RunId;
-use ompipe_core::config::{ConfigDelivery, ExtraVariables};
+use ompipe_core::config::{CONFIG_FILE_ENV, ConfigDelivery, ExtraVariables};
 use ompipe_core::labels;
 use ompipe_core::workflow::CONFIG_ENV;
 
@@ -63,7 +63,7 @@ fn of_trigger(trigger: Trigger<'_>) -> (EnvVar, EnvVar) {
 fn config(delivery: ConfigDelivery, revision: &str) -> EnvVar {
     match delivery {
         ConfigDelivery::Env => from_secret(CONFIG_ENV, revision, CONFIG_ENV),
-        ConfigDelivery::File => literal("configFile", pod::CONFIG_FILE),
+        ConfigDelivery::File => literal(CONFIG_FILE_ENV, pod::CONFIG_FILE),
     }
 }
 

@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 pub use parameters::{PARAMETERS, Parameter};
 pub use pod_template::PodTemplates;
 pub use security::{PodSecurity, SeccompProfile};
-pub use variables::{ExtraVariables, RESERVED_ENV};
+pub use variables::{CONFIG_FILE_ENV, ExtraVariables, RESERVED_ENV, is_reserved_env};
 
 use crate::fields::Fields;
 use crate::kubernetes::{Image, Namespace, ObjectName};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodTemplateSpec};
 use serde_json::{Map, Value};
 
-use super::RESERVED_ENV;
+use super::is_reserved_env;
 use crate::fields::Fields;
 use crate::run::MAIN_CONTAINER;
 use crate::{Problem, labels, redaction};
@@ -152,7 +152,7 @@ fn variable_problems(path: &str, container: &Container) -> Vec<Problem> {
 }
 
 fn variable_remedy(container: &Container, variable: &EnvVar) -> Option<&'static str> {
-    if container.name == MAIN_CONTAINER && RESERVED_ENV.contains(&variable.name.as_str()) {
+    if container.name == MAIN_CONTAINER && is_reserved_env(&variable.name) {
         return Some("is set by ompipe; choose another name");
     }
     let value = variable.value.as_deref()?;

@@ -13,10 +13,9 @@ use crate::redaction;
 
 const KEY: &str = "extraEnvVars";
 
-/// Variables that ompipe sets itself (seed *Environment Variables*, and `configFile`).
-pub const RESERVED_ENV: [&str; 8] = [
+/// Variables that ompipe sets itself (seed *Environment Variables*).
+pub const RESERVED_ENV: [&str; 7] = [
     "config",
-    "configFile",
     "pipelineType",
     "pipelineRunId",
     "ingestionPipelineFQN",
@@ -24,6 +23,15 @@ pub const RESERVED_ENV: [&str; 8] = [
     "namespace",
     "pipelineStatus",
 ];
+
+/// The variable that stands for `config` where the config is delivered as a file.
+pub const CONFIG_FILE_ENV: &str = "configFile";
+
+/// True for a variable that ompipe sets itself, so that nobody else may.
+#[must_use]
+pub fn is_reserved_env(name: &str) -> bool {
+    name == CONFIG_FILE_ENV || RESERVED_ENV.contains(&name)
+}
 
 /// Variables for the worker beside ompipe's own. A value may be a credential, so `Debug` shows
 /// names only.
@@ -104,7 +112,7 @@ fn env_of(name: &str, value: &Value) -> Result<EnvVar, String> {
 
 fn check_env_name(name: &str) -> Result<(), String> {
     name.parse::<EnvName>().map_err(|remedy| format!("{name:?} {remedy}"))?;
-    if RESERVED_ENV.contains(&name) {
+    if is_reserved_env(name) {
         return Err(format!("{name} is set by ompipe; choose another name"));
     }
     Ok(())
