@@ -7,21 +7,13 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, Event, Pod};
 
 use super::{Finding, Subject};
 use crate::WorkloadKind;
+use crate::config::{CONFIG_FILE_ENV, RESERVED_ENV};
 use crate::labels::JOB_NAME;
 use crate::run::MAIN_CONTAINER;
+use crate::workflow::CONFIG_ENV;
 
 /// The hook's command (seed *PreStop Lifecycle Hooks*).
 const HOOK: [&str; 2] = ["python", "exit_handler.py"];
-/// The variables that the worker and the exit handler read (seed *Environment Variables*).
-const VARIABLES: [&str; 7] = [
-    "config",
-    "pipelineType",
-    "pipelineRunId",
-    "ingestionPipelineFQN",
-    "jobName",
-    "namespace",
-    "pipelineStatus",
-];
 /// The grace period that the seed asks for, and the least in which a Python exit handler ends.
 const GRACE: i64 = 60;
 const LEAST_GRACE: i64 = 30;
@@ -84,11 +76,12 @@ fn variables(main: &Container) -> Finding {
     const CHECK: &str = "variables";
     let names: BTreeSet<&str> =
         main.env.iter().flatten().map(|variable| variable.name.as_str()).collect();
-    let is_there =
-        |name: &str| names.contains(name) || (name == "config" && names.contains("configFile"));
-    let missing: Vec<&str> = VARIABLES.into_iter().filter(|name| !is_there(name)).collect();
+    let is_there = |name: &str| {
+        names.contains(name) || (name == CONFIG_ENV && names.contains(CONFIG_FILE_ENV))
+    };
+    let missing: Vec<&str> = RESERVED_ENV.into_iter().filter(|name| !is_there(name)).collect();
     if missing.is_empty() {
-        return Finding::good(CHECK, format!("all {} are set", VARIABLES.len()));
+        return Finding::good(CHECK, format!("all {} are set", RESERVED_ENV.len()));
     }
     let detail = format!("missing: {}", missing.join(", "));
     Finding::bad(CHECK, detail, "deploy the pipeline with this version and start a new run")
