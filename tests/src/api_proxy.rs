@@ -70,13 +70,62 @@ pub enum Failure {
     LostAnswer,
 }
 
+/// Which calls fail, and how.
 #[derive(Clone, Debug)]
-struct ApiFault {
+pub struct ApiFault {
+    failure: Failure,
     method: Option<Method>,
     path: String,
-    failure: Failure,
+    /// How many calls that match pass before it strikes.
+    passing: usize,
     /// How often it strikes; `None` for ever.
     times: Option<usize>,
+}
+
+impl ApiFault {
+    /// Every call fails, for ever.
+    #[must_use]
+    pub const fn new(failure: Failure) -> Self {
+        Self { failure, method: None, path: String::new(), passing: 0, times: None }
+    }
+
+    /// Only calls of this method to a path that ends so.
+    #[must_use]
+    pub fn on(self, method: Method, path: &str) -> Self {
+        Self { method: Some(method), path: path.to_owned(), ..self }
+    }
+
+    /// Only calls to a path that ends so.
+    #[must_use]
+    pub fn on_path(self, path: &str) -> Self {
+        Self { path: path.to_owned(), ..self }
+    }
+
+    /// Only after so many of them.
+    #[must_use]
+    pub fn after(self, passing: usize) -> Self {
+        Self { passing, ..self }
+    }
+
+    /// Only so often.
+    #[must_use]
+    pub fn times(self, times: usize) -> Self {
+        Self { times: Some(times), ..self }
+    }
+
+    /// Whether it strikes at a call, which it then has.
+    fn strikes(&mut self, call: &ApiCall) -> bool {
+        let is_other = self.method.as_ref().is_some_and(|method| *method != call.method);
+        if self.times == Some(0) || is_other || !call.path.ends_with(&self.path) {
+            return false;
+        }
+        if self.passing > 0 {
+            self.passing -= 1;
+            return false;
+        }
+        self.times = self.times.map(|times| times - 1);
+        true
+    }
 }
 
 impl ApiProxy {
@@ -108,10 +157,9 @@ impl ApiProxy {
         })
     }
 
-    /// From now on, the next `times` calls (all without a number) of a method (any without one) to
-    /// a path that ends so fail.
-    pub fn fail(&self, method: Option<Method>, path: &str, failure: Failure, times: Option<usize>) {
-        lock(&self.shared.faults).push(ApiFault { method, path: path.to_owned(), failure, times });
+    /// From now on calls fail.
+    pub fn inject(&self, fault: ApiFault) {
+        lock(&self.shared.faults).push(fault);
     }
 
     /// Every call since the last look, oldest first.
@@ -131,14 +179,8 @@ impl Shared {
     /// What the next fault that matches does, if there is one.
     fn failure_of(&self, call: &ApiCall) -> Option<Failure> {
         let mut faults = lock(&self.faults);
-        let hits = |fault: &&mut ApiFault| {
-            fault.times != Some(0)
-                && fault.method.as_ref().is_none_or(|method| *method == call.method)
-                && call.path.ends_with(&fault.path)
-        };
-        let fault = faults.iter_mut().find(hits)?;
-        fault.times = fault.times.map(|times| times - 1);
-        Some(fault.failure)
+        let fault = faults.iter_mut().find_map(|fault| fault.strikes(call).then_some(fault));
+        fault.map(|fault| fault.failure)
     }
 }
 

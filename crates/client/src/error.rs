@@ -136,6 +136,12 @@ pub enum Error {
         /// What it waits for.
         why: String,
     },
+    /// A Job's exit handler has no pod.
+    #[error(
+        "run {0} is a Job, which has no pod for its exit handler: that runs inside the pod of the \
+         ingestion, without a log of its own"
+    )]
+    NoExitHandlerPod(RunId),
     /// There is no such attempt.
     #[error("run {run} has {attempts} attempts; there is no attempt {wanted}")]
     NoSuchAttempt {
@@ -200,6 +206,7 @@ impl Error {
                 | Self::Workflow { .. }
                 | Self::Page(_)
                 | Self::NoSuchAttempt { .. }
+                | Self::NoExitHandlerPod(_)
                 | Self::NotDeployed { .. }
                 | Self::Ambiguous { .. }
                 | Self::JobNameTaken { .. }

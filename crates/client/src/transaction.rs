@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use ompipe_core::labels::OMPIPE;
 use serde::Serialize;
@@ -94,19 +94,47 @@ impl Transaction {
         }
     }
 
+    /// Takes an object for one that this operation created: the answer to its creation was lost.
+    pub(crate) fn adopt<K: Object>(&mut self, api: &Api<K>, found: &K) {
+        self.record(found, Change::Created);
+        self.undo.push(deletion(api.clone(), found));
+    }
+
+    /// Creates an object that only holds a name, for [`Self::fill`]; `None` when the name is taken.
+    pub(crate) async fn claim<K: Object>(&mut self, api: &Api<K>, claim: &K) -> Result<Option<K>> {
+        let post = PostParams { field_manager: Some(OMPIPE.to_owned()), ..PostParams::default() };
+        match api.create(&post, claim).await {
+            Ok(claimed) => {
+                self.undo.push(withdrawal(api.clone(), &claimed));
+                Ok(Some(claimed))
+            }
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
+            Err(error) => Err(KubernetesError::new(doing("creating", claim), error).into()),
+        }
+    }
+
+    /// Applies an object over a claim as it was read. That is its creation, whosever claim it was:
+    /// the answer to ours may have been lost, and who else made it is refused to fill it.
+    pub(crate) async fn fill<K: Object>(
+        &mut self,
+        api: &Api<K>,
+        desired: K,
+        claim: &K,
+    ) -> Result<K> {
+        let filled = apply_over(api, desired, Some(claim)).await?;
+        self.record(&filled, Change::Created);
+        self.undo.push(withdrawal(api.clone(), &filled));
+        Ok(filled)
+    }
+
     /// Applies an object over `previous`, which must not have changed since it was read.
     pub(crate) async fn apply<K: Object>(
         &mut self,
         api: &Api<K>,
-        mut desired: K,
+        desired: K,
         previous: Option<K>,
     ) -> Result<K> {
-        desired.meta_mut().resource_version = previous.as_ref().and_then(K::resource_version);
-        let params = PatchParams::apply(OMPIPE).force();
-        let applied = api
-            .patch(&desired.name_any(), &params, &Patch::Apply(&desired))
-            .await
-            .map_err(|error| KubernetesError::new(doing("applying", &desired), error))?;
+        let applied = apply_over(api, desired, previous.as_ref()).await?;
         match previous {
             None => {
                 self.record(&applied, Change::Created);
@@ -169,7 +197,6 @@ impl Transaction {
         match self.written.iter_mut().find(is_same) {
             // What was deleted and made anew is another object under its name.
             Some(known) if known.change == Change::Deleted => known.change = Change::Configured,
-            // What was claimed and then filled is one creation.
             Some(_) => {}
             None => self.written.push(written),
         }
@@ -180,6 +207,13 @@ impl Written {
     pub(crate) fn new<K: Object>(object: &K, change: Change) -> Self {
         Self { kind: K::kind(&()).into_owned(), name: object.name_any(), change }
     }
+}
+
+async fn apply_over<K: Object>(api: &Api<K>, mut desired: K, previous: Option<&K>) -> Result<K> {
+    desired.meta_mut().resource_version = previous.and_then(K::resource_version);
+    let params = PatchParams::apply(OMPIPE).force();
+    let applied = api.patch(&desired.name_any(), &params, &Patch::Apply(&desired)).await;
+    Ok(applied.map_err(|error| KubernetesError::new(doing("applying", &desired), error))?)
 }
 
 fn doing<K: Object>(verb: &str, object: &K) -> String {
@@ -202,11 +236,21 @@ fn recreation<K: Object>(api: Api<K>, mut deleted: K) -> Undo {
     .boxed()
 }
 
+/// Deletes what was created, also when its controller has changed it since.
 fn deletion<K: Object>(api: Api<K>, created: &K) -> Undo {
-    let (name, uid) = (created.name_any(), created.uid());
+    delete_if(api, created.name_any(), of_uid(created.uid()))
+}
+
+/// Deletes a claim, or what it was filled with, unless somebody else has filled it since: then it
+/// is theirs.
+fn withdrawal<K: Object>(api: Api<K>, written: &K) -> Undo {
+    delete_if(api, written.name_any(), unchanged(written))
+}
+
+fn delete_if<K: Object>(api: Api<K>, name: String, as_seen: Preconditions) -> Undo {
     let left = format!("{} {name} exists", K::kind(&()));
     async move {
-        let gone = delete(&api, &name, of_uid(uid), DeleteParams::background()).await;
+        let gone = delete(&api, &name, as_seen, DeleteParams::background()).await;
         gone.map(drop).map_err(|error| format!("{left} ({error})"))
     }
     .boxed()

@@ -3,7 +3,7 @@
 
 use axum::http::Method;
 use ompipe_core::RunId;
-use ompipe_tests::api_proxy::{ApiCall, ApiProxy, Failure};
+use ompipe_tests::api_proxy::{ApiCall, ApiFault, ApiProxy, Failure};
 use rstest::rstest;
 use serde_json::json;
 use tokio::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Secret;
 
-use crate::support::{Outcome, Scene, install_crds};
+use crate::support::{Outcome, Scene, eventually, install_crds};
 
 /// A scene behind a proxy.
 struct Behind {
@@ -59,7 +59,7 @@ impl Behind {
 async fn every_operation_rides_out_a_passing_fault(#[case] failure: Failure) {
     let behind = Behind::new("faults").await;
     // The first two calls of every operation fail, whatever they are.
-    let shaken = || behind.proxy.fail(None, "", failure, Some(2));
+    let shaken = || behind.proxy.inject(ApiFault::new(failure).times(2));
     shaken();
     behind.deploy().await.good();
     shaken();
@@ -82,11 +82,47 @@ async fn every_operation_rides_out_a_passing_fault(#[case] failure: Failure) {
     behind.scene.end().await;
 }
 
+/// One call that is carried out and not answered.
+fn lost(method: Method, path: &str) -> ApiFault {
+    ApiFault::new(Failure::LostAnswer).on(method, path).times(1)
+}
+
+fn refused(method: Method, path: &str) -> ApiFault {
+    ApiFault::new(Failure::Status(403)).on(method, path)
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_is_lost_goes_when_the_deploy_is_refused() {
+    let behind = Behind::new("lost").await;
+    behind.proxy.inject(lost(Method::POST, "/secrets"));
+    behind.proxy.inject(refused(Method::PATCH, "/om-cronjob-nightly"));
+    behind.deploy().await.ended_with(3);
+    let left = behind.scene.ours::<Secret>().await;
+    assert!(left.is_empty(), "{:?}", left.keys());
+    behind.scene.end().await;
+}
+
+#[tokio::test]
+async fn a_run_whose_answer_is_lost_goes_when_it_is_refused_afterwards() {
+    let behind = Behind::new("lost").await;
+    behind.deploy().await.good();
+    behind.proxy.inject(lost(Method::POST, "/jobs"));
+    // Other runs are looked for before; when this one stands, they are looked for once more.
+    behind.proxy.inject(refused(Method::GET, "/jobs").after(1));
+    behind.run(&[]).await.ended_with(3);
+    eventually("the end of the run", || async {
+        let jobs = behind.scene.ours::<Job>().await;
+        if jobs.is_empty() { Ok(()) } else { Err(format!("{:?}", jobs.keys())) }
+    })
+    .await;
+    behind.scene.end().await;
+}
+
 #[tokio::test]
 async fn a_lost_answer_starts_one_run() {
     let behind = Behind::new("lost").await;
     let id = RunId::random().to_string();
-    behind.proxy.fail(Some(Method::POST), "/jobs", Failure::LostAnswer, Some(1));
+    behind.proxy.inject(lost(Method::POST, "/jobs"));
     let started = behind.run(&["--run-id", &id, "-o", "json"]).await.good().json();
     assert_eq!(started["runId"], id.as_str());
     let jobs = behind.scene.ours::<Job>().await;
@@ -104,7 +140,7 @@ async fn lost_answers_leave_a_whole_deployment() {
         (Method::PATCH, "/om-config-nightly"),
         (Method::PATCH, "/om-cronjob-nightly"),
     ] {
-        behind.proxy.fail(Some(method), path, Failure::LostAnswer, Some(1));
+        behind.proxy.inject(lost(method, path));
     }
     behind.deploy().await.good();
     let secrets = behind.scene.ours::<Secret>().await;
@@ -121,7 +157,7 @@ async fn lost_answers_leave_a_whole_deployment() {
 #[tokio::test]
 async fn a_fault_that_stays_is_told_whole_and_in_time() {
     let behind = Behind::new("stays").await;
-    behind.proxy.fail(None, "/om-cronjob-nightly", Failure::Status(500), None);
+    behind.proxy.inject(ApiFault::new(Failure::Status(500)).on_path("/om-cronjob-nightly"));
     let start = Instant::now();
     let refused = behind.deploy().await.ended_with(3);
     let took = start.elapsed();
@@ -135,7 +171,7 @@ async fn a_fault_that_stays_is_told_whole_and_in_time() {
 #[tokio::test]
 async fn what_is_forbidden_is_not_asked_again() {
     let behind = Behind::new("forbidden").await;
-    behind.proxy.fail(None, "/secrets", Failure::Status(403), None);
+    behind.proxy.inject(ApiFault::new(Failure::Status(403)).on_path("/secrets"));
     let refused = behind.deploy().await.ended_with(3);
     assert!(refused.stderr.contains("the proxy says 403 (403)"), "{refused:?}");
     let asked = behind.proxy.take_calls();

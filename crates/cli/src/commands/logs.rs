@@ -14,12 +14,12 @@ use crate::{inputs, output};
 
 pub(super) async fn execute(args: &Args, logs: &LogsArgs) -> Result<Exit, Failure> {
     let client = inputs::client(args).await?;
+    if let Some(page) = &logs.page {
+        return print_page(args.output, &client, logs, page).await;
+    }
     let pipeline = target::identity(&client, &logs.target).await?;
     if logs.follow {
         return follow(args, &client, &pipeline, logs.run).await;
-    }
-    if let Some(page) = &logs.page {
-        return print_page(args.output, &client, &pipeline, logs, page).await;
     }
     let mut stdout = io::stdout().lock();
     let announce = |source: &LogSource| {
@@ -47,17 +47,18 @@ fn selection(logs: &LogsArgs) -> LogSelection {
 async fn print_page(
     output: Output,
     client: &K8sPipelineClient,
-    pipeline: &PipelineIdentity,
     logs: &LogsArgs,
     page: &str,
 ) -> Result<Exit, Failure> {
-    let page = client.log_page(pipeline, selection(logs), Some(page)).await?;
     match output {
         Output::Json => {
-            let (pipeline, _) = client.load(pipeline).await?;
+            let (pipeline, _) = target::pipeline(client, &logs.target).await?;
+            let page = client.log_page(&pipeline.identity, selection(logs), Some(page)).await?;
             output::print_json(&page.into_answer(pipeline.pipeline_type))?;
         }
         Output::Table => {
+            let pipeline = target::identity(client, &logs.target).await?;
+            let page = client.log_page(&pipeline, selection(logs), Some(page)).await?;
             output::ignore_closed(io::stdout().lock().write_all(page.text.as_bytes()))?;
         }
     }

@@ -1,5 +1,7 @@
 //! `deploy`: fetch what is there, check, build, apply as one transaction, tidy up.
 
+use std::collections::BTreeMap;
+
 use backon::{ExponentialBuilder, Retryable};
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::Secret;
@@ -86,10 +88,11 @@ impl K8sPipelineClient {
             Some(found) if is_upstreams(&found) => {
                 transaction.replace(&self.api(), desired, &found).await
             }
+            Some(found) if is_claim(&found) => transaction.fill(&self.api(), desired, &found).await,
             Some(found) => transaction.apply(&self.api(), desired, Some(found)).await,
             None => {
                 let claimed = self.claim(transaction, objects).await?;
-                transaction.apply(&self.api(), desired, Some(claimed)).await
+                transaction.fill(&self.api(), desired, &claimed).await
             }
         }
     }
@@ -97,7 +100,7 @@ impl K8sPipelineClient {
     /// Takes the names: only one creation of the Secret can succeed.
     async fn claim(&self, transaction: &mut Transaction, objects: &Objects<'_>) -> Result<Secret> {
         let claim = Secret { data: None, ..objects.pipeline_secret() };
-        let claimed = transaction.create(&self.api(), &claim).await?;
+        let claimed = transaction.claim(&self.api(), &claim).await?;
         claimed.ok_or_else(|| Error::ConcurrentDeploy(claim.name_any()))
     }
 
@@ -179,4 +182,9 @@ impl K8sPipelineClient {
                 .and_then(|s| s.next_after(clock::now())),
         }
     }
+}
+
+/// True for the Secret of a deploy that has come no further, or of which nothing more is known.
+fn is_claim(secret: &Secret) -> bool {
+    secret.data.as_ref().is_none_or(BTreeMap::is_empty)
 }

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::api::LogParams;
 use ompipe_core::logs::{LogPage, LogPager, page_index};
 use ompipe_core::run::{self, MAIN_CONTAINER};
-use ompipe_core::{PipelineIdentity, Run, RunId};
+use ompipe_core::{PipelineIdentity, Run, RunId, WorkloadKind};
 
 use super::K8sPipelineClient;
 use super::runs::RunObjects;
@@ -98,6 +98,9 @@ impl K8sPipelineClient {
         let RunObjects { run, workload, pods } = self.run_objects(pipeline, selection.run).await?;
         let all = match selection.stage {
             LogStage::Main => run::attempts(&workload, &pods),
+            LogStage::ExitHandler if workload.kind == WorkloadKind::Job => {
+                return Err(Error::NoExitHandlerPod(run.run_id));
+            }
             LogStage::ExitHandler => run::exit_handlers(&workload, &pods),
         };
         if let Some(wanted) = selection.attempt.filter(|wanted| !(1..=all.len()).contains(wanted)) {

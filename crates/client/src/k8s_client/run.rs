@@ -112,7 +112,8 @@ impl K8sPipelineClient {
         Ok((kind, name))
     }
 
-    /// Creates a run's object, or finds it after a lost answer to an earlier call.
+    /// Creates a run's object, or finds it after a lost answer to an earlier call: then it is still
+    /// this call's, to be withdrawn like one whose answer came.
     async fn create_once<K: Object>(
         &self,
         transaction: &mut Transaction,
@@ -120,16 +121,16 @@ impl K8sPipelineClient {
         workload: impl Fn(&K) -> Option<Workload>,
     ) -> Result<Workload> {
         let name = object.name_any();
+        let taken = || Error::JobNameTaken { job: format!("{} {name}", K::kind(&())) };
         let wanted = object.labels().get(ompipe_core::labels::RUN_ID).cloned();
-        let present = match transaction.create(&self.api(), object).await? {
-            Some(created) => Some(created),
-            None => self.get(&name).await?,
-        };
-        let workload = present.as_ref().and_then(workload);
         let is_same = |found: &Workload| Some(found.run_id.to_string()) == wanted;
-        workload
-            .filter(is_same)
-            .ok_or_else(|| Error::JobNameTaken { job: format!("{} {name}", K::kind(&())) })
+        if let Some(created) = transaction.create(&self.api(), object).await? {
+            return workload(&created).filter(is_same).ok_or_else(taken);
+        }
+        let found: K = self.get(&name).await?.ok_or_else(taken)?;
+        let same = workload(&found).filter(is_same).ok_or_else(taken)?;
+        transaction.adopt(&self.api(), &found);
+        Ok(same)
     }
 
     /// Two calls may both have seen no other run before they created theirs. Whoever sees another
