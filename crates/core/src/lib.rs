@@ -15,6 +15,7 @@ pub mod kubernetes;
 pub mod labels;
 pub mod logs;
 mod names;
+pub mod omjob;
 mod pipeline;
 mod problem;
 mod quantity;
