@@ -10,6 +10,7 @@
 //! ```
 
 pub mod config;
+pub mod cron;
 mod fields;
 pub mod kubernetes;
 pub mod labels;
