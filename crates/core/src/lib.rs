@@ -10,12 +10,14 @@
 //! ```
 
 pub mod config;
+pub mod cron;
 pub mod diagnosis;
 mod fields;
 pub mod kubernetes;
 pub mod labels;
 pub mod logs;
 mod names;
+pub mod omjob;
 mod overrides;
 mod pipeline;
 mod problem;

@@ -1,0 +1,80 @@
+//! What the reconciler saw of one `OMJob`.
+
+use jiff::SignedDuration;
+
+use super::{PodSeen, Refusal, Status};
+
+/// An `OMJob`, its pods, and what came of the last action if that is not visible in them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Observed {
+    /// Its name.
+    pub name: String,
+    /// Whether it is being deleted.
+    pub deleted: bool,
+    /// Whether it carries [`super::FINALIZER`].
+    pub finalizer: bool,
+    /// What its spec says that matters here.
+    pub limits: Limits,
+    /// What was recorded.
+    pub status: Status,
+    /// Its pods, by owner UID.
+    pub pods: Vec<PodSeen>,
+    /// Where all this was read.
+    pub source: Source,
+    /// The creation that this pass just tried was refused.
+    pub refusal: Option<Refusal>,
+    /// What came of the last resort that this pass just tried.
+    pub report: Option<Report>,
+}
+
+/// Where an observation comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A watch, which may lag behind, for the `OMJob` and its pods each on its own.
+    Cache,
+    /// The API server: the `OMJob` first, then the pods.
+    Api,
+}
+
+/// The fields of an `OMJob`'s spec that decide its course.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// `activeDeadlineSeconds`: bounds all attempts of main together.
+    pub active_deadline: Option<SignedDuration>,
+    /// `backoffLimit`: failures that are followed by another attempt. 0 means one attempt, even
+    /// when that one is disrupted: such a worker may not be safe to run twice.
+    pub backoff_limit: u32,
+    /// `exitHandlerDeadlineSeconds`: bounds all attempts of the exit handler together.
+    pub exit_deadline: SignedDuration,
+    /// `ttlSecondsAfterFinished`; `None` keeps the `OMJob` for ever.
+    pub ttl: Option<SignedDuration>,
+    /// `suspend`.
+    pub suspend: bool,
+    /// Whether there is an `exitHandlerSpec`.
+    pub exit_handler: bool,
+}
+
+impl Default for Limits {
+    /// What an `OMJob` of upstream's server means, which has none of these fields.
+    fn default() -> Self {
+        Self {
+            active_deadline: None,
+            backoff_limit: 0,
+            exit_deadline: SignedDuration::from_mins(10),
+            ttl: None,
+            suspend: false,
+            exit_handler: true,
+        }
+    }
+}
+
+/// What came of a last resort report.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Report {
+    /// OpenMetadata has the run's end.
+    Done,
+    /// OpenMetadata did not answer, or not well.
+    Unavailable(String),
+    /// There is nothing to report with: no connection is known, or OpenMetadata refuses for good.
+    Impossible(String),
+}

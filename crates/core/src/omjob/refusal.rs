@@ -1,0 +1,123 @@
+//! Why the API server did not make a pod, and whether asking again can help.
+
+use super::{EndReason, Trouble};
+
+/// Whether a refused creation is worth another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lasting {
+    /// It may succeed later as it is.
+    ForNow,
+    /// The same pod will be refused again.
+    ForGood,
+}
+
+/// A creation that the API server refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Refusal {
+    /// Whether to try again.
+    pub lasting: Lasting,
+    /// Why, in the API server's words.
+    pub trouble: Trouble,
+}
+
+impl Refusal {
+    /// Reads the API server's answer to a creation: HTTP code and message.
+    ///
+    /// What an administrator can put right without touching the run is for now: quota, rights of
+    /// the operator, a missing service account. What only another pod spec can cure is for good.
+    /// A code of 0 stands for no answer.
+    #[must_use]
+    pub fn of_answer(code: u16, message: &str) -> Self {
+        let says = |text: &str| message.contains(text);
+        let (lasting, reason) = match code {
+            403 | 404 if says("is being terminated") || says("namespaces \"") => {
+                (Lasting::ForGood, EndReason::NamespaceTerminating)
+            }
+            403 if says("exceeded quota") || says("failed quota") => {
+                (Lasting::ForNow, EndReason::Quota)
+            }
+            401 => (Lasting::ForNow, EndReason::Admission),
+            403 if says("cannot create resource") || says("service account") => {
+                (Lasting::ForNow, EndReason::Admission)
+            }
+            400 | 403 | 404 | 405 | 413 | 415 | 422 => (Lasting::ForGood, EndReason::Admission),
+            _ => (Lasting::ForNow, EndReason::ApiUnavailable),
+        };
+        Self { lasting, trouble: Trouble::new(reason, message) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::quota(
+        403,
+        r#"pods "a-main" is forbidden: exceeded quota: q, requested: pods=1"#,
+        Lasting::ForNow,
+        EndReason::Quota
+    )]
+    #[case::throttled(429, "too many requests", Lasting::ForNow, EndReason::ApiUnavailable)]
+    #[case::webhook_timeout(
+        500,
+        r#"failed calling webhook "w": context deadline exceeded"#,
+        Lasting::ForNow,
+        EndReason::ApiUnavailable
+    )]
+    #[case::no_answer(0, "connection refused", Lasting::ForNow, EndReason::ApiUnavailable)]
+    #[case::rbac(
+        403,
+        r#"pods is forbidden: User "o" cannot create resource "pods""#,
+        Lasting::ForNow,
+        EndReason::Admission
+    )]
+    #[case::service_account(
+        403,
+        r#"error looking up service account n/s: serviceaccount "s" not found"#,
+        Lasting::ForNow,
+        EndReason::Admission
+    )]
+    #[case::webhook_denies(
+        403,
+        r#"admission webhook "w" denied the request: no"#,
+        Lasting::ForGood,
+        EndReason::Admission
+    )]
+    #[case::policy(
+        403,
+        r#"violates PodSecurity "restricted:latest""#,
+        Lasting::ForGood,
+        EndReason::Admission
+    )]
+    #[case::invalid(
+        422,
+        r#"Pod "a-main" is invalid: spec.containers[0].image: Required"#,
+        Lasting::ForGood,
+        EndReason::Admission
+    )]
+    #[case::namespace_ends(
+        403,
+        "unable to create new content in namespace n because it is being terminated",
+        Lasting::ForGood,
+        EndReason::NamespaceTerminating
+    )]
+    #[case::namespace_gone(
+        404,
+        r#"namespaces "n" not found"#,
+        Lasting::ForGood,
+        EndReason::NamespaceTerminating
+    )]
+    fn answers(
+        #[case] code: u16,
+        #[case] message: &str,
+        #[case] lasting: Lasting,
+        #[case] reason: EndReason,
+    ) {
+        let refusal = Refusal::of_answer(code, message);
+        assert_eq!((refusal.lasting, refusal.trouble.reason), (lasting, reason));
+        assert_eq!(refusal.trouble.message, message);
+    }
+}

@@ -1,0 +1,544 @@
+//! Each ending of the design's table (§8), and each defect of upstream's operator that a decision
+//! can have (facts sheet §10), as one row.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use proptest::prelude::*;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+
+const UID: &str = "0b1e4f5e-0000-4000-8000-000000000001";
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::new(1_800_000_000 + seconds, 0).unwrap()
+}
+
+fn text(seconds: i64) -> String {
+    at(seconds).to_string()
+}
+
+/// A pod as the API server shows it, made at second 0.
+fn pod(name: &str, spec: &Value, status: &Value) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {
+            "name": name, "uid": format!("uid-of-{name}"), "creationTimestamp": text(0),
+            "finalizers": [TRACKING_FINALIZER],
+            "ownerReferences": [
+                { "apiVersion": "pipelines.openmetadata.org/v1", "kind": "OMJob", "name": "run", "uid": UID },
+            ],
+        },
+        "spec": spec, "status": status,
+    }))
+    .unwrap()
+}
+
+fn on_node(name: &str, status: &Value) -> Pod {
+    pod(name, &json!({ "nodeName": "n", "containers": [] }), status)
+}
+
+fn container(name: &str, state: &Value) -> Value {
+    json!({ "name": name, "state": state, "image": "i", "imageID": "", "ready": false, "restartCount": 0 })
+}
+
+fn main(state: &Value) -> Value {
+    json!({ "phase": "Running", "containerStatuses": [container("main", state)] })
+}
+
+fn ended(code: i32, reason: &str) -> Value {
+    let state =
+        json!({ "terminated": { "exitCode": code, "reason": reason, "finishedAt": text(60) } });
+    json!({ "phase": "Failed", "containerStatuses": [container("main", &state)] })
+}
+
+fn running() -> Value {
+    main(&json!({ "running": {} }))
+}
+
+/// Deleted at second `seconds`, with half a minute of grace.
+fn deleted(mut pod: Pod, seconds: i64) -> Pod {
+    let time = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(seconds + 30));
+    pod.metadata.deletion_timestamp = Some(time);
+    pod.metadata.deletion_grace_period_seconds = Some(30);
+    pod
+}
+
+fn seen(pod: &Pod) -> PodSeen {
+    PodSeen::read("run", UID, pod).unwrap()
+}
+
+/// An `OMJob` under our care, read live so that no decision asks for another look.
+fn observed(pods: &[Pod]) -> Observed {
+    Observed {
+        name: "run".to_owned(),
+        deleted: false,
+        finalizer: true,
+        limits: Limits {
+            active_deadline: Some(SignedDuration::from_secs(600)),
+            ..Limits::default()
+        },
+        status: Status::default(),
+        pods: pods.iter().map(seen).collect(),
+        source: Source::Api,
+        refusal: None,
+        report: None,
+    }
+}
+
+fn status(decision: &Decision) -> &Status {
+    decision.status().expect("the decision records something")
+}
+
+fn makes(decision: &Decision, stage: Stage) -> bool {
+    decision
+        .actions
+        .iter()
+        .any(|action| matches!(action, Action::CreatePod { stage: s, .. } if *s == stage))
+}
+
+fn has(decision: &Decision, wanted: &Action) -> bool {
+    decision.actions.contains(wanted)
+}
+
+fn with_condition(mut status: Value, kind: &str, reason: &str) -> Value {
+    status["conditions"] =
+        json!([{ "type": kind, "status": "True", "reason": reason, "message": "told" }]);
+    status
+}
+
+/// Every way in which a pod can end: its reason stands in the record, its finalizer goes, and the
+/// exit handler starts in the same decision.
+#[rstest]
+#[case::exit_0(on_node("run-main", &ended(0, "Completed")), EndReason::Completed, Some(0))]
+#[case::exit_1(on_node("run-main", &ended(1, "Error")), EndReason::Error, Some(1))]
+#[case::oom(on_node("run-main", &ended(137, "OOMKilled")), EndReason::OomKilled, Some(137))]
+#[case::signal(on_node("run-main", &ended(139, "Error")), EndReason::Signal, Some(139))]
+#[case::node_rebooted(on_node("run-main", &ended(137, "ContainerStatusUnknown")), EndReason::NodeLost, Some(137))]
+#[case::evicted_before_it_ran(on_node("run-main", &json!({ "phase": "Failed", "reason": "Evicted" })), EndReason::Evicted, None)]
+#[case::drained(deleted(on_node("run-main", &with_condition(ended(143, "Error"), "DisruptionTarget", "EvictionByEvictionAPI")), 30), EndReason::Evicted, Some(143))]
+#[case::preempted(deleted(on_node("run-main", &with_condition(ended(137, "Error"), "DisruptionTarget", "PreemptionByScheduler")), 30), EndReason::Evicted, Some(137))]
+#[case::node_gone(deleted(on_node("run-main", &with_condition(json!({ "phase": "Failed" }), "DisruptionTarget", "DeletionByPodGC")), 30), EndReason::NodeLost, None)]
+#[case::deleted(deleted(on_node("run-main", &ended(143, "Error")), 30), EndReason::Deleted, Some(143))]
+#[case::ended_before_it_was_deleted(deleted(on_node("run-main", &ended(1, "Error")), 90), EndReason::Error, Some(1))]
+#[case::finished_in_its_grace_period(deleted(on_node("run-main", &ended(0, "Completed")), 50), EndReason::Completed, Some(0))]
+#[case::deleted_without_a_node(deleted(pod("run-main", &json!({ "containers": [] }), &json!({ "phase": "Pending" })), 30), EndReason::Deleted, None)]
+#[case::deadline_of_the_pod(on_node("run-main", &json!({ "phase": "Failed", "reason": "DeadlineExceeded" })), EndReason::DeadlineExceeded, None)]
+#[case::sidecar_beside_it(on_node("run-main", &json!({ "phase": "Running", "containerStatuses": [
+    container("istio-proxy", &json!({ "running": {} })),
+    container("main", &json!({ "terminated": { "exitCode": 0, "finishedAt": text(60) } })),
+] })), EndReason::Completed, Some(0))]
+#[case::sidecar_failed(on_node("run-main", &json!({ "phase": "Failed", "containerStatuses": [
+    container("agent", &json!({ "terminated": { "exitCode": 3 } })),
+    container("main", &json!({ "terminated": { "exitCode": 0, "finishedAt": text(60) } })),
+] })), EndReason::Completed, Some(0))]
+fn every_end_of_main_starts_the_exit_handler(
+    #[case] pod: Pod,
+    #[case] reason: EndReason,
+    #[case] code: Option<i32>,
+) {
+    let decision = decide(&observed(&[pod]), at(120));
+    let end = status(&decision).main.end.as_ref().unwrap();
+    assert_eq!((end.reason, end.exit_code), (reason, code), "{}", end.message);
+    assert_eq!(status(&decision).phase, Phase::ExitHandlerRunning);
+    assert!(matches!(
+        decision.actions[..],
+        [
+            Action::Record(_),
+            Action::CreatePod { stage: Stage::Exit, attempt: 0 },
+            Action::ReleasePod { .. }
+        ]
+    ));
+}
+
+/// What keeps a pod from starting is recorded at once, and is the reason at the deadline.
+#[rstest]
+#[case::image(main(&json!({ "waiting": { "reason": "ImagePullBackOff", "message": "m" } })), EndReason::ImagePull)]
+#[case::secret(main(&json!({ "waiting": { "reason": "CreateContainerConfigError", "message": "m" } })), EndReason::ContainerConfig)]
+#[case::no_node(json!({ "phase": "Pending", "conditions": [{ "type": "PodScheduled", "status": "False", "message": "m" }] }), EndReason::Unschedulable)]
+fn what_never_starts_says_why(#[case] waiting: Value, #[case] reason: EndReason) {
+    let mut observed = observed(&[on_node("run-main", &waiting)]);
+    let decision = decide(&observed, at(10));
+    assert_eq!(status(&decision).phase, Phase::Pending);
+    assert_eq!(decision.next_look, Some(at(600)));
+    observed.status = status(&decision).clone();
+    let decision = decide(&observed, at(600));
+    assert!(matches!(decision.actions[..], [Action::DeletePod { .. }]));
+    observed.pods = vec![seen(&deleted(on_node("run-main", &json!({ "phase": "Failed" })), 600))];
+    let decision = decide(&observed, at(640));
+    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, reason);
+    assert!(makes(&decision, Stage::Exit));
+}
+
+#[rstest]
+#[case::kill(true, false, 100, EndReason::Killed)]
+#[case::deadline(false, false, 700, EndReason::DeadlineExceeded)]
+#[case::kill_after_the_deadline(true, false, 700, EndReason::Killed)]
+fn what_we_stop_says_why(
+    #[case] killed: bool,
+    #[case] suspend: bool,
+    #[case] when: i64,
+    #[case] reason: EndReason,
+) {
+    let mut observed = observed(&[on_node("run-main", &running())]);
+    (observed.deleted, observed.limits.suspend) = (killed, suspend);
+    observed.limits.backoff_limit = 3;
+    let decision = decide(&observed, at(when));
+    let name = "run-main".to_owned();
+    assert!(has(&decision, &Action::DeletePod { uid: format!("uid-of-{name}"), name }));
+    let mut end = ended(137, "Error");
+    end["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = json!(text(when + 30));
+    observed.pods = vec![seen(&deleted(on_node("run-main", &end), when))];
+    let decision = decide(&observed, at(when + 31));
+    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, reason);
+    assert!(makes(&decision, Stage::Exit));
+}
+
+#[test]
+fn a_suspended_run_stops_and_starts_anew_uncounted() {
+    let mut observed = observed(&[on_node("run-main", &running())]);
+    observed.limits.suspend = true;
+    let end = ended(143, "Error");
+    observed.pods = vec![seen(&deleted(on_node("run-main", &end), 50))];
+    let decision = decide(&observed, at(61));
+    let record = status(&decision);
+    assert_eq!((record.phase, record.suspended, record.main.failures), (Phase::Running, true, 0));
+    assert!(!makes(&decision, Stage::Exit));
+    (observed.status, observed.pods) = (record.clone(), Vec::new());
+    assert_eq!(decide(&observed, at(5_000)), Decision::default());
+    observed.limits.suspend = false;
+    let decision = decide(&observed, at(5_000));
+    assert!(has(&decision, &Action::CreatePod { stage: Stage::Main, attempt: 1 }));
+    assert_eq!(status(&decision).main.started, Some(at(5_000)));
+}
+
+fn refused(lasting: Lasting, reason: EndReason) -> Refusal {
+    Refusal { lasting, trouble: Trouble::new(reason, "told by the API server") }
+}
+
+/// Upstream's defects 2, 3 and 5: an API error is no end.
+#[test]
+fn a_creation_refused_for_now_is_tried_again_until_the_deadline() {
+    let mut observed = observed(&[]);
+    observed.refusal = Some(refused(Lasting::ForNow, EndReason::Quota));
+    let mut waits = Vec::new();
+    for second in [0, 10, 20, 30] {
+        let decision = decide(&observed, at(second));
+        let record = status(&decision);
+        assert_eq!(record.phase, Phase::Pending);
+        assert_eq!(record.conditions()[0].reason, "Quota");
+        waits.push(decision.next_look.unwrap().as_second() - at(second).as_second());
+        observed.status = record.clone();
+    }
+    assert_eq!(waits, [1, 2, 4, 8]);
+    observed.refusal = None;
+    let decision = decide(&observed, at(600));
+    let end = status(&decision).main.end.as_ref().unwrap();
+    assert_eq!(end.reason, EndReason::Quota);
+    assert!(end.message.starts_with("told by the API server"));
+    assert!(makes(&decision, Stage::Exit));
+}
+
+#[test]
+fn a_creation_refused_for_good_ends_main_with_the_servers_words() {
+    let mut observed = observed(&[]);
+    observed.refusal = Some(refused(Lasting::ForGood, EndReason::Admission));
+    let decision = decide(&observed, at(0));
+    assert_eq!(status(&decision).message(), Some("told by the API server"));
+    assert!(makes(&decision, Stage::Exit));
+}
+
+/// Failures count, disruptions do not; `backoffLimit: 0` allows no second attempt at all.
+#[rstest]
+#[case::no_retries(0, "Error", false)]
+#[case::no_retries_for_the_disrupted(0, "Evicted", false)]
+#[case::retry(1, "Error", true)]
+#[case::retry_of_the_disrupted(1, "Evicted", true)]
+fn attempts_follow_backoff_limit(#[case] limit: u32, #[case] cause: &str, #[case] again: bool) {
+    let mut end = ended(1, "Error");
+    if cause == "Evicted" {
+        end = with_condition(end, "DisruptionTarget", "EvictionByEvictionAPI");
+    }
+    let mut observed = observed(&[on_node("run-main", &end)]);
+    observed.limits.backoff_limit = limit;
+    let decision = decide(&observed, at(61));
+    let record = status(&decision);
+    assert_eq!(record.main.end.is_none(), again);
+    assert_eq!(record.main.failures, u32::from(cause == "Error"));
+    if again {
+        assert_eq!((record.phase, decision.next_look), (Phase::Running, Some(at(71))));
+        observed.status = record.clone();
+        assert!(!makes(&decide(&observed, at(70)), Stage::Main));
+        let next = Action::CreatePod { stage: Stage::Main, attempt: 1 };
+        assert!(has(&decide(&observed, at(71)), &next));
+    }
+}
+
+fn in_exit_stage(code: i32) -> Observed {
+    let mut observed = observed(&[on_node("run-main", &ended(code, "Error"))]);
+    observed.status = status(&decide(&observed, at(100))).clone();
+    observed
+}
+
+/// Upstream's defect 11: the phase is main's, the exit handler's result a condition.
+#[rstest]
+#[case(0, 0, Phase::Succeeded, true)]
+#[case(1, 0, Phase::Failed, true)]
+fn the_phase_is_mains(
+    #[case] main: i32,
+    #[case] exit: i32,
+    #[case] phase: Phase,
+    #[case] ok: bool,
+) {
+    let mut observed = in_exit_stage(main);
+    observed.pods.push(seen(&on_node("run-exit", &ended(exit, "Error"))));
+    let decision = decide(&observed, at(130));
+    let record = status(&decision);
+    assert_eq!((record.phase, record.completed), (phase, Some(at(130))));
+    let handler = record.conditions().into_iter().find(|c| c.kind == "ExitHandlerSucceeded");
+    assert_eq!(handler.unwrap().holds, Some(ok));
+    assert_eq!(decision.actions.last(), Some(&Action::RemoveFinalizer));
+}
+
+#[test]
+fn an_exit_handler_that_fails_is_tried_again() {
+    let mut observed = in_exit_stage(1);
+    observed.pods.push(seen(&on_node("run-exit", &ended(1, "Error"))));
+    let decision = decide(&observed, at(130));
+    assert_eq!(status(&decision).phase, Phase::ExitHandlerRunning);
+    assert_eq!(decision.next_look, Some(at(140)));
+    observed.status = status(&decision).clone();
+    let next = Action::CreatePod { stage: Stage::Exit, attempt: 1 };
+    assert!(has(&decide(&observed, at(140)), &next));
+}
+
+/// Upstream's defect 8: a hanging exit handler ends at its deadline, and the operator reports.
+#[test]
+fn an_exit_handler_without_an_image_is_replaced_by_the_operator() {
+    let mut observed = in_exit_stage(1);
+    let waiting = main(&json!({ "waiting": { "reason": "ErrImagePull", "message": "m" } }));
+    observed.pods.push(seen(&on_node("run-exit", &waiting)));
+    observed.status = status(&decide(&observed, at(110))).clone();
+    let decision = decide(&observed, at(700));
+    assert!(matches!(decision.actions.last(), Some(Action::DeletePod { .. })));
+    observed.pods[1] = seen(&deleted(on_node("run-exit", &json!({ "phase": "Failed" })), 700));
+    let decision = decide(&observed, at(731));
+    assert_eq!(status(&decision).phase, Phase::Failed);
+    assert_eq!(decision.actions.last(), Some(&Action::ReportLastResort));
+    observed.status = status(&decision).clone();
+    observed.report = Some(Report::Unavailable("down".to_owned()));
+    let decision = decide(&observed, at(732));
+    assert!(!has(&decision, &Action::RemoveFinalizer));
+    assert_eq!(decision.next_look, Some(at(734)));
+    observed.status = status(&decision).clone();
+    observed.report = Some(Report::Done);
+    let decision = decide(&observed, at(734));
+    assert_eq!(status(&decision).reporting, Reporting::ByOperator);
+    assert_eq!(decision.actions.last(), Some(&Action::RemoveFinalizer));
+}
+
+/// Upstream's defect 7, a namespace on its way out, and a refused exit handler: the operator.
+#[rstest]
+#[case::none(false, None)]
+#[case::namespace(true, Some(refused(Lasting::ForGood, EndReason::NamespaceTerminating)))]
+#[case::webhook(true, Some(refused(Lasting::ForGood, EndReason::Admission)))]
+fn an_exit_handler_that_cannot_be_made_is_replaced_by_the_operator(
+    #[case] exit_handler: bool,
+    #[case] refusal: Option<Refusal>,
+) {
+    let mut observed = in_exit_stage(0);
+    observed.limits.exit_handler = exit_handler;
+    observed.refusal = refusal;
+    let decision = decide(&observed, at(101));
+    assert_eq!(status(&decision).phase, Phase::Succeeded);
+    assert_eq!(decision.actions.last(), Some(&Action::ReportLastResort));
+}
+
+#[test]
+fn a_namespace_on_its_way_out_is_not_held_up() {
+    let mut observed = in_exit_stage(0);
+    observed.refusal = Some(refused(Lasting::ForGood, EndReason::NamespaceTerminating));
+    observed.status = status(&decide(&observed, at(101))).clone();
+    (observed.deleted, observed.refusal) = (true, None);
+    observed.report = Some(Report::Unavailable("no Secret".to_owned()));
+    let decision = decide(&observed, at(102));
+    assert_eq!(decision.actions.last(), Some(&Action::RemoveFinalizer));
+}
+
+/// Upstream's defect 6 and a kill before anything began.
+#[test]
+fn a_run_killed_before_it_started_is_reported_too() {
+    let observed = Observed { deleted: true, ..observed(&[]) };
+    let decision = decide(&observed, at(0));
+    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, EndReason::Killed);
+    assert!(makes(&decision, Stage::Exit));
+}
+
+/// Upstream's defects 27, 32 to 34: the TTL deletes the `OMJob`, 0 means at once, none never.
+#[rstest]
+#[case::at_once(Some(0), true, None)]
+#[case::later(Some(60), false, Some(at(190)))]
+#[case::never(None, false, None)]
+fn a_ttl_deletes_the_omjob(
+    #[case] ttl: Option<i64>,
+    #[case] at_once: bool,
+    #[case] next: Option<Timestamp>,
+) {
+    let mut observed = in_exit_stage(0);
+    observed.limits.ttl = ttl.map(SignedDuration::from_secs);
+    observed.pods.push(seen(&on_node("run-exit", &ended(0, "Completed"))));
+    let decision = decide(&observed, at(130));
+    assert_eq!(has(&decision, &Action::DeleteOmJob), at_once);
+    assert_eq!(decision.next_look, next);
+    observed.status = status(&decision).clone();
+    observed.finalizer = false;
+    assert_eq!(has(&decide(&observed, at(190)), &Action::DeleteOmJob), ttl.is_some());
+}
+
+/// A sidecar keeps no run alive: its pod goes once the exit handler has read the log.
+#[test]
+fn a_pod_that_only_a_sidecar_keeps_is_deleted_after_the_exit_handler() {
+    let state = json!({ "terminated": { "exitCode": 0, "finishedAt": text(60) } });
+    let mut observed = observed(&[on_node("run-main", &main(&state))]);
+    let delete = Action::DeletePod { name: "run-main".into(), uid: "uid-of-run-main".into() };
+    let decision = decide(&observed, at(61));
+    assert!(makes(&decision, Stage::Exit) && !has(&decision, &delete));
+    observed.status = status(&decision).clone();
+    observed.pods.push(seen(&on_node("run-exit", &ended(0, "Completed"))));
+    assert!(has(&decide(&observed, at(70)), &delete));
+}
+
+/// Upstream's defects 1 and 4: a pod that is not in view is looked for, and its loss is an end.
+#[test]
+fn a_pod_that_vanished_is_an_end_once_the_api_server_says_so() {
+    let mut observed = observed(&[on_node("run-main", &running())]);
+    observed.status = status(&decide(&observed, at(5))).clone();
+    observed.pods.clear();
+    observed.source = Source::Cache;
+    assert_eq!(decide(&observed, at(60)).actions, [Action::ReadFresh]);
+    observed.source = Source::Api;
+    let decision = decide(&observed, at(60));
+    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, EndReason::Deleted);
+    assert!(makes(&decision, Stage::Exit));
+}
+
+#[test]
+fn a_pod_on_a_silent_node_is_lost_and_not_made_again() {
+    let pod = deleted(on_node("run-main", &running()), 100);
+    let mut observed = observed(&[pod]);
+    observed.limits.backoff_limit = 5;
+    let decision = decide(&observed, at(110));
+    assert_eq!(decision.next_look, Some(at(100 + 30 + 300)));
+    let decision = decide(&observed, at(430));
+    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, EndReason::NodeLost);
+    assert!(makes(&decision, Stage::Exit));
+}
+
+/// Upstream's pod: not tracked, in a phase that says little. It is adopted, never made again.
+#[rstest]
+#[case::seen(true)]
+#[case::not_in_view(false)]
+fn a_run_of_upstreams_operator_is_adopted(#[case] in_view: bool) {
+    let mut pod = on_node("run-main", &running());
+    pod.metadata.finalizers = None;
+    let mut observed = observed(if in_view { std::slice::from_ref(&pod) } else { &[] });
+    observed.finalizer = false;
+    observed.status.phase = Phase::Running;
+    observed.source = Source::Cache;
+    let decision = decide(&observed, at(50));
+    assert_eq!(decision.actions[0], Action::AddFinalizer);
+    let next = if in_view {
+        matches!(decision.actions[2], Action::TrackPod { .. })
+    } else {
+        has(&decision, &Action::ReadFresh)
+    };
+    assert!(next && !makes(&decision, Stage::Main), "{decision:?}");
+}
+
+#[test]
+fn an_exit_stage_of_upstreams_operator_is_gone_on_with() {
+    let mut observed = observed(&[on_node("run-main", &ended(0, "Completed"))]);
+    (observed.finalizer, observed.status.phase) = (false, Phase::ExitHandlerRunning);
+    observed.pods.push(seen(&on_node("run-exit", &ended(0, "Completed"))));
+    let decision = decide(&observed, at(130));
+    assert_eq!(status(&decision).phase, Phase::Succeeded);
+}
+
+/// Upstream's defect 14 and long names of upstream's making.
+#[rstest]
+#[case::of_another_omjob("run-main", "another uid", "main", None)]
+#[case::hashed_name("om-job-cut-1a2b3c", UID, "exit-handler", Some((Stage::Exit, 0)))]
+#[case::foreign("om-job-cut-1a2b3c", UID, "sidecar", None)]
+fn pods_belong_by_owner(
+    #[case] name: &str,
+    #[case] owner: &str,
+    #[case] kind: &str,
+    #[case] expected: Option<(Stage, u32)>,
+) {
+    let mut pod = on_node(name, &running());
+    pod.metadata.owner_references.as_mut().unwrap()[0].uid = owner.to_owned();
+    pod.metadata.labels = Some([(POD_TYPE.to_owned(), kind.to_owned())].into());
+    let seen = PodSeen::read("run", UID, &pod);
+    assert_eq!(seen.map(|pod| (pod.stage, pod.attempt)), expected);
+}
+
+#[test]
+fn a_first_pod_needs_two_writes() {
+    let observed = Observed { finalizer: false, source: Source::Cache, ..observed(&[]) };
+    let create = Action::CreatePod { stage: Stage::Main, attempt: 0 };
+    assert_eq!(decide(&observed, at(0)).actions, [Action::AddFinalizer, create]);
+}
+
+fn any_observed() -> impl Strategy<Value = Observed> {
+    let states = prop_oneof![
+        Just(running()),
+        Just(ended(0, "Completed")),
+        Just(ended(1, "Error")),
+        Just(json!({ "phase": "Failed", "reason": "Evicted" })),
+        Just(json!({})),
+    ];
+    let names = prop::sample::select(vec!["run-main", "run-main-1", "run-exit", "run-exit-1"]);
+    let pods = prop::collection::btree_map(names, (states, any::<bool>()), 0..4);
+    (pods, any::<[bool; 5]>(), 0u32..3, 0u32..2).prop_map(|(pods, flags, ended, limit)| {
+        let pods: Vec<Pod> = pods
+            .into_iter()
+            .map(|(name, (status, gone))| {
+                let pod = on_node(name, &status);
+                if gone { deleted(pod, 40) } else { pod }
+            })
+            .collect();
+        let mut observed = observed(&pods);
+        let [deleted, finalizer, suspend, exit_handler, live] = flags;
+        (observed.deleted, observed.finalizer) = (deleted, finalizer);
+        observed.limits = Limits { suspend, exit_handler, backoff_limit: limit, ..observed.limits };
+        observed.status.main.ended = ended;
+        observed.source = if live { Source::Api } else { Source::Cache };
+        observed
+    })
+}
+
+proptest! {
+    /// Whatever is seen, a creation is guarded, and never beside a main pod that lives.
+    #[test]
+    fn a_creation_follows_a_conditional_write(observed in any_observed(), second in 0i64..2_000) {
+        let actions = decide(&observed, at(second)).actions;
+        if let Some(index) = actions.iter().position(|a| matches!(a, Action::CreatePod { .. })) {
+            let guards = |a: &Action| matches!(a, Action::AddFinalizer | Action::Record(_));
+            prop_assert!(actions[..index].iter().any(guards));
+            let lives = |pod: &PodSeen| pod.stage == Stage::Main && pod.is_alive();
+            let kept = |pod: &&PodSeen| pod.deletion.is_none();
+            prop_assert!(!observed.pods.iter().filter(kept).any(lives));
+        }
+    }
+
+    /// What was recorded is not recorded again: no write without news.
+    #[test]
+    fn a_record_repeats_nothing(observed in any_observed(), second in 0i64..2_000) {
+        let mut observed = observed;
+        let Some(status) = decide(&observed, at(second)).status().cloned() else { return Ok(()) };
+        observed.status = status.clone();
+        let again = decide(&observed, at(second));
+        let creates = again.actions.iter().any(|a| matches!(a, Action::CreatePod { .. }));
+        prop_assert!(creates || again.status() != Some(&status));
+    }
+}
