@@ -52,6 +52,9 @@ pub enum Error {
     /// Another deploy took the pipeline's names in the same moment.
     #[error("another deploy has just created Secret {0}: try again")]
     ConcurrentDeploy(String),
+    /// An earlier deletion has not come to its end.
+    #[error("{0} is still being deleted: try again in a moment")]
+    StillGoing(String),
     /// Something else of the pipeline changed in every try.
     #[error("pipeline {0:?} is started by others at the same time again and again: try later")]
     Contended(String),
@@ -185,7 +188,7 @@ impl Error {
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         match self {
-            Self::ConcurrentDeploy(_) => true,
+            Self::ConcurrentDeploy(_) | Self::StillGoing(_) => true,
             Self::Kubernetes(error) => error.status().is_some_and(Status::is_conflict),
             _ => false,
         }

@@ -2,7 +2,9 @@
 //! takes it back, run in reverse order.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
@@ -14,6 +16,9 @@ use serde::de::DeserializeOwned;
 
 use crate::deletion::{delete, of_uid, unchanged};
 use crate::error::{Error, KubernetesError, Result};
+
+/// Tries to make a deleted object anew: half a minute in all.
+const RECREATIONS: usize = 20;
 
 /// A kind of object that ompipe writes.
 pub(crate) trait Object:
@@ -221,19 +226,39 @@ fn doing<K: Object>(verb: &str, object: &K) -> String {
 }
 
 /// Makes a deleted object anew, as it was. What it owned is not its own any more.
-fn recreation<K: Object>(api: Api<K>, mut deleted: K) -> Undo {
-    let metadata = deleted.meta_mut();
-    (metadata.uid, metadata.resource_version, metadata.managed_fields) = (None, None, None);
+fn recreation<K: Object>(api: Api<K>, deleted: K) -> Undo {
     let left = format!("{} {} is deleted", K::kind(&()), deleted.name_any());
     async move {
-        let post = PostParams { field_manager: Some(OMPIPE.to_owned()), ..PostParams::default() };
-        match api.create(&post, &deleted).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-            Err(error) => Err(format!("{left} ({error})")),
-        }
+        // A deleted object keeps its name until the garbage collector has released what it owned.
+        let patience = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(50))
+            .with_max_delay(Duration::from_secs(2))
+            .with_max_times(RECREATIONS);
+        let recreated = (|| recreate(&api, &deleted)).retry(patience);
+        recreated.await.map_err(|error| format!("{left} ({error})"))
     }
     .boxed()
+}
+
+/// Fails while the deleted object is still there; another one under its name is somebody else's.
+async fn recreate<K: Object>(api: &Api<K>, deleted: &K) -> kube::Result<()> {
+    let mut anew = deleted.clone();
+    let metadata = anew.meta_mut();
+    (metadata.uid, metadata.resource_version, metadata.managed_fields) = (None, None, None);
+    let post = PostParams { field_manager: Some(OMPIPE.to_owned()), ..PostParams::default() };
+    match api.create(&post, &anew).await {
+        Ok(_) => Ok(()),
+        Err(exists) if is_already_exists(&exists) => {
+            let present = api.get_opt(&deleted.name_any()).await?;
+            let is_another = present.is_some_and(|present| present.uid() != deleted.uid());
+            if is_another { Ok(()) } else { Err(exists) }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_already_exists(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_already_exists())
 }
 
 /// Deletes what was created, also when its controller has changed it since.

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::ResourceExt;
+use kube::api::ObjectMeta;
 use ompipe_api::{CronOMJob, OMJob};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -18,11 +19,14 @@ async fn deploy(scene: &Scene, config: &str, pipeline: &str) {
     scene.ompipe(&deploy).await.good();
 }
 
-/// Kinds of the schedules of a scene, and whether each is suspended.
+/// Kinds of the schedules of a scene, and whether each is suspended. The garbage collector takes a
+/// moment to let go of what was deleted, and half a minute to hear of a new kind.
 async fn schedules(scene: &Scene) -> Vec<(&'static str, bool)> {
-    let cron_jobs = scene.ours::<CronJob>().await.into_values();
+    let stays = |metadata: &ObjectMeta| metadata.deletion_timestamp.is_none();
+    let cron_jobs = scene.ours::<CronJob>().await.into_values().filter(|c| stays(&c.metadata));
     let cron_jobs = cron_jobs.map(|c| ("CronJob", c.spec.unwrap().suspend == Some(true)));
     let cron_om_jobs = scene.ours::<CronOMJob>().await.into_values();
+    let cron_om_jobs = cron_om_jobs.filter(|c| stays(&c.metadata));
     cron_jobs.chain(cron_om_jobs.map(|c| ("CronOMJob", c.spec.suspend == Some(true)))).collect()
 }
 

@@ -43,8 +43,8 @@ impl K8sPipelineClient {
     pub(super) async fn delete(&self, pipeline: &PipelineIdentity) -> Result<Deleted> {
         let mut found = self.everything(pipeline).await?;
         let mut progress = Progress::default();
-        self.delete_all(&mut progress, &found.cron_jobs, DeleteParams::orphan()).await;
-        self.delete_all(&mut progress, &found.cron_om_jobs, DeleteParams::orphan()).await;
+        self.delete_all(&mut progress, &found.cron_jobs, DeleteParams::background()).await;
+        self.delete_all(&mut progress, &found.cron_om_jobs, DeleteParams::background()).await;
         // A schedule may have started a run while it went.
         self.see_runs(pipeline, &mut found).await?;
         self.leave_to_exit_handlers(&mut progress, &mut found).await;

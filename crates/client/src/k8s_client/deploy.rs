@@ -1,6 +1,7 @@
 //! `deploy`: fetch what is there, check, build, apply as one transaction, tidy up.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use k8s_openapi::api::batch::v1::CronJob;
@@ -20,8 +21,11 @@ use crate::objects::{Objects, RunnablePipeline};
 use crate::service_client::Deployed;
 use crate::transaction::{Transaction, Written};
 
-/// Tries of a deploy that meets others of the same pipeline.
-const TRIES: usize = 8;
+/// Tries of a deploy that meets others of the same pipeline, or a deletion that is not over: half a
+/// minute in all.
+const TRIES: usize = 14;
+/// Longest pause between two of them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 impl K8sPipelineClient {
     pub(super) async fn deploy(
@@ -31,7 +35,7 @@ impl K8sPipelineClient {
     ) -> Result<Deployed> {
         let runnable = self.preparation.prepare(pipeline, service).await?;
         let again = ExponentialBuilder::default().with_jitter().with_max_times(TRIES);
-        let again = again.with_min_delay(std::time::Duration::from_millis(50));
+        let again = again.with_min_delay(Duration::from_millis(50)).with_max_delay(LONGEST_PAUSE);
         let written =
             (|| self.deploy_once(&runnable)).retry(again).when(Error::is_conflict).await?;
         // What is deployed stands; an old revision that stays does no harm until the next deploy.
@@ -42,7 +46,7 @@ impl K8sPipelineClient {
     }
 
     async fn deploy_once(&self, runnable: &RunnablePipeline) -> Result<Vec<Written>> {
-        let present = self.present(&runnable.pipeline.identity).await?;
+        let present = self.present(&runnable.pipeline.identity).await?.settled()?;
         let slug = present.slug.clone();
         let objects = Objects::new(&self.config, runnable, &slug);
         let mut transaction = Transaction::default();

@@ -49,7 +49,24 @@ impl K8sPipelineClient {
     }
 }
 
+/// What is being deleted cannot be built on: a change of it would go with it.
+fn refuse_going<K: Object>(object: Option<&K>) -> Result<()> {
+    match object.filter(|object| object.meta().deletion_timestamp.is_some()) {
+        Some(going) => Err(Error::StillGoing(format!("{} {}", K::kind(&()), going.name_any()))),
+        None => Ok(()),
+    }
+}
+
 impl Present {
+    /// Nothing of it is on its way out.
+    pub(super) fn settled(self) -> Result<Self> {
+        refuse_going(self.secret.as_ref())?;
+        refuse_going(self.config_map.as_ref())?;
+        refuse_going(self.cron_job.as_ref())?;
+        refuse_going(self.cron_om_job.as_ref())?;
+        Ok(self)
+    }
+
     fn belongs_to_another(&self, pipeline: &PipelineIdentity) -> bool {
         let config_map_is = self.config_map.as_ref().map(|found| found.owner(pipeline));
         let secret_is =
