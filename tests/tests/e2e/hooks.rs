@@ -163,9 +163,11 @@ async fn the_real_exit_handler_reports_a_pod_that_is_deleted() {
     });
     let entity = scene.standin.add_pipeline("databaseService", &service, &fields).unwrap();
     let pipeline = scene.file("pipeline.json", &scene.standin.deployable(&entity));
-    // The worker only waits; the hook is the ingestion image's own.
+    // The worker only waits; the hook is the ingestion image's own. It gives up on diagnostics that
+    // take long, so it gets a share of the processor that other tests cannot take.
     let config = scene.config(&json!({
         "ingestionImage": bed().ingestion_image,
+        "resources": { "requests": { "cpu": "500m", "memory": "256Mi" }, "limits": { "memory": "1Gi" } },
         "podTemplate": { "spec": { "containers": [{ "name": "main", "command": ["sleep", "600"] }] } },
     }));
     let id = RunId::random();
