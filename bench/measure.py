@@ -167,7 +167,15 @@ def deploy(bench: Bench) -> None:
 
 def deploy_many(bench: Bench) -> None:
     count = 100
-    build = ["cargo", "bench", "--quiet", "-p", "ompipe-client", "--bench", "deploy_many"]
+    build = [
+        "cargo",
+        "bench",
+        "--quiet",
+        "-p",
+        "ompipe-client",
+        "--bench",
+        "deploy_many",
+    ]
     subprocess.run([*build, "--no-run"], check=True)
     measured = subprocess.run(
         [*build, "--", bench.config, str(count)],
