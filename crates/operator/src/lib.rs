@@ -4,6 +4,7 @@ pub mod access;
 mod clock;
 pub mod endpoints;
 pub mod health;
+pub mod last_resort;
 pub mod lease;
 pub mod metrics;
 pub mod settings;
