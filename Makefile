@@ -1,7 +1,7 @@
 # ompipe: what a person types. Everything that is built goes below .build/ and target/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint images sandbox crds bench deny clean
+.PHONY: help demo test lint images sandbox crds bench bench-operator deny clean
 
 # A cluster that the shell happens to point at is not for tests: it has to be named, KUBECONFIG=FILE.
 ifneq ($(origin KUBECONFIG),command line)
@@ -9,7 +9,7 @@ unexport KUBECONFIG
 endif
 
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 demo: ## Run a real ingestion on a real Kubernetes, on this machine or with KUBECONFIG=FILE
 	@demo/run $(if $(findstring command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)')
@@ -32,6 +32,9 @@ crds: ## Write the definitions of the custom resources to crds/
 
 bench: sandbox images ## Measure what the documents promise
 	@bench/run
+
+bench-operator: sandbox ## Measure the operator on fake nodes; ARGS="--check --soak-minutes 2"
+	@bench/operator $(ARGS)
 
 deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources

@@ -7,13 +7,14 @@ nearest thing in the same minute, and their ratio.
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from machine import machine
 
 OMPIPE = os.environ["OMPIPE"]
 KUBECTL = os.environ["KUBECTL"]
@@ -224,16 +225,6 @@ def logs(bench: Bench) -> None:
             "<= 32 MiB",
             f"{ours.seconds:.1f} s; kubectl logs {other.peak_mib:.1f} MiB, {other.seconds:.1f} s",
         )
-
-
-def machine() -> str:
-    model = next(
-        line
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
-    )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
-    return f"{os.cpu_count()} x {model.split(':')[1].strip()}, {memory} GiB, Linux {platform.release()}"
 
 
 def main() -> None:

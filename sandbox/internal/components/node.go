@@ -45,6 +45,7 @@ func (c Cluster) kwok() Component {
 		Arguments: flags{
 			{"kubeconfig", c.Layout.ComponentKubeconfig(Kwok)},
 			{"config", kwok.Stages(c.KwokPath)},
+			{"config", c.Layout.KwokConfig()},
 			{"manage-all-nodes", "false"},
 			{"manage-nodes-with-annotation-selector", FakeNodeAnnotation + "=" + FakeNodeValue},
 			{"node-lease-duration-seconds", "40"},
@@ -64,6 +65,11 @@ func (c Cluster) WriteKubeletConfig(overrides []byte) error {
 		CertificateFile:     c.pki(certs.KubeletCertificate),
 		KeyFile:             c.pki(certs.KubeletKey),
 	}, overrides)
+}
+
+// WriteKwokConfig writes the file that kwok reads beside its own stages.
+func (c Cluster) WriteKwokConfig() error {
+	return os.WriteFile(c.Layout.KwokConfig(), kwok.Config, 0o600)
 }
 
 // WriteProxyConfig writes the file that kube-proxy reads.

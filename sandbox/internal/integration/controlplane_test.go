@@ -22,12 +22,64 @@ func TestFakeNodesRunPodsInName(t *testing.T) {
 	b.must("up", "--control-plane-only", "--fake-nodes", "3")
 	b.becomes("True True True", "get", "nodes", "-o",
 		`jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}`)
-	if output, err := b.kubectl(fakeJob, "apply", "-f", "-"); err != nil {
-		t.Fatal(err, output)
-	}
-	b.becomes("1", "get", "job", "nothing", "-o", "jsonpath={.status.succeeded}")
+	t.Run("a Job", func(t *testing.T) {
+		b.create(t, fakeJob)
+		b.becomes("1", "get", "job", "nothing", "-o", "jsonpath={.status.succeeded}")
+	})
+	t.Run("pods that somebody owns", func(t *testing.T) {
+		b.create(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: owner}}")
+		for name, c := range map[string]struct{ annotations, want string }{
+			"succeeds": {"", "Succeeded 0 Completed"},
+			"fails":    {endsWith("exit-code", "3"), "Failed 3 Error"},
+			"is-killed": {
+				endsWith("exit-code", "137") + ", " + endsWith("reason", "OOMKilled") + ", " + endsWith("delay", "0.2s"),
+				"Failed 137 OOMKilled",
+			},
+		} {
+			b.create(t, b.fakePod(name, c.annotations))
+			b.becomes(c.want, "get", "pod", name, "-o", podEnd)
+		}
+	})
+	t.Run("a deleted pod that is tracked", func(t *testing.T) {
+		b.create(t, b.fakePod("tracked", endsWith("delay", "1h")))
+		b.becomes("Running", "get", "pod", "tracked", "-o", "jsonpath={.status.phase}")
+		b.must("kubectl", "delete", "pod", "tracked", "--wait=false")
+		b.becomes("Failed 143 Error", "get", "pod", "tracked", "-o", podEnd)
+		b.must("kubectl", "patch", "pod", "tracked", "--type", "merge", "--patch", `{"metadata": {"finalizers": null}}`)
+		b.must("kubectl", "wait", "--for=delete", "pod/tracked", "--timeout", patience.String())
+	})
 	b.refuses("nothing to load images into", "load", "nothing.tar")
 }
+
+const podEnd = "jsonpath={.status.phase} {.status.containerStatuses[0].state.terminated.exitCode}" +
+	" {.status.containerStatuses[0].state.terminated.reason}"
+
+// endsWith is an annotation that says how a fake pod ends.
+func endsWith(what, value string) string {
+	return fmt.Sprintf("pod-complete.stage.kwok.x-k8s.io/%s: %q", what, value)
+}
+
+// fakePod has an owner that is no Job, and a finalizer.
+func (b box) fakePod(name, annotations string) string {
+	b.t.Helper()
+	uid := b.must("kubectl", "get", "configmap", "owner", "-o", "jsonpath={.metadata.uid}")
+	return fmt.Sprintf(fakePod, name, uid, annotations)
+}
+
+const fakePod = `
+apiVersion: v1
+kind: Pod
+metadata:
+  name: %s
+  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: owner, uid: %s, controller: true}]
+  finalizers: [sandbox.test/tracking]
+  annotations: {%s}
+spec:
+  restartPolicy: Never
+  nodeSelector: {type: kwok}
+  tolerations: [{key: kwok.x-k8s.io/node, operator: Exists}]
+  containers: [{name: main, image: no.such.image/at:all}]
+`
 
 const fakeJob = `
 apiVersion: batch/v1

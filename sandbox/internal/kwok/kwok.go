@@ -4,6 +4,7 @@ package kwok
 
 import (
 	"context"
+	_ "embed" // the stages of pods
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,14 +20,21 @@ const Version = "v0.8.0"
 const module = "sigs.k8s.io/kwok"
 
 // stages are the parts of a node's and a pod's life that kwok is told to act
-// out; its own release manifests consist of the same files.
+// out, and that its own release manifests hold.
 var stages = []string{
 	"node/fast/node-initialize.yaml", "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
-	"pod/fast/pod-ready.yaml", "pod/fast/pod-complete.yaml", "pod/fast/pod-delete.yaml",
+	"pod/fast/pod-ready.yaml",
 }
 
-// Stages is the file beside the program that tells it what to act out.
-func Stages(program string) string { return program + "-stages.yaml" }
+// Config is the rest of what kwok is told: how pods end, and how many it moves
+// at a time.
+//
+//go:embed pods.yaml
+var Config []byte
+
+// Stages is the file beside the program that tells it what to act out of its
+// release.
+func Stages(program string) string { return program + "-release-stages.yaml" }
 
 // Install builds kwok beside this program unless it is there, and returns its
 // path.

@@ -133,6 +133,9 @@ func (l Layout) KubeletConfig() string { return l.inDir("kubelet.yaml") }
 // ProxyConfig is the KubeProxyConfiguration.
 func (l Layout) ProxyConfig() string { return l.inDir("kube-proxy.yaml") }
 
+// KwokConfig is what kwok is told beside the stages of its release.
+func (l Layout) KwokConfig() string { return l.inDir("kwok.yaml") }
+
 // CNIConfig holds the network configuration that containerd reads.
 func (l Layout) CNIConfig() string { return l.inDir("cni") }
 
@@ -165,6 +168,6 @@ func (l Layout) Cgroup() string { return "ompipe-sandbox-" + l.ID }
 func (l Layout) ClusterFiles() []string {
 	return []string{
 		l.StateFile(), l.Kubeconfig(), l.PKI(), l.EtcdData(), l.NodeFiles(""), l.KubeletConfig(),
-		l.ProxyConfig(), l.CNIConfig(), l.ContainerdConfig(), l.Run,
+		l.ProxyConfig(), l.KwokConfig(), l.CNIConfig(), l.ContainerdConfig(), l.Run,
 	}
 }

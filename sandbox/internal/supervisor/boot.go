@@ -48,6 +48,11 @@ func (s *Supervisor) prepare() error {
 			return err
 		}
 	}
+	if s.cluster.KwokPath != "" {
+		if err := s.cluster.WriteKwokConfig(); err != nil {
+			return err
+		}
+	}
 	return s.listComponents()
 }
 
