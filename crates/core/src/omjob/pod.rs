@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::{
     PodStatus,
 };
 
-use super::{End, EndReason, POD_TYPE, Stage, TRACKING_FINALIZER, Trouble, attempt_of};
+use super::end::signal_of;
+use super::{End, POD_TYPE, Reason, Stage, TRACKING_FINALIZER, Trouble, attempt_of};
 use crate::run::MAIN_CONTAINER;
 
 /// One pod of an `OMJob`.
@@ -116,7 +117,7 @@ impl PodState {
         }
         if pod.metadata.deletion_timestamp.is_some() && !has_node(pod) {
             // No kubelet knows it, so nobody else will ever call it ended.
-            let end = End::without_code(EndReason::Deleted, "deleted before a node took it");
+            let end = End::without_code(Reason::Deleted, "deleted before a node took it");
             return Self::Ended { end, lingers: false };
         }
         if main.is_some_and(|main| main.running.is_some()) {
@@ -137,7 +138,7 @@ fn main_state(status: &PodStatus) -> Option<&ContainerState> {
 
 fn end_of_container(status: &PodStatus, terminated: &ContainerStateTerminated) -> End {
     let code = terminated.exit_code;
-    let signal = terminated.signal.or_else(|| (129..=192).contains(&code).then(|| code - 128));
+    let signal = terminated.signal.or_else(|| signal_of(code));
     let (reason, message) = explain(status, terminated, signal);
     End {
         reason,
@@ -152,27 +153,26 @@ fn explain(
     status: &PodStatus,
     terminated: &ContainerStateTerminated,
     signal: Option<i32>,
-) -> (EndReason, String) {
+) -> (Reason, String) {
     if terminated.exit_code == 0 {
-        return (EndReason::Completed, "ended with exit code 0".to_owned());
+        return (Reason::Completed, "ended with exit code 0".to_owned());
     }
     if let Some(Trouble { reason, message }) = disruption(status) {
         return (reason, message);
     }
     match (terminated.reason.as_deref(), signal) {
-        (Some("OOMKilled"), _) => (
-            EndReason::OomKilled,
-            "used more memory than resources.limits.memory allows".to_owned(),
-        ),
+        (Some("OOMKilled"), _) => {
+            (Reason::OomKilled, "used more memory than resources.limits.memory allows".to_owned())
+        }
         (Some("ContainerStatusUnknown"), _) => (
-            EndReason::NodeLost,
+            Reason::NodeLost,
             terminated.message.clone().unwrap_or_else(|| "its node lost track of it".to_owned()),
         ),
         (_, Some(signal)) => (
-            EndReason::Signal,
+            Reason::Signal,
             format!("ended by signal {signal} (exit code {})", terminated.exit_code),
         ),
-        (_, None) => (EndReason::Error, format!("ended with exit code {}", terminated.exit_code)),
+        (_, None) => (Reason::Error, format!("ended with exit code {}", terminated.exit_code)),
     }
 }
 
@@ -180,7 +180,7 @@ fn explain(
 fn end_of_pod(status: &PodStatus) -> End {
     let trouble = disruption(status).or_else(|| trouble(status)).unwrap_or_else(|| {
         let message = status.message.clone().or_else(|| status.reason.clone());
-        Trouble::new(EndReason::NotStarted, message.unwrap_or_else(|| "never started".to_owned()))
+        Trouble::new(Reason::NotStarted, message.unwrap_or_else(|| "never started".to_owned()))
     });
     End::of_trouble(&trouble)
 }
@@ -199,9 +199,9 @@ fn disruption(status: &PodStatus) -> Option<Trouble> {
             | "OutOfmemory"
             | "OutOfpods"
             | "UnexpectedAdmissionError",
-        ) => Some(EndReason::Evicted),
-        Some("NodeLost" | "NodeAffinity") => Some(EndReason::NodeLost),
-        Some("DeadlineExceeded") => Some(EndReason::DeadlineExceeded),
+        ) => Some(Reason::Evicted),
+        Some("NodeLost" | "NodeAffinity") => Some(Reason::NodeLost),
+        Some("DeadlineExceeded") => Some(Reason::DeadlineExceeded),
         _ => None,
     };
     if let Some(reason) = of_pod {
@@ -210,8 +210,8 @@ fn disruption(status: &PodStatus) -> Option<Trouble> {
     let mut conditions = status.conditions.iter().flatten();
     let target = conditions.find(|c| c.type_ == "DisruptionTarget" && c.status == "True")?;
     let reason = match target.reason.as_deref() {
-        Some("DeletionByTaintManager" | "DeletionByPodGC") => EndReason::NodeLost,
-        _ => EndReason::Evicted,
+        Some("DeletionByTaintManager" | "DeletionByPodGC") => Reason::NodeLost,
+        _ => Reason::Evicted,
     };
     Some(Trouble::new(reason, target.message.clone().unwrap_or_default()))
 }
@@ -232,9 +232,9 @@ fn held_by(waiting: &ContainerStateWaiting) -> Option<Trouble> {
         | "InvalidImageName"
         | "ErrImageNeverPull"
         | "ImageInspectError"
-        | "RegistryUnavailable" => EndReason::ImagePull,
+        | "RegistryUnavailable" => Reason::ImagePull,
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-            EndReason::ContainerConfig
+            Reason::ContainerConfig
         }
         _ => return None,
     };
@@ -244,5 +244,5 @@ fn held_by(waiting: &ContainerStateWaiting) -> Option<Trouble> {
 fn unscheduled(status: &PodStatus) -> Option<Trouble> {
     let mut conditions = status.conditions.iter().flatten();
     let condition = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
-    Some(Trouble::new(EndReason::Unschedulable, condition.message.clone().unwrap_or_default()))
+    Some(Trouble::new(Reason::Unschedulable, condition.message.clone().unwrap_or_default()))
 }
