@@ -110,7 +110,7 @@ impl PodState {
         let main = main_state(&status);
         if let Some(terminated) = main.and_then(|main| main.terminated.as_ref()) {
             let end = end_of_container(&status, terminated);
-            return Self::Ended { end, lingers: !over };
+            return Self::Ended { end, lingers: !over && has_sidecar(&status) };
         }
         if over {
             return Self::Ended { end: end_of_pod(&status), lingers: false };
@@ -125,6 +125,16 @@ impl PodState {
         }
         Self::Waiting(trouble(&status))
     }
+}
+
+/// True while something beside the main container runs. That the phase is not terminal yet says
+/// nothing: the kubelet sets it a while after the last container has ended.
+fn has_sidecar(status: &PodStatus) -> bool {
+    let runs = |container: &ContainerStatus| {
+        let state = container.state.as_ref();
+        container.name != MAIN_CONTAINER && state.is_some_and(|state| state.running.is_some())
+    };
+    status.container_statuses.iter().flatten().any(runs)
 }
 
 fn has_node(pod: &Pod) -> bool {

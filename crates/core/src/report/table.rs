@@ -55,7 +55,7 @@ impl Ending {
             | Reason::ApiUnavailable
             | Reason::NamespaceTerminating
             | Reason::NotStarted => Self::NeverStarted,
-            Reason::NotConfigured | Reason::Unknown => Self::Unknown,
+            Reason::NotConfigured | Reason::JobFailed | Reason::Unknown => Self::Unknown,
         }
     }
 

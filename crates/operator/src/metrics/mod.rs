@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use ompipe_core::cron::Missed;
-use ompipe_core::omjob::{Reason, Phase, Report, Stage};
+use ompipe_core::omjob::{Phase, Reason, Report, Stage};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
