@@ -15,6 +15,7 @@ mod om_job;
 mod om_job_status;
 mod pod_spec;
 mod record;
+mod rules;
 mod run;
 mod schedule;
 mod schema;
