@@ -1,6 +1,7 @@
 //! Schemas of the parts that are Kubernetes' own types. They are as wide as upstream's: what the
 //! API server accepted for the Java operator it accepts for us.
 
+use ompipe_core::config::ConcurrencyPolicy;
 use ompipe_core::omjob::Phase;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -99,7 +100,10 @@ pub(crate) fn phase(_: &mut SchemaGenerator) -> Schema {
 
 /// What happens to a run that is due while another goes on.
 pub(crate) fn concurrency_policy(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "nullable": true, "enum": ["Allow", "Forbid", "Replace"] })
+    let policies =
+        [ConcurrencyPolicy::Allow, ConcurrencyPolicy::Forbid, ConcurrencyPolicy::Replace];
+    let names = policies.map(ConcurrencyPolicy::as_str);
+    json_schema!({ "type": "string", "nullable": true, "enum": names })
 }
 
 /// How often something happened.

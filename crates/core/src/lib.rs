@@ -20,6 +20,7 @@ mod names;
 pub mod omjob;
 mod overrides;
 mod pipeline;
+mod pod;
 mod problem;
 mod quantity;
 pub mod redaction;

@@ -74,12 +74,6 @@ impl Reason {
         Self::ALL.iter().copied().find(|reason| reason.as_str() == name)
     }
 
-    /// Why the API server refuses a pod, by its message.
-    #[must_use]
-    pub fn of_refusal(message: &str) -> Self {
-        if message.contains("exceeded quota") { Self::Quota } else { Self::Admission }
-    }
-
     /// True for what happened to the worker rather than in it: `backoffLimit` does not count it.
     #[must_use]
     pub const fn is_disruption(self) -> bool {
