@@ -131,6 +131,7 @@ fn with_condition(mut status: Value, kind: &str, reason: &str) -> Value {
 #[case::ended_before_it_was_deleted(deleted(on_node("run-main", &ended(1, "Error")), 90), Reason::Error, Some(1))]
 #[case::finished_in_its_grace_period(deleted(on_node("run-main", &ended(0, "Completed")), 50), Reason::Completed, Some(0))]
 #[case::deleted_without_a_node(deleted(pod("run-main", &json!({ "containers": [] }), &json!({ "phase": "Pending" })), 30), Reason::Deleted, None)]
+#[case::deleted_before_it_started(deleted(on_node("run-main", &ended(137, "ContainerStatusUnknown")), 30), Reason::Deleted, None)]
 #[case::deadline_of_the_pod(on_node("run-main", &json!({ "phase": "Failed", "reason": "DeadlineExceeded" })), Reason::DeadlineExceeded, None)]
 #[case::sidecar_beside_it(on_node("run-main", &beside_a_sidecar(0)), Reason::Completed, Some(0))]
 #[case::sidecar_failed(on_node("run-main", &json!({ "phase": "Failed", "containerStatuses": [

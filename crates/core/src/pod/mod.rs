@@ -43,6 +43,10 @@ impl PodState {
         let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
         let main = main_state(&status);
         if let Some(terminated) = main.and_then(|main| main.terminated.as_ref()) {
+            if pod.metadata.deletion_timestamp.is_some() && never_ran(terminated) {
+                let end = End::without_code(Reason::Deleted, "deleted before it started");
+                return Self::Ended { end, lingers: false };
+            }
             let end = end_of_container(&status, terminated);
             return Self::Ended { end, lingers: !over && has_sidecar(&status) };
         }
@@ -96,6 +100,14 @@ fn has_sidecar(status: &PodStatus) -> bool {
         container.name != MAIN_CONTAINER && state.is_some_and(|state| state.running.is_some())
     };
     status.container_statuses.iter().flatten().any(runs)
+}
+
+/// True for the end that the kubelet makes up for a container that it never started, exit code 137
+/// included. Of one that ran it says so, with the same reason and no time of its start either.
+fn never_ran(terminated: &ContainerStateTerminated) -> bool {
+    let told = terminated.message.as_deref().unwrap_or_default();
+    let made_up = terminated.reason.as_deref() == Some("ContainerStatusUnknown");
+    made_up && terminated.started_at.is_none() && !told.contains("used to be Running")
 }
 
 fn has_node(pod: &Pod) -> bool {

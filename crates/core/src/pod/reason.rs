@@ -74,6 +74,12 @@ impl Reason {
         Self::ALL.iter().copied().find(|reason| reason.as_str() == name)
     }
 
+    /// True for what keeps a container from starting on a node that took its pod.
+    #[must_use]
+    pub const fn is_of_container(self) -> bool {
+        matches!(self, Self::ImagePull | Self::ContainerConfig)
+    }
+
     /// True for what happened to the worker rather than in it: `backoffLimit` does not count it.
     #[must_use]
     pub const fn is_disruption(self) -> bool {
