@@ -22,6 +22,7 @@ mod health;
 mod hooks;
 mod ingestion;
 mod kill;
+mod lease;
 mod logs;
 mod models;
 mod operator;
