@@ -7,6 +7,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use futures::TryStreamExt;
 use ompipe_core::{ServerConnection, VerifySsl};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -59,6 +60,18 @@ impl Transport {
     pub(crate) async fn put(&self, path: &[&str], document: &Value) -> Result<bool, Error> {
         let url = self.url(path);
         let answer = self.repeated(|| self.client.put(url.clone()).json(document), &url).await?;
+        Ok(answer.status() != StatusCode::NOT_FOUND)
+    }
+
+    /// Changes a document below the API by a JSON Patch (RFC 6902), which has to be safe to apply
+    /// twice; false when there is no such document.
+    pub(crate) async fn patch(&self, path: &[&str], patch: &Value) -> Result<bool, Error> {
+        let url = self.url(path);
+        let request = || {
+            let request = self.client.patch(url.clone());
+            request.header(CONTENT_TYPE, "application/json-patch+json").body(patch.to_string())
+        };
+        let answer = self.repeated(request, &url).await?;
         Ok(answer.status() != StatusCode::NOT_FOUND)
     }
 

@@ -24,6 +24,6 @@ pub use environment::{
     EXIT_CODE_ENV, FINISHED_ENV, MESSAGE_ENV, PIPELINE_STATUS_ENV, REASON_ENV, SIGNAL_ENV,
     end_told, pipeline_status, variables,
 };
-pub use recipient::{Recipient, Unusable};
+pub use recipient::{Recipient, Subject, Unusable};
 pub use row::{Evidence, Row};
 pub use table::{Account, Correction, Ending, Verdict, decide, table};
