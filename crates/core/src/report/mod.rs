@@ -15,11 +15,13 @@
 //!    decides second leaves what the first one wrote.
 //! 2. A row is written over what was read just before, and keeps every field that is not ours.
 
+mod description;
 mod environment;
 mod recipient;
 mod row;
 mod table;
 
+pub use description::describe;
 pub use environment::{
     EXIT_CODE_ENV, FINISHED_ENV, MESSAGE_ENV, PIPELINE_STATUS_ENV, REASON_ENV, SIGNAL_ENV,
     end_told, pipeline_status, variables,
