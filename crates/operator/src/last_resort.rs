@@ -14,7 +14,7 @@ use kube::{Api, Client, ResourceExt};
 use ompipe_api::{OMJob, RUN_ID_PLACEHOLDER};
 use ompipe_core::config::CONFIG_FILE_ENV;
 use ompipe_core::omjob::{End, Report};
-use ompipe_core::report::{Recipient, Subject, Unusable};
+use ompipe_core::report::{Ending, Recipient, Subject, Unusable};
 use ompipe_core::run::{self, MAIN_CONTAINER};
 use ompipe_core::workflow::CONFIG_ENV;
 use ompipe_core::{RunId, ServerConnection, labels};
@@ -105,9 +105,9 @@ impl Ended<'_> {
             Subject::Automation(fqn) => server.fail_automation(fqn, end, now).await?,
             Subject::Pipeline(pipeline_fqn) => {
                 let id = id.ok_or(Error::NoRunId)?;
-                server
-                    .report(&EndedRun { pipeline_fqn, id, began, end, now }, async || None)
-                    .await?;
+                let ending = Ending::of(end.reason);
+                let run = EndedRun { pipeline_fqn, id, began, ending, end, now };
+                server.report(&run, async || None).await?;
             }
         }
         Ok(())
