@@ -47,7 +47,7 @@ pub use quantity::Quantity;
 pub use run::{PipelineState, Reason, Run, Workload, WorkloadKind};
 pub use run_id::RunId;
 pub use schedule::{Schedule, Zone};
-pub use server_connection::{ServerConnection, VerifySsl};
+pub use server_connection::{CaCertificate, ServerConnection, VerifySsl};
 pub use service::Service;
 pub use task::{Application, AutomationWorkflow, TaskEntity};
 pub use workflow::WorkflowConfig;

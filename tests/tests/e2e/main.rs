@@ -17,6 +17,7 @@ mod contract;
 mod delete;
 mod deploy;
 mod doctor;
+mod exit_handler;
 mod faults;
 mod health;
 mod hooks;
