@@ -24,9 +24,9 @@ from pathlib import Path
 
 import metrics
 from audit import WRITES, Window
-from cluster import Cluster, Load, Operator, load, note
+from cluster import NAMESPACE, Cluster, Load, Operator, load, note
 from machine import machine
-from processes import Usage, peak_mib, resident_mib
+from processes import Meter, Usage, peak_mib, resident_mib
 from results import Report, percentile
 
 MAIN, EXIT = 1000, 500  # milliseconds that the stages of a run take
@@ -197,21 +197,24 @@ def closing(
     """What belongs to every measurement with a load."""
     wrong = sum(phase != expected(run) for run, phase in seen.phases.items())
     report.add("runs without an end, or with a wrong one", wrong + missing(seen), "", 0)
-    shares = usage.shares()
     report.details[name] = {
-        "cpu shares": shares,
+        "cpu shares": usage.shares(),
         "operator's histograms": metrics.histograms(
             metrics.between(before, operator.samples())
         ),
         "seconds": usage.seconds,
     }
+    who_ran(usage)
+
+
+def who_ran(usage: Usage) -> None:
     told = ", ".join(
         f"{who} {share:.0%}"
-        for who, share in sorted(shares.items(), key=lambda item: -item[1])
+        for who, share in sorted(usage.shares().items(), key=lambda item: -item[1])
         if share >= 0.01
     )
     print(f"\nThe machine's processor time: {told}.")
-    if shares["everything else"] > NOISE:
+    if usage.share("everything else") > NOISE:
         print("**Other programs were busy: these figures are theirs too.**")
 
 
@@ -222,6 +225,51 @@ def expected(run: str) -> str:
 
 def missing(seen: Load) -> int:
     return sum("terminal" not in times for times in seen.runs.values())
+
+
+def control_plane(cluster: Cluster, report: Report, _: argparse.Namespace) -> None:
+    """What the machine's control plane does with as many pods and no operator of ours."""
+    count = 2 * BURST
+    report.title(f"For comparison: one Job of Kubernetes' own, {count} pods at once")
+    meter = Meter(cluster.pids())
+    cluster.create(plain_job(count))
+    cluster.kubectl(
+        "-n",
+        NAMESPACE,
+        "wait",
+        "--for=condition=Complete",
+        "job/plain",
+        "--timeout=600s",
+    )
+    usage = meter.read()
+    report.add("all pods over", usage.seconds, "s")
+    who_ran(usage)
+
+
+def plain_job(count: int) -> dict:
+    """Pods as those of a run: created, scheduled, started, ended, tracked by a finalizer."""
+    annotations = {"pod-complete.stage.kwok.x-k8s.io/delay": f"{EXIT}ms"}
+    container = {
+        "name": "main",
+        "image": "docker.getcollate.io/openmetadata/ingestion:1.13.1",
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "nodeSelector": {"type": "kwok"},
+        "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
+        "containers": [container],
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "plain", "namespace": NAMESPACE},
+        "spec": {
+            "completions": count,
+            "parallelism": count,
+            "template": {"metadata": {"annotations": annotations}, "spec": pod},
+        },
+    }
 
 
 def volume(cluster: Cluster, report: Report, _: argparse.Namespace) -> None:
@@ -386,7 +434,7 @@ def quarters(samples: list[float]) -> tuple[float, float]:
     return statistics.mean(warm[:quarter]), statistics.mean(warm[-quarter:])
 
 
-PARTS = (delays, volume, soak)
+PARTS = (delays, control_plane, volume, soak)
 
 
 if __name__ == "__main__":
