@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use ompipe_core::RunId;
+use ompipe_operator::settings::OperatorArgs;
 
 /// Runs OpenMetadata ingestion pipelines on Kubernetes.
 ///
@@ -29,9 +30,9 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "FILE", env = "OMPIPE_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// What to log to stderr, such as debug or `ompipe_client=debug`.
-    #[arg(long, global = true, value_name = "FILTER", env = "OMPIPE_LOG", default_value = "warn")]
-    pub(crate) log: String,
+    /// What to log to stderr, such as debug or `ompipe_client=debug`. By default warn.
+    #[arg(long, global = true, value_name = "FILTER", env = "OMPIPE_LOG")]
+    pub(crate) log: Option<String>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -48,6 +49,15 @@ pub(crate) enum Output {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Call(Call),
+    /// Run the operator: the controllers of OMJob and CronOMJob. Ends with SIGTERM or SIGINT.
+    Operator(Box<OperatorArgs>),
+}
+
+/// What is done once, and ends.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Call {
     /// Store a pipeline in the cluster, so that it runs on its schedule and on demand.
     Deploy(Source),
     /// Run a pipeline now.

@@ -76,6 +76,12 @@ impl From<ompipe_client::Error> for Failure {
     }
 }
 
+impl From<ompipe_operator::Error> for Failure {
+    fn from(error: ompipe_operator::Error) -> Self {
+        Self { exit: Exit::Server, message: error.to_string(), problems: Vec::new() }
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self { exit: Exit::Server, message: error.to_string(), problems: Vec::new() }

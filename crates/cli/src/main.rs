@@ -11,32 +11,37 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::Args;
+use args::{Args, Call, Command};
 use failure::{Exit, Failure};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    start_log(&args);
-    match execute(&args) {
+    // Both HTTP clients find this one; without it each linked provider would claim to be the one.
+    // An error means that it is installed already.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let done = match &args.command {
+        Command::Call(call) => execute(&args, call),
+        Command::Operator(operator) => commands::run_operator(&args, operator),
+    };
+    match done {
         Ok(exit) => exit.into(),
         Err(failure) => failure.report(args.output),
     }
 }
 
 /// One thread: the work is waiting for servers.
-fn execute(args: &Args) -> Result<Exit, Failure> {
+fn execute(args: &Args, call: &Call) -> Result<Exit, Failure> {
+    start_log(args);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::usage(format!("cannot start: {error}")))?;
-    // Both HTTP clients find this one; without it each linked provider would claim to be the one.
-    // An error means that it is installed already.
-    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    runtime.block_on(commands::execute(args))
+    runtime.block_on(commands::execute(args, call))
 }
 
 /// What libraries and ompipe log goes to stderr, so that it never mixes with output.
 fn start_log(args: &Args) {
+    let filter = args.log.as_deref().unwrap_or("warn");
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(&args.log))
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_writer(std::io::stderr)
         .without_time()
         .init();

@@ -23,6 +23,7 @@ mod pipeline;
 mod problem;
 mod quantity;
 pub mod redaction;
+pub mod report;
 pub mod revision;
 pub mod run;
 mod run_id;

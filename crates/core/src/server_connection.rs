@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use crate::fields::Fields;
@@ -75,6 +75,12 @@ impl ServerConnection {
     pub fn ca_certificate(&self) -> Option<&str> {
         let pem = self.document.get("sslConfig")?.get("caCertificate")?.as_str()?;
         Some(pem).filter(|pem| pem.contains("-----BEGIN"))
+    }
+
+    /// True when the token is a reference to an entry of a secrets manager (contract §8.5).
+    #[must_use]
+    pub fn token_is_elsewhere(&self) -> bool {
+        self.jwt_token.as_ref().is_some_and(|token| token.expose_secret().starts_with("secret:"))
     }
 
     /// True when runs overwrite what the server has, for which the worker needs the service

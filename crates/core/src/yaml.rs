@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_saphyr::options::DuplicateKeyPolicy;
 
 /// Why a text could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +28,20 @@ pub const MAX_BYTES: usize = 4 << 20;
 
 /// Reads one YAML or JSON document into an untyped value.
 pub fn parse(text: &str) -> Result<Value, Error> {
+    read(text, DuplicateKeyPolicy::Error)
+}
+
+/// Reads a document that somebody else wrote for `PyYAML`: of a key that stands twice, the last one
+/// counts, as there.
+pub fn parse_leniently(text: &str) -> Result<Value, Error> {
+    read(text, DuplicateKeyPolicy::LastWins)
+}
+
+fn read(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, Error> {
     if text.len() > MAX_BYTES {
         return Err(Error::TooLong { bytes: text.len() });
     }
-    let options = serde_saphyr::options! { with_snippet: false };
+    let options = serde_saphyr::options! { with_snippet: false, duplicate_keys: duplicate_keys };
     serde_saphyr::from_str_with_options(text, options).map_err(|e| Error::Syntax(e.to_string()))
 }
 

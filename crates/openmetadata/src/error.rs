@@ -56,6 +56,30 @@ pub enum Error {
 }
 
 impl Error {
+    /// True when no later call will succeed either, however long one waits: neither an outage, nor a
+    /// token that the next deployment replaces.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Unauthorized(_) => false,
+            Self::Refused { status, .. } => {
+                let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+                status.is_client_error() && !passing.contains(status)
+            }
+            Self::Endpoint(_)
+            | Self::NoToken
+            | Self::Tls(_)
+            | Self::NotFound { .. }
+            | Self::Unreadable(_)
+            | Self::UnknownServiceKind(_) => true,
+        }
+    }
+
+    /// True when the server understood the call and does not take what it says.
+    pub(crate) fn is_bad_request(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::BAD_REQUEST, .. })
+    }
+
     /// True when the same call may succeed a moment later.
     #[must_use]
     pub fn is_transient(&self) -> bool {

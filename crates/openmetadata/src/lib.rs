@@ -1,17 +1,21 @@
 //! The calls that ompipe makes to an OpenMetadata server (contract §9). Entities pass through as
-//! JSON; only the rows of runs have a type.
+//! JSON; only the rows of runs have a type. Writes are made for what the worker cannot report
+//! itself: the end of a run.
 
 mod automation;
 mod error;
+mod report;
 mod status;
 mod transport;
 
+use ompipe_core::report::Row;
 use ompipe_core::{RunId, ServerConnection, ServiceReference};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 pub use automation::{AutomationResult, TestStep};
 pub use error::Error;
+pub use report::{EndedRun, Reported};
 pub use status::PipelineStatus;
 use transport::Transport;
 
@@ -75,6 +79,30 @@ impl OpenMetadata {
         let path = ["services", "ingestionPipelines", &segment(fqn), "pipelineStatus", &run];
         let answer = self.transport.get(&path, &[]).await?;
         answer.map(PipelineStatus::read).transpose()
+    }
+
+    /// The whole row of one run, to be written again with its end; `None` when the server knows no
+    /// such run.
+    ///
+    /// # Errors
+    /// When the server does not answer, or answers what is no row.
+    pub async fn row(&self, fqn: &str, run: RunId) -> Result<Option<Row>, Error> {
+        let run = run.to_string();
+        let path = ["services", "ingestionPipelines", &segment(fqn), "pipelineStatus", &run];
+        let answer = self.transport.get(&path, &[]).await?;
+        let read = |answer| Row::read(answer).ok_or(Error::Unreadable("the status of a run"));
+        answer.map(read).transpose()
+    }
+
+    /// Writes the row of a run over the one that was read.
+    ///
+    /// # Errors
+    /// When there is no such pipeline, or the server does not answer or refuses the row.
+    pub async fn put_row(&self, fqn: &str, row: &Row) -> Result<(), Error> {
+        let path = ["services", "ingestionPipelines", &segment(fqn), "pipelineStatus"];
+        let is_there = self.transport.put(&path, &row.to_value()).await?;
+        let missing = || Error::NotFound { what: "ingestion pipeline", name: fqn.to_owned() };
+        is_there.then_some(()).ok_or_else(missing)
     }
 
     /// The result that the worker of an automation has written so far; `None` when the server knows

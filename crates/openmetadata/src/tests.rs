@@ -17,7 +17,7 @@ use super::*;
 const TOKEN: &str = "t0ps3cret";
 
 /// Serves `router` below `/api/v1` for as long as the test runs.
-async fn serve(router: Router) -> OpenMetadata {
+pub(crate) async fn serve(router: Router) -> OpenMetadata {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut tasks = tokio::task::JoinSet::new();

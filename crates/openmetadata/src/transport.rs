@@ -7,7 +7,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use futures::TryStreamExt;
 use ompipe_core::{ServerConnection, VerifySsl};
-use reqwest::{Certificate, Client, Response, StatusCode, redirect};
+use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
@@ -47,7 +47,28 @@ impl Transport {
         query: &[(&str, String)],
     ) -> Result<Option<Value>, Error> {
         let url = self.url(path);
-        (|| self.get_once(&url, query))
+        let answer = self.repeated(|| self.client.get(url.clone()).query(query), &url).await?;
+        match answer.status() {
+            StatusCode::NOT_FOUND | StatusCode::NO_CONTENT => Ok(None),
+            _ => read(answer, &url).await.map(Some),
+        }
+    }
+
+    /// PUTs a document to a path below the API; false when there is no such place. What is put has
+    /// to be safe to put twice: an answer that is lost leads to that.
+    pub(crate) async fn put(&self, path: &[&str], document: &Value) -> Result<bool, Error> {
+        let url = self.url(path);
+        let answer = self.repeated(|| self.client.put(url.clone()).json(document), &url).await?;
+        Ok(answer.status() != StatusCode::NOT_FOUND)
+    }
+
+    /// Asks until there is an answer, or none may come a moment later.
+    async fn repeated(
+        &self,
+        request: impl Fn() -> RequestBuilder,
+        url: &Url,
+    ) -> Result<Response, Error> {
+        (|| self.call(request(), url))
             .retry(
                 ExponentialBuilder::default()
                     .with_min_delay(FIRST_PAUSE)
@@ -58,20 +79,20 @@ impl Transport {
             .await
     }
 
-    async fn get_once(&self, url: &Url, query: &[(&str, String)]) -> Result<Option<Value>, Error> {
-        let request = self.client.get(url.clone()).query(query);
+    /// One call; 404 is an answer too.
+    async fn call(&self, request: RequestBuilder, url: &Url) -> Result<Response, Error> {
         let answer = request
             .bearer_auth(self.token.expose_secret())
             .send()
             .await
             .map_err(|error| unreachable(url, &error))?;
         match answer.status() {
-            StatusCode::NOT_FOUND | StatusCode::NO_CONTENT => Ok(None),
+            StatusCode::NOT_FOUND => Ok(answer),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 Err(Error::Unauthorized(status))
             }
             status if !status.is_success() => Err(Error::Refused { status, url: url.to_string() }),
-            _ => read(answer, url).await.map(Some),
+            _ => Ok(answer),
         }
     }
 

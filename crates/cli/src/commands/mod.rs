@@ -10,6 +10,7 @@ mod kill;
 mod list;
 mod logs;
 mod man;
+mod operator;
 mod render;
 mod run;
 mod status;
@@ -17,26 +18,28 @@ mod target;
 mod test_connection;
 mod toggle;
 
-use crate::args::{Args, Command};
+pub(crate) use operator::execute as run_operator;
+
+use crate::args::{Args, Call};
 use crate::failure::{Exit, Failure};
 
 /// Does what the arguments ask for.
-pub(crate) async fn execute(args: &Args) -> Result<Exit, Failure> {
-    match &args.command {
-        Command::Deploy(source) => deploy::execute(args, source).await,
-        Command::Run(run) => run::execute(args, run).await,
-        Command::Status(status) => status::execute(args, status).await,
-        Command::Logs(logs) => logs::execute(args, logs).await,
-        Command::List => list::execute(args).await,
-        Command::Toggle(toggle) => toggle::execute(args, toggle).await,
-        Command::Kill(kill) => kill::execute(args, kill).await,
-        Command::Delete(target) => delete::execute(args, target).await,
-        Command::TestConnection(test) => test_connection::execute(args, test).await,
-        Command::Doctor(doctor) => doctor::execute(args, doctor).await,
-        Command::Render(render) => render::execute(args, render).await,
-        Command::Config(command) => config::execute(args, command),
-        Command::Crds => crds::execute(args.output),
-        Command::Man => man::execute(),
-        Command::Completions { shell } => completions::execute(*shell),
+pub(crate) async fn execute(args: &Args, call: &Call) -> Result<Exit, Failure> {
+    match call {
+        Call::Deploy(source) => deploy::execute(args, source).await,
+        Call::Run(run) => run::execute(args, run).await,
+        Call::Status(status) => status::execute(args, status).await,
+        Call::Logs(logs) => logs::execute(args, logs).await,
+        Call::List => list::execute(args).await,
+        Call::Toggle(toggle) => toggle::execute(args, toggle).await,
+        Call::Kill(kill) => kill::execute(args, kill).await,
+        Call::Delete(target) => delete::execute(args, target).await,
+        Call::TestConnection(test) => test_connection::execute(args, test).await,
+        Call::Doctor(doctor) => doctor::execute(args, doctor).await,
+        Call::Render(render) => render::execute(args, render).await,
+        Call::Config(command) => config::execute(args, command),
+        Call::Crds => crds::execute(args.output),
+        Call::Man => man::execute(),
+        Call::Completions { shell } => completions::execute(*shell),
     }
 }

@@ -53,6 +53,36 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Every reason.
+    pub const ALL: [Self; 20] = [
+        Self::Completed,
+        Self::Error,
+        Self::Signal,
+        Self::OomKilled,
+        Self::Evicted,
+        Self::NodeLost,
+        Self::Deleted,
+        Self::Killed,
+        Self::DeadlineExceeded,
+        Self::Suspended,
+        Self::ImagePull,
+        Self::ContainerConfig,
+        Self::Unschedulable,
+        Self::Quota,
+        Self::Admission,
+        Self::ApiUnavailable,
+        Self::NamespaceTerminating,
+        Self::NotStarted,
+        Self::NotConfigured,
+        Self::Unknown,
+    ];
+
+    /// The reason with a name; `None` for names of others.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
     /// The name for people and scripts.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

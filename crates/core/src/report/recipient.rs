@@ -1,0 +1,143 @@
+//! Who gets the report of a run: read off the worker's config, of which as little as possible has
+//! to be right, since a config that broke the ingestion must not break the report too.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::fields::Fields;
+use crate::{ServerConnection, redaction, yaml};
+
+/// Why nothing can be reported with a config. No variant holds a value of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// No document at all.
+    #[error("the config is {0}")]
+    Syntax(#[from] yaml::Error),
+    /// The server is not in it.
+    #[error(
+        "the config says no hostPort of OpenMetadata at workflowConfig.openMetadataServerConfig"
+    )]
+    NoServer,
+    /// The token is elsewhere.
+    #[error(
+        "the config's securityConfig.jwtToken names an entry of a secrets manager, which ompipe does \
+         not read"
+    )]
+    TokenElsewhere,
+}
+
+/// The server that a report goes to, and what else the config says about it.
+#[derive(Clone)]
+pub struct Recipient {
+    /// How OpenMetadata is reached.
+    pub connection: ServerConnection,
+    /// Whose run it is; automations have no pipeline.
+    pub pipeline_fqn: Option<String>,
+    secrets: BTreeSet<String>,
+}
+
+impl Recipient {
+    /// Reads the text of a worker's config: of an ingestion, an application, or an automation.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn read(config: &str) -> Result<Self, Unusable> {
+        let document = yaml::parse_leniently(config)?;
+        let connection = connection(&document).ok_or(Unusable::NoServer)?;
+        if connection.token_is_elsewhere() {
+            return Err(Unusable::TokenElsewhere);
+        }
+        let fqn = document.get("ingestionPipelineFQN").and_then(Value::as_str);
+        Ok(Self {
+            connection,
+            pipeline_fqn: fqn.filter(|fqn| !fqn.is_empty()).map(str::to_owned),
+            secrets: redaction::secrets_of(&document),
+        })
+    }
+
+    /// `text`, which comes from elsewhere, without the secrets of the config.
+    #[must_use]
+    pub fn scrub(&self, text: &str) -> String {
+        redaction::scrub(text, &self.secrets)
+    }
+}
+
+impl fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recipient")
+            .field("connection", &self.connection)
+            .field("pipeline_fqn", &self.pipeline_fqn)
+            .finish_non_exhaustive()
+    }
+}
+
+fn connection(document: &Value) -> Option<ServerConnection> {
+    let of_workflow = || document.pointer("/workflowConfig/openMetadataServerConfig");
+    let of_entity = || document.get("openMetadataServerConnection");
+    let map = of_workflow().or_else(of_entity)?.as_object()?;
+    // Whatever else is wrong with it shows when the server is called.
+    ServerConnection::read(&mut Fields::new("", map))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const TOKEN: &str = "eyJhbGciOi.eyJzdWIi.c2lnbmF0dXJl";
+
+    fn config(extra: &str) -> String {
+        format!(
+            "workflowConfig:\n  openMetadataServerConfig:\n    hostPort: http://om:8585/api\n    \
+             securityConfig: {{ jwtToken: {TOKEN} }}\n{extra}"
+        )
+    }
+
+    #[rstest]
+    #[case::alone("")]
+    #[case::unknown_keys("nonsense: [1]\nsource: { type: 5 }\n")]
+    #[case::keys_twice("source: { a: 1 }\nsource: { b: 2 }\n")]
+    #[case::as_python_writes_it("source: { password: 'x', port: 0o17, since: 2020-01-01 }\n")]
+    fn a_config_that_breaks_the_ingestion_does_not_break_the_report(#[case] extra: &str) {
+        let text = config(&format!("ingestionPipelineFQN: shop.nightly\n{extra}"));
+        let recipient = Recipient::read(&text).unwrap();
+        assert_eq!(recipient.connection.host_port, "http://om:8585/api");
+        assert_eq!(recipient.pipeline_fqn.as_deref(), Some("shop.nightly"));
+    }
+
+    #[test]
+    fn an_automation_has_a_server_but_no_pipeline() {
+        let text = r#"{"name": "test", "openMetadataServerConnection": {
+            "hostPort": "http://om:8585/api", "securityConfig": { "jwtToken": "t" } }}"#;
+        assert_eq!(Recipient::read(text).unwrap().pipeline_fqn, None);
+    }
+
+    #[rstest]
+    #[case::no_document("a: [")]
+    #[case::no_map("- 1")]
+    #[case::no_server("workflowConfig: {}")]
+    #[case::no_endpoint("workflowConfig: { openMetadataServerConfig: { verifySSL: no-ssl } }")]
+    fn without_a_server_nothing_can_be_reported(#[case] text: &str) {
+        assert!(Recipient::read(text).is_err());
+    }
+
+    #[test]
+    fn a_token_in_a_secrets_manager_is_told() {
+        let text = config("").replace(TOKEN, "secret:/my/token");
+        let error = Recipient::read(&text).unwrap_err();
+        assert!(
+            error.to_string().contains("secrets manager") && !error.to_string().contains("/my")
+        );
+    }
+
+    #[test]
+    fn secrets_of_the_config_are_scrubbed_and_not_shown() {
+        let recipient = Recipient::read(&config("source: { password: correct-horse }")).unwrap();
+        let scrubbed = recipient.scrub(&format!("failed with {TOKEN} and correct-horse"));
+        assert_eq!(scrubbed, "failed with <from-secret> and <from-secret>");
+        assert!(!format!("{recipient:?}").contains(TOKEN));
+    }
+}
