@@ -153,7 +153,6 @@ class Operator:
             "KUBECONFIG": str(self.cluster.operator_kubeconfig()),
             "WATCH_NAMESPACES": NAMESPACE,
             "OPERATOR_NAMESPACE": NAMESPACE,
-            "POD_NAME": "operator",
             "HEALTH_CHECK_PORT": str(self.ports["health"]),
             "METRICS_PORT": str(self.ports["metrics"]),
         }
