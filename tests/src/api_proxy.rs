@@ -12,9 +12,12 @@ use axum::response::{IntoResponse, Response};
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Duration;
 
 use crate::connection::{CutSwitch, Listener};
+use crate::late_event::LateEvent;
 
 /// Longest request that is passed on.
 const MAX_REQUEST: usize = 4 << 20;
@@ -30,6 +33,21 @@ struct Shared {
     client: Client,
     faults: Mutex<Vec<ApiFault>>,
     calls: Mutex<Vec<ApiCall>>,
+    /// The write of a run at which everything stops, and how many come before it.
+    stop: Mutex<Option<(Stop, usize)>>,
+    stopped: watch::Sender<bool>,
+    /// Lists are answered as of this resource version.
+    stale: Mutex<Option<String>>,
+    late: Mutex<Option<LateEvent>>,
+}
+
+/// Where everything stops, as seen from the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Before the write is done.
+    Before,
+    /// After it is done, before it is answered.
+    After,
 }
 
 /// A call that reached the proxy.
@@ -54,6 +72,16 @@ impl ApiCall {
     #[must_use]
     pub fn is_list_of(&self, plural: &str) -> bool {
         self.method == Method::GET && self.path.ends_with(&format!("/{plural}"))
+    }
+
+    /// True when it changes an `OMJob` or a pod.
+    fn changes_a_run(&self) -> bool {
+        let kinds = ["/omjobs", "/pods"];
+        self.is_write() && kinds.iter().any(|kind| self.path.contains(kind))
+    }
+
+    fn is_watch(&self) -> bool {
+        self.query.contains("watch=")
     }
 }
 
@@ -136,7 +164,15 @@ impl ApiProxy {
     pub async fn start(client: Client) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let shared = Arc::new(Shared { client, faults: Mutex::default(), calls: Mutex::default() });
+        let shared = Arc::new(Shared {
+            client,
+            faults: Mutex::default(),
+            calls: Mutex::default(),
+            stop: Mutex::default(),
+            stopped: watch::Sender::new(false),
+            stale: Mutex::default(),
+            late: Mutex::default(),
+        });
         let app = Router::new().fallback(handle).with_state(Arc::clone(&shared));
         let mut server = JoinSet::new();
         server.spawn(async move {
@@ -162,6 +198,29 @@ impl ApiProxy {
         lock(&self.shared.faults).push(fault);
     }
 
+    /// Stops everything at the next write of an `OMJob` or a pod after so many: no call is answered
+    /// any more, as if the client had crashed there.
+    pub fn stop_at_write(&self, stop: Stop, passing: usize) {
+        *lock(&self.shared.stop) = Some((stop, passing));
+    }
+
+    /// Waits until everything has stopped.
+    pub async fn stopped(&self) {
+        // The sender is in `self`.
+        drop(self.shared.stopped.subscribe().wait_for(|stopped| *stopped).await);
+    }
+
+    /// Answers lists as they were at that resource version; watches tell what came after it.
+    pub fn show_the_past(&self, version: &str) {
+        *lock(&self.shared.stale) = Some(version.to_owned());
+    }
+
+    /// Holds the event of that number back in watches of a kind, until its object has a newer one
+    /// or the time is over: what a slow watch may do.
+    pub fn delay_event(&self, plural: &str, number: usize, time: Duration) {
+        *lock(&self.shared.late) = Some(LateEvent::new(plural, number, time));
+    }
+
     /// Every call since the last look, oldest first.
     #[must_use]
     pub fn take_calls(&self) -> Vec<ApiCall> {
@@ -182,6 +241,49 @@ impl Shared {
         let fault = faults.iter_mut().find_map(|fault| fault.strikes(call).then_some(fault));
         fault.map(|fault| fault.failure)
     }
+
+    /// Where everything stops, if it does at this call.
+    fn stop_of(&self, call: &ApiCall) -> Option<Stop> {
+        let mut stop = lock(&self.stop);
+        let (when, passing) = stop.as_mut().filter(|_| call.changes_a_run())?;
+        if *passing > 0 {
+            *passing -= 1;
+            return None;
+        }
+        Some(*when)
+    }
+
+    async fn wait_if_stopped(&self) {
+        if *self.stopped.borrow() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The call as it would have been answered in the past, if it is a list and the past is shown.
+    fn backdated(&self, call: &ApiCall, mut request: Request) -> Request {
+        let stale = lock(&self.stale);
+        let is_list =
+            call.method == Method::GET && !call.is_watch() && call.query.contains("limit=");
+        if let Some(version) =
+            stale.as_ref().filter(|_| is_list && !call.query.contains("continue"))
+        {
+            let exact = format!("resourceVersion={version}&resourceVersionMatch=Exact");
+            let uri = format!("{}?{}&{exact}", call.path, call.query);
+            *request.uri_mut() = uri.parse().unwrap_or_default();
+        }
+        request
+    }
+
+    /// The answer as it is shown: the events of a watch may be late.
+    fn show(&self, call: &ApiCall, answer: Response) -> Response {
+        let late = lock(&self.late).clone();
+        match late.filter(|late| call.is_watch() && late.is_of(&call.path)) {
+            Some(late) => {
+                answer.map(|body| Body::from_stream(late.hold_back(body.into_data_stream())))
+            }
+            None => answer,
+        }
+    }
 }
 
 async fn handle(
@@ -194,10 +296,19 @@ async fn handle(
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
     };
+    shared.wait_if_stopped().await;
     let failure = shared.failure_of(&call);
-    lock(&shared.calls).push(call);
+    let stop = shared.stop_of(&call);
+    lock(&shared.calls).push(call.clone());
+    if let Some(stop) = stop {
+        if stop == Stop::After {
+            drop(pass_on(&shared.client, request).await);
+        }
+        shared.stopped.send_replace(true);
+        return std::future::pending().await;
+    }
     match failure {
-        None => pass_on(&shared.client, request).await,
+        None => shared.show(&call, pass_on(&shared.client, shared.backdated(&call, request)).await),
         Some(Failure::Status(code)) => refusal(code),
         Some(Failure::TooMany) => ([(header::RETRY_AFTER, "1")], refusal(429)).into_response(),
         Some(Failure::Cut) => cut(&switch),

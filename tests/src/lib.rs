@@ -27,6 +27,7 @@ mod address;
 pub mod api_proxy;
 mod connection;
 pub mod contract;
+mod late_event;
 pub mod postgres;
 pub mod standin;
 

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
+use ompipe_core::config::ConcurrencyPolicy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,10 +40,12 @@ pub struct CronOMJobSpec {
     /// True: no run is started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-    /// What happens when a run is due while another has not ended; Forbid by default.
+    /// What happens when a run is due while another has not ended: `Forbid`, the default, makes it
+    /// wait, `Allow` runs both, `Replace` stops the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::concurrency_policy")]
     pub concurrency_policy: Option<ConcurrencyPolicy>,
-    /// Seconds that a run may start late; 0 is no catch-up.
+    /// Seconds that a run may start late; 0 is no catch-up. Left out or negative: any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starting_deadline_seconds: Option<i64>,
     /// Successful runs that are kept; 3 by default.
@@ -53,18 +56,6 @@ pub struct CronOMJobSpec {
     pub failed_jobs_history_limit: Option<i32>,
     /// The specification of every run.
     pub om_job_spec: OMJobSpec,
-}
-
-/// What happens when a run is due while another has not ended (Kubernetes: `CronJob`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum ConcurrencyPolicy {
-    /// Both run.
-    Allow,
-    /// The new run is left out.
-    #[default]
-    Forbid,
-    /// The old run is stopped.
-    Replace,
 }
 
 /// What the operator has seen and done.
@@ -79,6 +70,12 @@ pub struct CronOMJobStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub last_successful_time: Option<Time>,
+    /// Whether `suspend` held at the last look: times of a pause are not made up for.
+    #[serde(skip_serializing_if = "is_false")]
+    pub suspended: bool,
+    /// The value of the annotation `pipelines.openmetadata.org/trigger` that was followed last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_trigger: Option<String>,
     /// Name of the newest run.
     #[serde(rename = "lastOMJobName", skip_serializing_if = "Option::is_none")]
     pub last_om_job_name: Option<String>,
@@ -91,6 +88,12 @@ pub struct CronOMJobStatus {
     /// Generation of the specification that this status is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+}
+
+/// Serde asks for a reference.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A run of the schedule.

@@ -8,20 +8,31 @@
 //! Everything that upstream's chart or client produces is accepted. What a pod specification of
 //! upstream cannot say stands in its `podTemplate`, which upstream's operator ignores.
 
+mod conditions;
 mod cron_om_job;
+mod limits;
 mod om_job;
+mod om_job_status;
 mod pod_spec;
+mod record;
 mod run;
+mod schedule;
 mod schema;
+mod status_patch;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-pub use cron_om_job::{
-    ConcurrencyPolicy, CronOMJob, CronOMJobSpec, CronOMJobStatus, OMJobReference,
-};
-pub use om_job::{Attempt, OMJob, OMJobSpec, OMJobStatus, Phase};
+pub use cron_om_job::{CronOMJob, CronOMJobSpec, CronOMJobStatus, OMJobReference};
+pub use om_job::{Attempt, OMJob, OMJobSpec, OMJobStatus};
+pub use ompipe_core::config::ConcurrencyPolicy;
+pub use ompipe_core::omjob::Phase;
 pub use pod_spec::{ResourceAmounts, StagePodSpec};
+pub use record::{
+    EndRecord, PodRecord, ReportingRecord, ReportingState, StageRecord, TroubleRecord,
+};
+pub use schedule::TRIGGER;
+pub use status_patch::status_patch;
 
 /// Label of a pod: the `OMJob` that it belongs to.
 pub const OMJOB_NAME: &str = "omjob.pipelines.openmetadata.org/name";

@@ -2,10 +2,12 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
+use ompipe_core::omjob::Phase;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::pod_spec::StagePodSpec;
+use crate::record::{ReportingRecord, StageRecord};
 use crate::schema;
 
 /// One ingestion run: a main pod, and an exit handler pod that reports how it ended.
@@ -49,42 +51,19 @@ pub struct OMJobSpec {
     /// True: no pod is started until it is false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-    /// Seconds that one try of the exit handler may take; 300 by default.
+    /// Seconds that all tries of the exit handler may take together; 600 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub exit_handler_deadline_seconds: Option<i64>,
-}
-
-/// Where a run stands (upstream's names).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Phase {
-    /// No main pod has started.
-    #[default]
-    Pending,
-    /// The main pod runs, or is retried.
-    Running,
-    /// The main pod has ended, the exit handler has not.
-    ExitHandlerRunning,
-    /// The main pod ended with exit code 0.
-    Succeeded,
-    /// The main pod ended otherwise, or never started.
-    Failed,
-}
-
-impl Phase {
-    /// True when nothing follows.
-    #[must_use]
-    pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed)
-    }
 }
 
 /// What the operator has seen and done.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OMJobStatus {
-    /// Where the run stands.
+    /// Where the run stands. It never goes back.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::phase")]
     pub phase: Option<Phase>,
     /// Pod of the newest attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,28 +79,37 @@ pub struct OMJobStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub completion_time: Option<Time>,
-    /// Where the run stands, in a sentence.
+    /// Why the run ended or waits, in a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Exit code of the main container's last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub main_pod_exit_code: Option<i32>,
-    /// Why the main pod failed, of a closed set: `Error`, `OOMKilled`, `Evicted`, ...
+    /// Why the main pod failed or does not start, of a closed set: `Error`, `OOMKilled`, ...
     #[serde(skip_serializing_if = "Option::is_none")]
     pub main_reason: Option<String>,
     /// Signal that ended the main container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub main_signal: Option<i32>,
-    /// Attempts of the main pod that have ended, oldest first.
+    /// The last 20 attempts of the main pod that have ended, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
-    /// `MainFinished`, `ExitHandlerSucceeded`, `Reported`, `Stalled`.
+    /// `MainFinished`, `ExitHandlerSucceeded`, `Reported`, `Stalled`, `Suspended`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
     /// Generation of the specification that this status is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// What the operator needs to go on with the ingestion after a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub main: Option<StageRecord>,
+    /// What the operator needs to go on with the exit handler after a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_handler: Option<StageRecord>,
+    /// Who tells OpenMetadata how the run ended; left out while it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reporting: Option<ReportingRecord>,
 }
 
 /// How one attempt of the main pod ended.

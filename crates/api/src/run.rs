@@ -40,7 +40,7 @@ impl OMJob {
 impl OMJobStatus {
     /// How the run ended. Upstream's operator calls a run succeeded when its exit handler did, so
     /// the exit code of the main pod decides where there is one.
-    fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<End> {
         let phase = self.phase.filter(|phase| phase.is_terminal())?;
         let main_failed = self.mainly_failed(phase);
         let time = self.completion_time.as_ref().map(|time| time.0);

@@ -1,6 +1,7 @@
 //! Schemas of the parts that are Kubernetes' own types. They are as wide as upstream's: what the
 //! API server accepted for the Java operator it accepts for us.
 
+use ompipe_core::omjob::Phase;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// Any object; nothing in it is pruned.
@@ -77,6 +78,22 @@ pub(crate) fn tolerations(_: &mut SchemaGenerator) -> Schema {
 /// Amounts of resources by name; numbers are accepted where upstream's definition asked for text.
 pub(crate) fn amounts(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "nullable": true, "additionalProperties": int_or_string() })
+}
+
+/// Where a run stands.
+pub(crate) fn phase(_: &mut SchemaGenerator) -> Schema {
+    let phases = Phase::ALL.map(Phase::as_str);
+    json_schema!({ "type": "string", "nullable": true, "enum": phases })
+}
+
+/// What happens to a run that is due while another goes on.
+pub(crate) fn concurrency_policy(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "nullable": true, "enum": ["Allow", "Forbid", "Replace"] })
+}
+
+/// How often something happened.
+pub(crate) fn count(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int64", "minimum": 0 })
 }
 
 /// A list of Kubernetes' `Condition`, one of each type.

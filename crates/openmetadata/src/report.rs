@@ -101,7 +101,7 @@ mod tests {
     use axum::Router;
     use axum::http::StatusCode;
     use axum::routing::{get, put};
-    use ompipe_core::omjob::EndReason;
+    use ompipe_core::omjob::Reason;
     use rstest::rstest;
     use serde_json::{Value, json};
 
@@ -163,23 +163,23 @@ mod tests {
         }
     }
 
-    fn end(reason: EndReason) -> End {
+    fn end(reason: Reason) -> End {
         End::without_code(reason, "as it happened")
     }
 
     #[rstest]
-    #[case(None, EndReason::Completed, Some("success"))]
-    #[case(Some("running"), EndReason::OomKilled, Some("failed"))]
-    #[case(Some("success"), EndReason::Completed, None)]
-    #[case(Some("success"), EndReason::Error, Some("failed"))]
-    #[case(Some("success"), EndReason::Evicted, Some("partialSuccess"))]
-    #[case(Some("partialSuccess"), EndReason::Error, None)]
-    #[case(Some("queued"), EndReason::ImagePull, Some("failed"))]
-    #[case(Some("queued"), EndReason::Killed, Some("stopped"))]
+    #[case(None, Reason::Completed, Some("success"))]
+    #[case(Some("running"), Reason::OomKilled, Some("failed"))]
+    #[case(Some("success"), Reason::Completed, None)]
+    #[case(Some("success"), Reason::Error, Some("failed"))]
+    #[case(Some("success"), Reason::Evicted, Some("partialSuccess"))]
+    #[case(Some("partialSuccess"), Reason::Error, None)]
+    #[case(Some("queued"), Reason::ImagePull, Some("failed"))]
+    #[case(Some("queued"), Reason::Killed, Some("stopped"))]
     #[tokio::test]
     async fn a_run_is_reported_once_as_the_table_says(
         #[case] row: Option<&str>,
-        #[case] reason: EndReason,
+        #[case] reason: Reason,
         #[case] expected: Option<&str>,
     ) {
         let rows = Rows::of(row);
@@ -195,7 +195,7 @@ mod tests {
     #[tokio::test]
     async fn diagnostics_go_into_the_row_that_was_read() {
         let rows = Rows::of(Some("running"));
-        let (server, end) = (rows.serve("").await, end(EndReason::Error));
+        let (server, end) = (rows.serve("").await, end(Reason::Error));
         let reported = server.report(&run(&end), async || Some("Pod: p".to_owned())).await.unwrap();
         assert_eq!(reported, Reported::Written(PipelineState::Failed));
         let row = &rows.written()[0];
@@ -206,7 +206,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_reported_during_diagnostics_stands() {
         let rows = Rows::of(Some("running"));
-        let (server, end, worker) = (rows.serve("").await, end(EndReason::Error), rows.clone());
+        let (server, end, worker) = (rows.serve("").await, end(Reason::Error), rows.clone());
         let diagnose = async || {
             worker.write(json!({ "runId": RUN, "pipelineState": "partialSuccess" }));
             Some("Pod: p".to_owned())
@@ -218,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_knows_no_stopped_gets_failed_and_why() {
         let rows = Rows::of(None);
-        let (server, end) = (rows.serve("stopped").await, end(EndReason::Killed));
+        let (server, end) = (rows.serve("stopped").await, end(Reason::Killed));
         let reported = server.report(&run(&end), async || None).await.unwrap();
         assert_eq!(reported, Reported::Written(PipelineState::Failed));
         let row = &rows.written()[0];
@@ -244,7 +244,7 @@ mod tests {
         let router = Router::new()
             .route(path, put(async move || status))
             .route(&one, get(async || StatusCode::NO_CONTENT));
-        let end = end(EndReason::Error);
+        let end = end(Reason::Error);
         let error = serve(router).await.report(&run(&end), async || None).await.unwrap_err();
         assert_eq!(error.is_final(), is_final, "{error}");
     }

@@ -1,22 +1,53 @@
-//! The operator.
+//! The operator: carries `OMJob`s out in two stages, always, and makes `CronOMJob`s' runs.
+//!
+//! ```text
+//!                 ┌── lease ── who acts
+//!  scope (one for each watched namespace)
+//!    caches  OMJobs · pods · CronOMJobs ──► omjob, cronomjob ──► writes, behind the lease
+//!                                                │
+//!                 events, metrics, health ◄──────┘
+//! ```
+//!
+//! The decisions are pure and live in `ompipe-core`; here is what they cost: watches, writes, timers.
+//! All state is in Kubernetes: this process may be killed at any time.
 
 pub mod access;
+mod by_owner;
 mod clock;
+mod context;
+mod cronomjob;
+mod drain;
 pub mod endpoints;
+mod error;
+mod events;
 pub mod health;
 pub mod last_resort;
 pub mod lease;
 pub mod metrics;
+mod omjob;
+mod queue;
+mod scope;
 pub mod settings;
+mod view;
+mod writes;
+mod written;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use context::Context;
 use endpoints::Endpoints;
+use events::Events;
 use health::Health;
 use lease::{Leadership, Lease, LeaseSettings};
 use metrics::Metrics;
+use scope::Scope;
 use settings::Settings;
+use writes::Writes;
 
 /// Why the operator cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +60,7 @@ pub enum Error {
     Endpoints(#[from] endpoints::Error),
 }
 
-/// Works until `shutdown`, then lets go of the Lease.
+/// Works until `shutdown`, brings what it does to its end, and lets go of the Lease.
 ///
 /// # Errors
 /// When it cannot start.
@@ -40,12 +71,12 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let client = access::connect(settings.kubeconfig.as_deref(), &metrics).await?;
     // What outlives the controllers: the Lease is let go when they are done, the endpoints last.
     let (released, ended) = (CancellationToken::new(), CancellationToken::new());
-    let mut tasks = JoinSet::new();
+    let mut electing = JoinSet::new();
     let leadership = match lease(&settings, &client) {
         None => Leadership::without_election(),
         Some(lease) => {
             let leadership = lease.leadership();
-            tasks.spawn(lease.run(released.clone()));
+            electing.spawn(lease.run(released.clone()));
             leadership
         }
     };
@@ -53,17 +84,53 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let mut serving = JoinSet::new();
     serving.spawn(health.clone().watch_api(client.clone(), ended.clone()));
     serving.spawn(endpoints.serve(health.clone(), metrics.clone(), ended.clone()));
-    health.caches_synced();
-    shutdown.cancelled().await;
+    let writes = Writes::new(client, leadership);
+    let control = control(&settings, &writes, &metrics, &health, &shutdown);
+    control.await;
     health.stopping();
     released.cancel();
-    tasks.join_all().await;
+    electing.join_all().await;
     ended.cancel();
     serving.join_all().await;
     Ok(())
 }
 
-fn lease(settings: &Settings, client: &kube::Client) -> Option<Lease> {
+/// Runs the controllers of every scope until `shutdown`.
+async fn control(
+    settings: &Settings,
+    writes: &Writes,
+    metrics: &Metrics,
+    health: &Health,
+    shutdown: &CancellationToken,
+) {
+    let (events, telling) = Events::new(writes.client().clone());
+    let mut tasks = JoinSet::new();
+    let scopes = Scope::all(settings, writes.client());
+    let unsynced = Arc::new(AtomicUsize::new(scopes.len()));
+    let mut contexts = Vec::new();
+    for scope in scopes {
+        let (context, triggers) =
+            Context::new(writes.clone(), events.clone(), metrics.clone(), settings);
+        let context = Arc::new(context);
+        contexts.push(Arc::clone(&context));
+        let (health, unsynced) = (health.clone(), Arc::clone(&unsynced));
+        let synced = move || {
+            if unsynced.fetch_sub(1, Ordering::AcqRel) == 1 {
+                health.caches_synced();
+            }
+        };
+        tasks.spawn(scope::run(scope, context, triggers, synced, shutdown.clone()));
+    }
+    metrics.on_scrape(move |metrics| context::count(&contexts, metrics));
+    // The events end with the last that may tell one; what is not told by then is lost.
+    drop(events);
+    tokio::select! {
+        _ = tasks.join_all() => {}
+        () = telling => {}
+    }
+}
+
+fn lease(settings: &Settings, client: &Client) -> Option<Lease> {
     let election = settings.election.as_ref()?;
     let settings = LeaseSettings {
         namespace: settings.own_namespace(client).to_owned(),

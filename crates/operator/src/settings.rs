@@ -86,6 +86,10 @@ pub struct OperatorArgs {
     #[arg(long)]
     pub drain: bool,
 
+    /// Time that a drain gives to runs under way, 0 to 3600. By default 0: they are let go at once.
+    #[arg(long, value_name = "N", env = "DRAIN_TIMEOUT_SECONDS")]
+    pub drain_timeout_seconds: Option<String>,
+
     /// Name of the operator's pod, from the downward API.
     #[arg(long, value_name = "NAME", env = "POD_NAME", hide = true)]
     pub pod_name: Option<String>,
@@ -126,6 +130,8 @@ pub struct Settings {
     pub kubeconfig: Option<PathBuf>,
     /// Let go of every object and end.
     pub drain: bool,
+    /// Time that a drain gives to runs under way.
+    pub drain_timeout: DrainTimeout,
 }
 
 /// The election of the replica that acts.
@@ -210,6 +216,8 @@ impl Reader {
             worker_threads: self.read("WORKER_THREADS", args.worker_threads.as_deref()),
             kubeconfig: args.kubeconfig.clone(),
             drain: args.drain,
+            drain_timeout: self
+                .read("DRAIN_TIMEOUT_SECONDS", args.drain_timeout_seconds.as_deref()),
         }
     }
 
@@ -328,6 +336,11 @@ bounded! {
 }
 
 bounded! {
+    /// Time that a drain gives to runs under way.
+    DrainTimeout, 0..=3600, 0, "a number of seconds"
+}
+
+bounded! {
     /// Port of the health endpoints and of the metrics.
     HealthCheckPort, 1..=65535, 8080, "a port"
 }
@@ -375,6 +388,14 @@ impl MetricsPort {
 }
 
 impl RequeueDelay {
+    /// How long.
+    #[must_use]
+    pub fn get(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+}
+
+impl DrainTimeout {
     /// How long.
     #[must_use]
     pub fn get(self) -> Duration {

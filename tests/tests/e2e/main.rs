@@ -24,6 +24,7 @@ mod ingestion;
 mod kill;
 mod logs;
 mod models;
+mod operator;
 mod runs;
 mod support;
 mod tasks;

@@ -1,10 +1,7 @@
 //! `OMJob` and `CronOMJob`: the same runs, carried out by an operator in two stages (seed *OMJob
 //! Custom Resource*).
 
-use ompipe_api::{
-    ConcurrencyPolicy as KubernetesPolicy, CronOMJob, CronOMJobSpec, OMJob, OMJobSpec, StagePodSpec,
-};
-use ompipe_core::config::ConcurrencyPolicy;
+use ompipe_api::{CronOMJob, CronOMJobSpec, OMJob, OMJobSpec, StagePodSpec};
 use ompipe_core::{RunId, labels};
 
 use super::environment::Trigger;
@@ -31,7 +28,7 @@ pub(super) fn schedule(objects: &Objects<'_>) -> Option<CronOMJob> {
             schedule: schedule.as_cron().to_owned(),
             time_zone: Some(schedule.zone().to_string()),
             suspend: Some(!objects.pipeline().enabled),
-            concurrency_policy: Some(policy(config.concurrency_policy)),
+            concurrency_policy: Some(config.concurrency_policy),
             starting_deadline_seconds: Some(config.starting_deadline_seconds),
             successful_jobs_history_limit: Some(config.successful_jobs_history_limit),
             failed_jobs_history_limit: Some(config.failed_jobs_history_limit),
@@ -51,13 +48,5 @@ fn spec(objects: &Objects<'_>, trigger: Trigger<'_>) -> OMJobSpec {
         active_deadline_seconds: Some(config.active_deadline_seconds),
         backoff_limit: Some(config.backoff_limit),
         ..OMJobSpec::default()
-    }
-}
-
-const fn policy(policy: ConcurrencyPolicy) -> KubernetesPolicy {
-    match policy {
-        ConcurrencyPolicy::Forbid => KubernetesPolicy::Forbid,
-        ConcurrencyPolicy::Allow => KubernetesPolicy::Allow,
-        ConcurrencyPolicy::Replace => KubernetesPolicy::Replace,
     }
 }

@@ -38,11 +38,19 @@ const fn remedy(reason: Reason) -> &'static str {
             "see why the node was drained or short; resources.requests protect a pod"
         }
         Reason::NodeLost => "the node went away; start the run again",
+        Reason::Deleted => "somebody deleted its pod; start the run again",
         Reason::DeadlineExceeded => {
             "raise activeDeadlineSeconds, or narrow what the pipeline reads"
         }
         Reason::Killed => "start it again when it is wanted",
-        Reason::Error => "read its log: ompipe logs",
+        Reason::Suspended => "set spec.suspend of its OMJob to false when it is wanted",
+        Reason::Completed | Reason::Error | Reason::Signal | Reason::Unknown => {
+            "read its log: ompipe logs"
+        }
+        Reason::ApiUnavailable => "see why the API server, or a webhook of it, does not answer",
+        Reason::NamespaceTerminating => "the namespace is being deleted; run it in another",
+        Reason::NotStarted => "see the events of its pod: kubectl describe pod",
+        Reason::NotConfigured => "give its OMJob an exitHandlerSpec",
         Reason::JobFailed => "see the events of the Job: kubectl describe job",
     }
 }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Action, Decision, End, EndReason, Lasting, Observed, Phase, PodRef, PodSeen, PodState, Refusal,
+    Action, Decision, End, Lasting, Observed, Phase, PodRef, PodSeen, PodState, Reason, Refusal,
     Report, Reporting, Source, Stage, StageStatus, Status, Trouble, pod_name,
 };
 
@@ -167,7 +167,7 @@ impl<'o> Step<'o> {
         let PodState::Ended { end, .. } = &pod.state else {
             return self.is_lost(pod).then(|| {
                 let message = "deleted, and its node never said that it ended";
-                let end = End::without_code(EndReason::NodeLost, message);
+                let end = End::without_code(Reason::NodeLost, message);
                 Ending { pod: Some(pod), end, certain: false }
             });
         };
@@ -193,7 +193,7 @@ impl<'o> Step<'o> {
         }
         let late = self.deadline(Stage::Main).is_some_and(|time| time <= deletion.requested);
         let (reason, message) = if self.observed.deleted {
-            (EndReason::Killed, "stopped because the OMJob was deleted")
+            (Reason::Killed, "stopped because the OMJob was deleted")
         } else if end.reason.is_disruption() {
             return end;
         } else if late {
@@ -203,9 +203,9 @@ impl<'o> Step<'o> {
                 ..self.too_late(Stage::Main)
             };
         } else if self.observed.limits.suspend {
-            (EndReason::Suspended, "stopped because spec.suspend is true")
+            (Reason::Suspended, "stopped because spec.suspend is true")
         } else {
-            (EndReason::Deleted, "its pod was deleted")
+            (Reason::Deleted, "its pod was deleted")
         };
         End { reason, message: message.to_owned(), ..end }
     }
@@ -214,11 +214,11 @@ impl<'o> Step<'o> {
     fn over_without_pod(&self, stage: Stage) -> Option<End> {
         if stage == Stage::Exit && !self.observed.limits.exit_handler {
             let message = "the OMJob has no exitHandlerSpec";
-            return Some(End::without_code(EndReason::NotConfigured, message));
+            return Some(End::without_code(Reason::NotConfigured, message));
         }
         if stage == Stage::Main && self.observed.deleted {
             let message = "the OMJob was deleted before its worker started";
-            return Some(End::without_code(EndReason::Killed, message));
+            return Some(End::without_code(Reason::Killed, message));
         }
         let refused = self.observed.refusal.as_ref();
         if let Some(refusal) = refused.filter(|refusal| refusal.lasting == Lasting::ForGood) {
@@ -233,7 +233,7 @@ impl<'o> Step<'o> {
             Some(Trouble { reason, message }) => {
                 End::without_code(*reason, format!("{message} (given up at the deadline)"))
             }
-            None => End::without_code(EndReason::DeadlineExceeded, "took longer than its deadline"),
+            None => End::without_code(Reason::DeadlineExceeded, "took longer than its deadline"),
         }
     }
 
@@ -329,7 +329,7 @@ impl Step<'_> {
         if end.exit_code.is_some() {
             self.status.phase = Phase::Running;
         }
-        if certain && end.reason == EndReason::Suspended && !self.observed.deleted {
+        if certain && end.reason == Reason::Suspended && !self.observed.deleted {
             return self.suspend();
         }
         match self.next_main_attempt(&end).filter(|_| certain) {
@@ -365,7 +365,7 @@ impl Step<'_> {
         self.status.exit.started = Some(self.now);
         if !self.observed.limits.exit_handler {
             let message = "the OMJob has no exitHandlerSpec";
-            return self.end_run(End::without_code(EndReason::NotConfigured, message));
+            return self.end_run(End::without_code(Reason::NotConfigured, message));
         }
         if !self.has_stray() {
             self.make_pod(Stage::Exit);
@@ -409,9 +409,9 @@ impl Step<'_> {
             return self.then.push(Action::ReadFresh);
         }
         let (reason, message) = if self.observed.deleted && stage == Stage::Main {
-            (EndReason::Killed, "the OMJob was deleted")
+            (Reason::Killed, "the OMJob was deleted")
         } else {
-            (EndReason::Deleted, "its pod is gone, and nothing of it is left")
+            (Reason::Deleted, "its pod is gone, and nothing of it is left")
         };
         let end = End::without_code(reason, message);
         let ending = Ending { pod: None, end, certain: false };
@@ -507,7 +507,7 @@ impl Step<'_> {
     /// is being deleted for nothing at all.
     fn report_limit(&self) -> Timestamp {
         let exit = self.status.exit.end.as_ref();
-        if exit.is_some_and(|end| end.reason == EndReason::NamespaceTerminating) {
+        if exit.is_some_and(|end| end.reason == Reason::NamespaceTerminating) {
             return self.now;
         }
         let limit = match self.observed.limits.ttl {

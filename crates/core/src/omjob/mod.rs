@@ -34,14 +34,15 @@ mod status;
 mod tests;
 
 pub use crate::labels::POD_TYPE;
+pub use crate::run::Reason;
 pub use decide::{State, decide};
 pub use decision::{Action, Decision};
-pub use end::{End, EndReason, Trouble};
+pub use end::{End, Trouble};
 pub use names::{attempt_of, pod_name};
 pub use observed::{Limits, Observed, Report, Source};
 pub use pod::{Deletion, PodSeen, PodState};
 pub use refusal::{Lasting, Refusal};
-pub use status::{Condition, Phase, PodRef, Reporting, Stage, StageStatus, Status};
+pub use status::{Condition, ConditionKind, Phase, PodRef, Reporting, Stage, StageStatus, Status};
 
 /// Finalizer of an `OMJob` whose exit handler has not run yet: a deleted one waits for it.
 pub const FINALIZER: &str = "pipelines.openmetadata.org/exit-handler";

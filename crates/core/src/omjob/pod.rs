@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::{
     PodStatus,
 };
 
-use super::{End, EndReason, POD_TYPE, Stage, TRACKING_FINALIZER, Trouble, attempt_of};
+use super::end::signal_of;
+use super::{End, POD_TYPE, Reason, Stage, TRACKING_FINALIZER, Trouble, attempt_of};
 use crate::run::MAIN_CONTAINER;
 
 /// One pod of an `OMJob`.
@@ -109,14 +110,14 @@ impl PodState {
         let main = main_state(&status);
         if let Some(terminated) = main.and_then(|main| main.terminated.as_ref()) {
             let end = end_of_container(&status, terminated);
-            return Self::Ended { end, lingers: !over };
+            return Self::Ended { end, lingers: !over && has_sidecar(&status) };
         }
         if over {
             return Self::Ended { end: end_of_pod(&status), lingers: false };
         }
         if pod.metadata.deletion_timestamp.is_some() && !has_node(pod) {
             // No kubelet knows it, so nobody else will ever call it ended.
-            let end = End::without_code(EndReason::Deleted, "deleted before a node took it");
+            let end = End::without_code(Reason::Deleted, "deleted before a node took it");
             return Self::Ended { end, lingers: false };
         }
         if main.is_some_and(|main| main.running.is_some()) {
@@ -124,6 +125,16 @@ impl PodState {
         }
         Self::Waiting(trouble(&status))
     }
+}
+
+/// True while something beside the main container runs. That the phase is not terminal yet says
+/// nothing: the kubelet sets it a while after the last container has ended.
+fn has_sidecar(status: &PodStatus) -> bool {
+    let runs = |container: &ContainerStatus| {
+        let state = container.state.as_ref();
+        container.name != MAIN_CONTAINER && state.is_some_and(|state| state.running.is_some())
+    };
+    status.container_statuses.iter().flatten().any(runs)
 }
 
 fn has_node(pod: &Pod) -> bool {
@@ -137,7 +148,7 @@ fn main_state(status: &PodStatus) -> Option<&ContainerState> {
 
 fn end_of_container(status: &PodStatus, terminated: &ContainerStateTerminated) -> End {
     let code = terminated.exit_code;
-    let signal = terminated.signal.or_else(|| (129..=192).contains(&code).then(|| code - 128));
+    let signal = terminated.signal.or_else(|| signal_of(code));
     let (reason, message) = explain(status, terminated, signal);
     End {
         reason,
@@ -152,27 +163,26 @@ fn explain(
     status: &PodStatus,
     terminated: &ContainerStateTerminated,
     signal: Option<i32>,
-) -> (EndReason, String) {
+) -> (Reason, String) {
     if terminated.exit_code == 0 {
-        return (EndReason::Completed, "ended with exit code 0".to_owned());
+        return (Reason::Completed, "ended with exit code 0".to_owned());
     }
     if let Some(Trouble { reason, message }) = disruption(status) {
         return (reason, message);
     }
     match (terminated.reason.as_deref(), signal) {
-        (Some("OOMKilled"), _) => (
-            EndReason::OomKilled,
-            "used more memory than resources.limits.memory allows".to_owned(),
-        ),
+        (Some("OOMKilled"), _) => {
+            (Reason::OomKilled, "used more memory than resources.limits.memory allows".to_owned())
+        }
         (Some("ContainerStatusUnknown"), _) => (
-            EndReason::NodeLost,
+            Reason::NodeLost,
             terminated.message.clone().unwrap_or_else(|| "its node lost track of it".to_owned()),
         ),
         (_, Some(signal)) => (
-            EndReason::Signal,
+            Reason::Signal,
             format!("ended by signal {signal} (exit code {})", terminated.exit_code),
         ),
-        (_, None) => (EndReason::Error, format!("ended with exit code {}", terminated.exit_code)),
+        (_, None) => (Reason::Error, format!("ended with exit code {}", terminated.exit_code)),
     }
 }
 
@@ -180,7 +190,7 @@ fn explain(
 fn end_of_pod(status: &PodStatus) -> End {
     let trouble = disruption(status).or_else(|| trouble(status)).unwrap_or_else(|| {
         let message = status.message.clone().or_else(|| status.reason.clone());
-        Trouble::new(EndReason::NotStarted, message.unwrap_or_else(|| "never started".to_owned()))
+        Trouble::new(Reason::NotStarted, message.unwrap_or_else(|| "never started".to_owned()))
     });
     End::of_trouble(&trouble)
 }
@@ -199,9 +209,9 @@ fn disruption(status: &PodStatus) -> Option<Trouble> {
             | "OutOfmemory"
             | "OutOfpods"
             | "UnexpectedAdmissionError",
-        ) => Some(EndReason::Evicted),
-        Some("NodeLost" | "NodeAffinity") => Some(EndReason::NodeLost),
-        Some("DeadlineExceeded") => Some(EndReason::DeadlineExceeded),
+        ) => Some(Reason::Evicted),
+        Some("NodeLost" | "NodeAffinity") => Some(Reason::NodeLost),
+        Some("DeadlineExceeded") => Some(Reason::DeadlineExceeded),
         _ => None,
     };
     if let Some(reason) = of_pod {
@@ -210,8 +220,8 @@ fn disruption(status: &PodStatus) -> Option<Trouble> {
     let mut conditions = status.conditions.iter().flatten();
     let target = conditions.find(|c| c.type_ == "DisruptionTarget" && c.status == "True")?;
     let reason = match target.reason.as_deref() {
-        Some("DeletionByTaintManager" | "DeletionByPodGC") => EndReason::NodeLost,
-        _ => EndReason::Evicted,
+        Some("DeletionByTaintManager" | "DeletionByPodGC") => Reason::NodeLost,
+        _ => Reason::Evicted,
     };
     Some(Trouble::new(reason, target.message.clone().unwrap_or_default()))
 }
@@ -232,9 +242,9 @@ fn held_by(waiting: &ContainerStateWaiting) -> Option<Trouble> {
         | "InvalidImageName"
         | "ErrImageNeverPull"
         | "ImageInspectError"
-        | "RegistryUnavailable" => EndReason::ImagePull,
+        | "RegistryUnavailable" => Reason::ImagePull,
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-            EndReason::ContainerConfig
+            Reason::ContainerConfig
         }
         _ => return None,
     };
@@ -244,5 +254,5 @@ fn held_by(waiting: &ContainerStateWaiting) -> Option<Trouble> {
 fn unscheduled(status: &PodStatus) -> Option<Trouble> {
     let mut conditions = status.conditions.iter().flatten();
     let condition = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
-    Some(Trouble::new(EndReason::Unschedulable, condition.message.clone().unwrap_or_default()))
+    Some(Trouble::new(Reason::Unschedulable, condition.message.clone().unwrap_or_default()))
 }

@@ -1,6 +1,6 @@
 //! Why the API server did not make a pod, and whether asking again can help.
 
-use super::{EndReason, Trouble};
+use super::{Reason, Trouble};
 
 /// Whether a refused creation is worth another try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,17 +31,17 @@ impl Refusal {
         let says = |text: &str| message.contains(text);
         let (lasting, reason) = match code {
             403 | 404 if says("is being terminated") || says("namespaces \"") => {
-                (Lasting::ForGood, EndReason::NamespaceTerminating)
+                (Lasting::ForGood, Reason::NamespaceTerminating)
             }
             403 if says("exceeded quota") || says("failed quota") => {
-                (Lasting::ForNow, EndReason::Quota)
+                (Lasting::ForNow, Reason::Quota)
             }
-            401 => (Lasting::ForNow, EndReason::Admission),
+            401 => (Lasting::ForNow, Reason::Admission),
             403 if says("cannot create resource") || says("service account") => {
-                (Lasting::ForNow, EndReason::Admission)
+                (Lasting::ForNow, Reason::Admission)
             }
-            400 | 403 | 404 | 405 | 413 | 415 | 422 => (Lasting::ForGood, EndReason::Admission),
-            _ => (Lasting::ForNow, EndReason::ApiUnavailable),
+            400 | 403 | 404 | 405 | 413 | 415 | 422 => (Lasting::ForGood, Reason::Admission),
+            _ => (Lasting::ForNow, Reason::ApiUnavailable),
         };
         Self { lasting, trouble: Trouble::new(reason, message) }
     }
@@ -58,63 +58,63 @@ mod tests {
         403,
         r#"pods "a-main" is forbidden: exceeded quota: q, requested: pods=1"#,
         Lasting::ForNow,
-        EndReason::Quota
+        Reason::Quota
     )]
-    #[case::throttled(429, "too many requests", Lasting::ForNow, EndReason::ApiUnavailable)]
+    #[case::throttled(429, "too many requests", Lasting::ForNow, Reason::ApiUnavailable)]
     #[case::webhook_timeout(
         500,
         r#"failed calling webhook "w": context deadline exceeded"#,
         Lasting::ForNow,
-        EndReason::ApiUnavailable
+        Reason::ApiUnavailable
     )]
-    #[case::no_answer(0, "connection refused", Lasting::ForNow, EndReason::ApiUnavailable)]
+    #[case::no_answer(0, "connection refused", Lasting::ForNow, Reason::ApiUnavailable)]
     #[case::rbac(
         403,
         r#"pods is forbidden: User "o" cannot create resource "pods""#,
         Lasting::ForNow,
-        EndReason::Admission
+        Reason::Admission
     )]
     #[case::service_account(
         403,
         r#"error looking up service account n/s: serviceaccount "s" not found"#,
         Lasting::ForNow,
-        EndReason::Admission
+        Reason::Admission
     )]
     #[case::webhook_denies(
         403,
         r#"admission webhook "w" denied the request: no"#,
         Lasting::ForGood,
-        EndReason::Admission
+        Reason::Admission
     )]
     #[case::policy(
         403,
         r#"violates PodSecurity "restricted:latest""#,
         Lasting::ForGood,
-        EndReason::Admission
+        Reason::Admission
     )]
     #[case::invalid(
         422,
         r#"Pod "a-main" is invalid: spec.containers[0].image: Required"#,
         Lasting::ForGood,
-        EndReason::Admission
+        Reason::Admission
     )]
     #[case::namespace_ends(
         403,
         "unable to create new content in namespace n because it is being terminated",
         Lasting::ForGood,
-        EndReason::NamespaceTerminating
+        Reason::NamespaceTerminating
     )]
     #[case::namespace_gone(
         404,
         r#"namespaces "n" not found"#,
         Lasting::ForGood,
-        EndReason::NamespaceTerminating
+        Reason::NamespaceTerminating
     )]
     fn answers(
         #[case] code: u16,
         #[case] message: &str,
         #[case] lasting: Lasting,
-        #[case] reason: EndReason,
+        #[case] reason: Reason,
     ) {
         let refusal = Refusal::of_answer(code, message);
         assert_eq!((refusal.lasting, refusal.trouble.reason), (lasting, reason));

@@ -3,11 +3,14 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use super::{End, EndReason, Trouble};
+use super::{End, Reason, Trouble};
 
 /// Phase of an `OMJob`; the names are upstream's. It never goes back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum Phase {
     /// Main has not started.
     #[default]
@@ -23,6 +26,10 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Running, Self::ExitHandlerRunning, Self::Succeeded, Self::Failed];
+
     /// True when nothing follows.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
@@ -155,11 +162,49 @@ pub struct Status {
     pub completed: Option<Timestamp>,
 }
 
+/// What a condition is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConditionKind {
+    /// The ingestion is over, however it ended.
+    MainFinished,
+    /// The exit handler ended, with exit code 0 or not.
+    ExitHandlerSucceeded,
+    /// OpenMetadata knows how the run ended.
+    Reported,
+    /// Something keeps the stage that is due from starting.
+    Stalled,
+    /// `spec.suspend` keeps the ingestion from running.
+    Suspended,
+}
+
+impl ConditionKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::MainFinished,
+        Self::ExitHandlerSucceeded,
+        Self::Reported,
+        Self::Stalled,
+        Self::Suspended,
+    ];
+
+    /// The condition's type in the custom resource.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MainFinished => "MainFinished",
+            Self::ExitHandlerSucceeded => "ExitHandlerSucceeded",
+            Self::Reported => "Reported",
+            Self::Stalled => "Stalled",
+            Self::Suspended => "Suspended",
+        }
+    }
+}
+
 /// A condition without its times, which the writer keeps while the value stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// Its type.
-    pub kind: &'static str,
+    pub kind: ConditionKind,
     /// `True`, `False`, or `Unknown` for `None`.
     pub holds: Option<bool>,
     /// A word for scripts.
@@ -192,8 +237,16 @@ impl Status {
         end.or_else(|| self.main.trouble.as_ref().map(|trouble| trouble.message.as_str()))
     }
 
-    /// `MainFinished`, `ExitHandlerSucceeded`, `Reported`, `Stalled` and `Suspended`, as far as
-    /// there is something to say.
+    /// Why the ingestion failed or does not start.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match &self.main.end {
+            Some(end) => Some(end.reason).filter(|_| !end.succeeded()),
+            None => self.main.trouble.as_ref().map(|trouble| trouble.reason),
+        }
+    }
+
+    /// A condition of each kind that there is something to say about.
     #[must_use]
     pub fn conditions(&self) -> Vec<Condition> {
         let ended = |kind, holds: fn(&End) -> bool, end: &End| Condition {
@@ -202,9 +255,13 @@ impl Status {
             reason: end.reason.as_str(),
             message: end.message.clone(),
         };
-        let main = self.main.end.as_ref().map(|end| ended("MainFinished", |_| true, end));
-        let exit =
-            self.exit.end.as_ref().map(|end| ended("ExitHandlerSucceeded", End::succeeded, end));
+        let main =
+            self.main.end.as_ref().map(|end| ended(ConditionKind::MainFinished, |_| true, end));
+        let exit = self
+            .exit
+            .end
+            .as_ref()
+            .map(|end| ended(ConditionKind::ExitHandlerSucceeded, End::succeeded, end));
         let all = [main, exit, self.reported(), self.stalled(), self.suspension()];
         all.into_iter().flatten().collect()
     }
@@ -218,14 +275,14 @@ impl Status {
             Reporting::GivenUp(message) => (false, "GivenUp", Some(message.as_str())),
         };
         let message = message.unwrap_or_default().to_owned();
-        Some(Condition { kind: "Reported", holds: Some(holds), reason, message })
+        Some(Condition { kind: ConditionKind::Reported, holds: Some(holds), reason, message })
     }
 
     fn stalled(&self) -> Option<Condition> {
         let stage = if self.main.end.is_none() { &self.main } else { &self.exit };
         let trouble = stage.trouble.as_ref()?;
         Some(Condition {
-            kind: "Stalled",
+            kind: ConditionKind::Stalled,
             holds: Some(true),
             reason: trouble.reason.as_str(),
             message: trouble.message.clone(),
@@ -234,9 +291,9 @@ impl Status {
 
     fn suspension(&self) -> Option<Condition> {
         self.suspended.then(|| Condition {
-            kind: "Suspended",
+            kind: ConditionKind::Suspended,
             holds: Some(true),
-            reason: EndReason::Suspended.as_str(),
+            reason: Reason::Suspended.as_str(),
             message: "spec.suspend is true".to_owned(),
         })
     }

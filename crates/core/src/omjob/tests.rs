@@ -110,31 +110,31 @@ fn with_condition(mut status: Value, kind: &str, reason: &str) -> Value {
 /// Every way in which a pod can end: its reason stands in the record, its finalizer goes, and the
 /// exit handler starts in the same decision.
 #[rstest]
-#[case::exit_0(on_node("run-main", &ended(0, "Completed")), EndReason::Completed, Some(0))]
-#[case::exit_1(on_node("run-main", &ended(1, "Error")), EndReason::Error, Some(1))]
-#[case::oom(on_node("run-main", &ended(137, "OOMKilled")), EndReason::OomKilled, Some(137))]
-#[case::signal(on_node("run-main", &ended(139, "Error")), EndReason::Signal, Some(139))]
-#[case::node_rebooted(on_node("run-main", &ended(137, "ContainerStatusUnknown")), EndReason::NodeLost, Some(137))]
-#[case::evicted_before_it_ran(on_node("run-main", &json!({ "phase": "Failed", "reason": "Evicted" })), EndReason::Evicted, None)]
-#[case::drained(deleted(on_node("run-main", &with_condition(ended(143, "Error"), "DisruptionTarget", "EvictionByEvictionAPI")), 30), EndReason::Evicted, Some(143))]
-#[case::preempted(deleted(on_node("run-main", &with_condition(ended(137, "Error"), "DisruptionTarget", "PreemptionByScheduler")), 30), EndReason::Evicted, Some(137))]
-#[case::node_gone(deleted(on_node("run-main", &with_condition(json!({ "phase": "Failed" }), "DisruptionTarget", "DeletionByPodGC")), 30), EndReason::NodeLost, None)]
-#[case::deleted(deleted(on_node("run-main", &ended(143, "Error")), 30), EndReason::Deleted, Some(143))]
-#[case::ended_before_it_was_deleted(deleted(on_node("run-main", &ended(1, "Error")), 90), EndReason::Error, Some(1))]
-#[case::finished_in_its_grace_period(deleted(on_node("run-main", &ended(0, "Completed")), 50), EndReason::Completed, Some(0))]
-#[case::deleted_without_a_node(deleted(pod("run-main", &json!({ "containers": [] }), &json!({ "phase": "Pending" })), 30), EndReason::Deleted, None)]
-#[case::deadline_of_the_pod(on_node("run-main", &json!({ "phase": "Failed", "reason": "DeadlineExceeded" })), EndReason::DeadlineExceeded, None)]
+#[case::exit_0(on_node("run-main", &ended(0, "Completed")), Reason::Completed, Some(0))]
+#[case::exit_1(on_node("run-main", &ended(1, "Error")), Reason::Error, Some(1))]
+#[case::oom(on_node("run-main", &ended(137, "OOMKilled")), Reason::OomKilled, Some(137))]
+#[case::signal(on_node("run-main", &ended(139, "Error")), Reason::Signal, Some(139))]
+#[case::node_rebooted(on_node("run-main", &ended(137, "ContainerStatusUnknown")), Reason::NodeLost, Some(137))]
+#[case::evicted_before_it_ran(on_node("run-main", &json!({ "phase": "Failed", "reason": "Evicted" })), Reason::Evicted, None)]
+#[case::drained(deleted(on_node("run-main", &with_condition(ended(143, "Error"), "DisruptionTarget", "EvictionByEvictionAPI")), 30), Reason::Evicted, Some(143))]
+#[case::preempted(deleted(on_node("run-main", &with_condition(ended(137, "Error"), "DisruptionTarget", "PreemptionByScheduler")), 30), Reason::Evicted, Some(137))]
+#[case::node_gone(deleted(on_node("run-main", &with_condition(json!({ "phase": "Failed" }), "DisruptionTarget", "DeletionByPodGC")), 30), Reason::NodeLost, None)]
+#[case::deleted(deleted(on_node("run-main", &ended(143, "Error")), 30), Reason::Deleted, Some(143))]
+#[case::ended_before_it_was_deleted(deleted(on_node("run-main", &ended(1, "Error")), 90), Reason::Error, Some(1))]
+#[case::finished_in_its_grace_period(deleted(on_node("run-main", &ended(0, "Completed")), 50), Reason::Completed, Some(0))]
+#[case::deleted_without_a_node(deleted(pod("run-main", &json!({ "containers": [] }), &json!({ "phase": "Pending" })), 30), Reason::Deleted, None)]
+#[case::deadline_of_the_pod(on_node("run-main", &json!({ "phase": "Failed", "reason": "DeadlineExceeded" })), Reason::DeadlineExceeded, None)]
 #[case::sidecar_beside_it(on_node("run-main", &json!({ "phase": "Running", "containerStatuses": [
     container("istio-proxy", &json!({ "running": {} })),
     container("main", &json!({ "terminated": { "exitCode": 0, "finishedAt": text(60) } })),
-] })), EndReason::Completed, Some(0))]
+] })), Reason::Completed, Some(0))]
 #[case::sidecar_failed(on_node("run-main", &json!({ "phase": "Failed", "containerStatuses": [
     container("agent", &json!({ "terminated": { "exitCode": 3 } })),
     container("main", &json!({ "terminated": { "exitCode": 0, "finishedAt": text(60) } })),
-] })), EndReason::Completed, Some(0))]
+] })), Reason::Completed, Some(0))]
 fn every_end_of_main_starts_the_exit_handler(
     #[case] pod: Pod,
-    #[case] reason: EndReason,
+    #[case] reason: Reason,
     #[case] code: Option<i32>,
 ) {
     let decision = decide(&observed(&[pod]), at(120));
@@ -153,10 +153,10 @@ fn every_end_of_main_starts_the_exit_handler(
 
 /// What keeps a pod from starting is recorded at once, and is the reason at the deadline.
 #[rstest]
-#[case::image(main(&json!({ "waiting": { "reason": "ImagePullBackOff", "message": "m" } })), EndReason::ImagePull)]
-#[case::secret(main(&json!({ "waiting": { "reason": "CreateContainerConfigError", "message": "m" } })), EndReason::ContainerConfig)]
-#[case::no_node(json!({ "phase": "Pending", "conditions": [{ "type": "PodScheduled", "status": "False", "message": "m" }] }), EndReason::Unschedulable)]
-fn what_never_starts_says_why(#[case] waiting: Value, #[case] reason: EndReason) {
+#[case::image(main(&json!({ "waiting": { "reason": "ImagePullBackOff", "message": "m" } })), Reason::ImagePull)]
+#[case::secret(main(&json!({ "waiting": { "reason": "CreateContainerConfigError", "message": "m" } })), Reason::ContainerConfig)]
+#[case::no_node(json!({ "phase": "Pending", "conditions": [{ "type": "PodScheduled", "status": "False", "message": "m" }] }), Reason::Unschedulable)]
+fn what_never_starts_says_why(#[case] waiting: Value, #[case] reason: Reason) {
     let mut observed = observed(&[on_node("run-main", &waiting)]);
     let decision = decide(&observed, at(10));
     assert_eq!(status(&decision).phase, Phase::Pending);
@@ -171,14 +171,14 @@ fn what_never_starts_says_why(#[case] waiting: Value, #[case] reason: EndReason)
 }
 
 #[rstest]
-#[case::kill(true, false, 100, EndReason::Killed)]
-#[case::deadline(false, false, 700, EndReason::DeadlineExceeded)]
-#[case::kill_after_the_deadline(true, false, 700, EndReason::Killed)]
+#[case::kill(true, false, 100, Reason::Killed)]
+#[case::deadline(false, false, 700, Reason::DeadlineExceeded)]
+#[case::kill_after_the_deadline(true, false, 700, Reason::Killed)]
 fn what_we_stop_says_why(
     #[case] killed: bool,
     #[case] suspend: bool,
     #[case] when: i64,
-    #[case] reason: EndReason,
+    #[case] reason: Reason,
 ) {
     let mut observed = observed(&[on_node("run-main", &running())]);
     (observed.deleted, observed.limits.suspend) = (killed, suspend);
@@ -212,7 +212,7 @@ fn a_suspended_run_stops_and_starts_anew_uncounted() {
     assert_eq!(status(&decision).main.started, Some(at(5_000)));
 }
 
-fn refused(lasting: Lasting, reason: EndReason) -> Refusal {
+fn refused(lasting: Lasting, reason: Reason) -> Refusal {
     Refusal { lasting, trouble: Trouble::new(reason, "told by the API server") }
 }
 
@@ -220,7 +220,7 @@ fn refused(lasting: Lasting, reason: EndReason) -> Refusal {
 #[test]
 fn a_creation_refused_for_now_is_tried_again_until_the_deadline() {
     let mut observed = observed(&[]);
-    observed.refusal = Some(refused(Lasting::ForNow, EndReason::Quota));
+    observed.refusal = Some(refused(Lasting::ForNow, Reason::Quota));
     let mut waits = Vec::new();
     for second in [0, 10, 20, 30] {
         let decision = decide(&observed, at(second));
@@ -234,7 +234,7 @@ fn a_creation_refused_for_now_is_tried_again_until_the_deadline() {
     observed.refusal = None;
     let decision = decide(&observed, at(600));
     let end = status(&decision).main.end.as_ref().unwrap();
-    assert_eq!(end.reason, EndReason::Quota);
+    assert_eq!(end.reason, Reason::Quota);
     assert!(end.message.starts_with("told by the API server"));
     assert!(makes(&decision, Stage::Exit));
 }
@@ -242,7 +242,7 @@ fn a_creation_refused_for_now_is_tried_again_until_the_deadline() {
 #[test]
 fn a_creation_refused_for_good_ends_main_with_the_servers_words() {
     let mut observed = observed(&[]);
-    observed.refusal = Some(refused(Lasting::ForGood, EndReason::Admission));
+    observed.refusal = Some(refused(Lasting::ForGood, Reason::Admission));
     let decision = decide(&observed, at(0));
     assert_eq!(status(&decision).message(), Some("told by the API server"));
     assert!(makes(&decision, Stage::Exit));
@@ -295,7 +295,8 @@ fn the_phase_is_mains(
     let decision = decide(&observed, at(130));
     let record = status(&decision);
     assert_eq!((record.phase, record.completed), (phase, Some(at(130))));
-    let handler = record.conditions().into_iter().find(|c| c.kind == "ExitHandlerSucceeded");
+    let handler =
+        record.conditions().into_iter().find(|c| c.kind == ConditionKind::ExitHandlerSucceeded);
     assert_eq!(handler.unwrap().holds, Some(ok));
     assert_eq!(decision.actions.last(), Some(&Action::RemoveFinalizer));
 }
@@ -340,8 +341,8 @@ fn an_exit_handler_without_an_image_is_replaced_by_the_operator() {
 /// Upstream's defect 7, a namespace on its way out, and a refused exit handler: the operator.
 #[rstest]
 #[case::none(false, None)]
-#[case::namespace(true, Some(refused(Lasting::ForGood, EndReason::NamespaceTerminating)))]
-#[case::webhook(true, Some(refused(Lasting::ForGood, EndReason::Admission)))]
+#[case::namespace(true, Some(refused(Lasting::ForGood, Reason::NamespaceTerminating)))]
+#[case::webhook(true, Some(refused(Lasting::ForGood, Reason::Admission)))]
 fn an_exit_handler_that_cannot_be_made_is_replaced_by_the_operator(
     #[case] exit_handler: bool,
     #[case] refusal: Option<Refusal>,
@@ -357,7 +358,7 @@ fn an_exit_handler_that_cannot_be_made_is_replaced_by_the_operator(
 #[test]
 fn a_namespace_on_its_way_out_is_not_held_up() {
     let mut observed = in_exit_stage(0);
-    observed.refusal = Some(refused(Lasting::ForGood, EndReason::NamespaceTerminating));
+    observed.refusal = Some(refused(Lasting::ForGood, Reason::NamespaceTerminating));
     observed.status = status(&decide(&observed, at(101))).clone();
     (observed.deleted, observed.refusal) = (true, None);
     observed.report = Some(Report::Unavailable("no Secret".to_owned()));
@@ -370,7 +371,7 @@ fn a_namespace_on_its_way_out_is_not_held_up() {
 fn a_run_killed_before_it_started_is_reported_too() {
     let observed = Observed { deleted: true, ..observed(&[]) };
     let decision = decide(&observed, at(0));
-    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, EndReason::Killed);
+    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, Reason::Killed);
     assert!(makes(&decision, Stage::Exit));
 }
 
@@ -418,7 +419,7 @@ fn a_pod_that_vanished_is_an_end_once_the_api_server_says_so() {
     assert_eq!(decide(&observed, at(60)).actions, [Action::ReadFresh]);
     observed.source = Source::Api;
     let decision = decide(&observed, at(60));
-    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, EndReason::Deleted);
+    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, Reason::Deleted);
     assert!(makes(&decision, Stage::Exit));
 }
 
@@ -430,7 +431,7 @@ fn a_pod_on_a_silent_node_is_lost_and_not_made_again() {
     let decision = decide(&observed, at(110));
     assert_eq!(decision.next_look, Some(at(100 + 30 + 300)));
     let decision = decide(&observed, at(430));
-    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, EndReason::NodeLost);
+    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, Reason::NodeLost);
     assert!(makes(&decision, Stage::Exit));
 }
 

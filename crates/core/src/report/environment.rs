@@ -1,11 +1,11 @@
 //! How the exact end of the worker reaches the exit handler: the seed's `pipelineStatus` knows
 //! only good and bad, so the operator sets these variables beside it on the exit handler's pod.
 
-use crate::omjob::{End, EndReason};
+use crate::omjob::{End, Reason};
 
 /// Variable with the end of the worker in upstream's two words, see [`pipeline_status`].
 pub const PIPELINE_STATUS_ENV: &str = "pipelineStatus";
-/// Variable with the [`EndReason`].
+/// Variable with the [`Reason`].
 pub const REASON_ENV: &str = "OMPIPE_MAIN_REASON";
 /// Variable with the exit code, where there is one.
 pub const EXIT_CODE_ENV: &str = "OMPIPE_MAIN_EXIT_CODE";
@@ -46,7 +46,7 @@ pub fn variables(end: &End) -> Vec<(&'static str, String)> {
 pub fn end_told(variable: impl Fn(&str) -> Option<String>) -> Option<End> {
     let number = |name: &str| variable(name)?.parse().ok();
     Some(End {
-        reason: EndReason::named(&variable(REASON_ENV)?)?,
+        reason: Reason::named(&variable(REASON_ENV)?)?,
         exit_code: number(EXIT_CODE_ENV),
         signal: number(SIGNAL_ENV),
         message: variable(MESSAGE_ENV).unwrap_or_default(),
@@ -70,7 +70,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_end_reads_back_as_it_was(
-            reason in proptest::sample::select(EndReason::ALL.to_vec()),
+            reason in proptest::sample::select(Reason::ALL.to_vec()),
             exit_code in proptest::option::of(any::<i32>()),
             signal in proptest::option::of(1..64),
             message in "\\PC{0,40}",
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_long_sentence_is_cut() {
-        let end = End::without_code(EndReason::Admission, "ä".repeat(MAX_MESSAGE));
+        let end = End::without_code(Reason::Admission, "ä".repeat(MAX_MESSAGE));
         assert_eq!(told(&end).unwrap().message.len(), MAX_MESSAGE);
     }
 

@@ -104,14 +104,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::omjob::EndReason;
+    use crate::omjob::Reason;
     use crate::report::{Ending, Verdict, decide};
 
     const RUN: &str = "a1b2c3d4-e5f6-7890-abcd-ef1234567890";
 
     fn end() -> End {
         let finished = Some(Timestamp::from_millisecond(9_000).unwrap());
-        End { finished, ..End::without_code(EndReason::OomKilled, "used too much memory") }
+        End { finished, ..End::without_code(Reason::OomKilled, "used too much memory") }
     }
 
     fn correction(ending: Ending, row: &Row) -> Correction {
@@ -165,7 +165,7 @@ mod tests {
     fn a_success_needs_no_step() {
         let row = Row::read(json!({ "pipelineState": "running" })).unwrap();
         let correction = correction(Ending::Completed, &row);
-        let end = End::without_code(EndReason::Completed, "ended with exit code 0");
+        let end = End::without_code(Reason::Completed, "ended with exit code 0");
         let now = Timestamp::from_millisecond(7).unwrap();
         let row = row.corrected(correction, &Evidence { end: &end, diagnostics: None, now });
         assert_eq!(row.to_value(), json!({ "pipelineState": "success", "endDate": 7 }));

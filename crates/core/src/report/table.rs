@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use crate::PipelineState;
-use crate::omjob::{End, EndReason};
+use crate::omjob::{End, Reason};
 
 /// How the process of a run ended, as far as its row depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,27 +35,27 @@ impl Ending {
 
     /// The ending that a reason means.
     #[must_use]
-    pub const fn of(reason: EndReason) -> Self {
+    pub const fn of(reason: Reason) -> Self {
         match reason {
-            EndReason::Completed => Self::Completed,
-            EndReason::Error => Self::Failed,
-            EndReason::Signal
-            | EndReason::OomKilled
-            | EndReason::Evicted
-            | EndReason::NodeLost
-            | EndReason::Deleted
-            | EndReason::DeadlineExceeded
-            | EndReason::Suspended => Self::Killed,
-            EndReason::Killed => Self::Stopped,
-            EndReason::ImagePull
-            | EndReason::ContainerConfig
-            | EndReason::Unschedulable
-            | EndReason::Quota
-            | EndReason::Admission
-            | EndReason::ApiUnavailable
-            | EndReason::NamespaceTerminating
-            | EndReason::NotStarted => Self::NeverStarted,
-            EndReason::NotConfigured | EndReason::Unknown => Self::Unknown,
+            Reason::Completed => Self::Completed,
+            Reason::Error => Self::Failed,
+            Reason::Signal
+            | Reason::OomKilled
+            | Reason::Evicted
+            | Reason::NodeLost
+            | Reason::Deleted
+            | Reason::DeadlineExceeded
+            | Reason::Suspended => Self::Killed,
+            Reason::Killed => Self::Stopped,
+            Reason::ImagePull
+            | Reason::ContainerConfig
+            | Reason::Unschedulable
+            | Reason::Quota
+            | Reason::Admission
+            | Reason::ApiUnavailable
+            | Reason::NamespaceTerminating
+            | Reason::NotStarted => Self::NeverStarted,
+            Reason::NotConfigured | Reason::JobFailed | Reason::Unknown => Self::Unknown,
         }
     }
 
@@ -291,26 +291,26 @@ mod tests {
     }
 
     #[rstest]
-    #[case::completed(&[EndReason::Completed], Ending::Completed)]
-    #[case::failed(&[EndReason::Error], Ending::Failed)]
+    #[case::completed(&[Reason::Completed], Ending::Completed)]
+    #[case::failed(&[Reason::Error], Ending::Failed)]
     #[case::killed(
         &[
-            EndReason::Signal, EndReason::OomKilled, EndReason::Evicted, EndReason::NodeLost,
-            EndReason::Deleted, EndReason::DeadlineExceeded, EndReason::Suspended,
+            Reason::Signal, Reason::OomKilled, Reason::Evicted, Reason::NodeLost,
+            Reason::Deleted, Reason::DeadlineExceeded, Reason::Suspended,
         ],
         Ending::Killed
     )]
-    #[case::stopped(&[EndReason::Killed], Ending::Stopped)]
+    #[case::stopped(&[Reason::Killed], Ending::Stopped)]
     #[case::never_started(
         &[
-            EndReason::ImagePull, EndReason::ContainerConfig, EndReason::Unschedulable,
-            EndReason::Quota, EndReason::Admission, EndReason::ApiUnavailable,
-            EndReason::NamespaceTerminating, EndReason::NotStarted,
+            Reason::ImagePull, Reason::ContainerConfig, Reason::Unschedulable,
+            Reason::Quota, Reason::Admission, Reason::ApiUnavailable,
+            Reason::NamespaceTerminating, Reason::NotStarted,
         ],
         Ending::NeverStarted
     )]
-    #[case::unknown(&[EndReason::NotConfigured, EndReason::Unknown], Ending::Unknown)]
-    fn every_reason(#[case] reasons: &[EndReason], #[case] ending: Ending) {
+    #[case::unknown(&[Reason::NotConfigured, Reason::Unknown], Ending::Unknown)]
+    fn every_reason(#[case] reasons: &[Reason], #[case] ending: Ending) {
         assert!(reasons.iter().all(|reason| Ending::of(*reason) == ending));
     }
 
@@ -336,11 +336,11 @@ mod tests {
 
     #[test]
     fn a_sentence_names_reason_and_consequence() {
-        let end = End::without_code(EndReason::OomKilled, "used more memory than it may");
+        let end = End::without_code(Reason::OomKilled, "used more memory than it may");
         assert_eq!(Diagnostics.sentence(&end), "OOMKilled: used more memory than it may");
         let sentence = KilledAfterReporting.sentence(&end);
         assert!(sentence.contains("had reported success") && sentence.contains("may be missing"));
-        let silent = End::without_code(EndReason::Unknown, "");
+        let silent = End::without_code(Reason::Unknown, "");
         assert_eq!(Diagnostics.sentence(&silent), "Unknown: no more is known");
     }
 

@@ -1,80 +1,94 @@
-//! Why a run waits or failed.
+//! Why a run, or one of its pods, ended or waits.
 
-/// Why a run waits or failed: a closed set, fit for labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-pub enum Reason {
-    /// No node takes the pod.
-    Unschedulable,
-    /// The image cannot be had.
-    ImagePull,
-    /// The container cannot be made: a Secret is missing, a volume is refused.
-    ContainerConfig,
-    /// A `ResourceQuota` does not allow the pod.
-    Quota,
-    /// An admission check does not allow the pod.
-    Admission,
+use std::fmt;
+
+/// Defines the reasons together with their names, so that none can be forgotten.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
+        /// Why a run, an attempt or a stage ended or waits: a closed set, fit for labels and metrics.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+        pub enum Reason { $($(#[$doc])* #[serde(rename = $name)] $variant,)+ }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The name for people and scripts.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Exit code 0.
+    Completed = "Completed",
+    /// The process ended with another code.
+    Error = "Error",
+    /// The process was ended by a signal of nobody we know.
+    Signal = "Signal",
     /// The container's memory limit.
-    #[serde(rename = "OOMKilled")]
-    OomKilled,
-    /// The node was short of something, or drained, or somebody more important needed it.
-    Evicted,
-    /// The node went away.
-    NodeLost,
-    /// `activeDeadlineSeconds`.
-    DeadlineExceeded,
+    OomKilled = "OOMKilled",
+    /// The node was drained, short of something, or wanted by a more important pod.
+    Evicted = "Evicted",
+    /// The node went away, and the pod with it.
+    NodeLost = "NodeLost",
+    /// Somebody deleted the pod.
+    Deleted = "Deleted",
     /// A user stopped the run.
-    Killed,
-    /// The process ended with a code other than 0.
-    Error,
+    Killed = "Killed",
+    /// `activeDeadlineSeconds`, or the exit handler's own.
+    DeadlineExceeded = "DeadlineExceeded",
+    /// `suspend` was set while it ran; it runs again after a resume.
+    Suspended = "Suspended",
+    /// The image cannot be had.
+    ImagePull = "ImagePull",
+    /// The container cannot be made: a Secret is missing, a volume is refused.
+    ContainerConfig = "ContainerConfig",
+    /// No node takes the pod.
+    Unschedulable = "Unschedulable",
+    /// The namespace's quota is used up.
+    Quota = "Quota",
+    /// The API server, a policy or a webhook refuses the pod.
+    Admission = "Admission",
+    /// The API server cannot take the pod at the moment.
+    ApiUnavailable = "ApiUnavailable",
+    /// The namespace is being deleted, so that no pod can be made in it.
+    NamespaceTerminating = "NamespaceTerminating",
+    /// The pod waits, or was over before it began, for a reason that nobody gave.
+    NotStarted = "NotStarted",
+    /// There is no exit handler.
+    NotConfigured = "NotConfigured",
     /// The Job failed for another reason of Kubernetes'.
-    JobFailed,
+    JobFailed = "JobFailed",
+    /// It ended under another operator, which did not write down how.
+    Unknown = "Unknown",
 }
 
 impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 12] = [
-        Self::Unschedulable,
-        Self::ImagePull,
-        Self::ContainerConfig,
-        Self::Quota,
-        Self::Admission,
-        Self::OomKilled,
-        Self::Evicted,
-        Self::NodeLost,
-        Self::DeadlineExceeded,
-        Self::Killed,
-        Self::Error,
-        Self::JobFailed,
-    ];
-
-    /// The name for people and scripts.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unschedulable => "Unschedulable",
-            Self::ImagePull => "ImagePull",
-            Self::ContainerConfig => "ContainerConfig",
-            Self::Quota => "Quota",
-            Self::Admission => "Admission",
-            Self::OomKilled => "OOMKilled",
-            Self::Evicted => "Evicted",
-            Self::NodeLost => "NodeLost",
-            Self::DeadlineExceeded => "DeadlineExceeded",
-            Self::Killed => "Killed",
-            Self::Error => "Error",
-            Self::JobFailed => "JobFailed",
-        }
-    }
-
     /// The reason with a name; `None` for names of others.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == name)
     }
 
     /// Why the API server refuses a pod, by its message.
     #[must_use]
     pub fn of_refusal(message: &str) -> Self {
         if message.contains("exceeded quota") { Self::Quota } else { Self::Admission }
+    }
+
+    /// True for what happened to the worker rather than in it: `backoffLimit` does not count it.
+    #[must_use]
+    pub const fn is_disruption(self) -> bool {
+        matches!(self, Self::Evicted | Self::NodeLost | Self::Suspended)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use ompipe_core::omjob::{
-    Action, Decision, End, EndReason, Lasting, Observed, Phase, PodState, Source, Stage, decide,
+    Action, Decision, End, Lasting, Observed, Phase, PodState, Reason, Source, Stage, decide,
 };
 use rstest::rstest;
 
@@ -24,7 +24,7 @@ fn forgets_the_finalizer(observed: &Observed, now: Timestamp) -> Decision {
 fn does_not_wait_for_main(observed: &Observed, now: Timestamp) -> Decision {
     let mut hasty = observed.clone();
     for pod in hasty.pods.iter_mut().filter(|pod| pod.deletion.is_some() && pod.is_alive()) {
-        let end = End::without_code(EndReason::Deleted, "deleted");
+        let end = End::without_code(Reason::Deleted, "deleted");
         pod.state = PodState::Ended { end, lingers: false };
     }
     decide(&hasty, now)
@@ -109,7 +109,7 @@ fn retries_beside_a_lost_node(observed: &Observed, now: Timestamp) -> Decision {
     let late = |due: Timestamp| due + SignedDuration::from_mins(5) <= now;
     for pod in sure.pods.iter_mut().filter(|pod| pod.is_alive()) {
         if pod.deletion.is_some_and(|deletion| late(deletion.due)) {
-            let end = End::without_code(EndReason::NodeLost, "lost");
+            let end = End::without_code(Reason::NodeLost, "lost");
             pod.state = PodState::Ended { end, lingers: false };
         }
     }
@@ -132,7 +132,7 @@ fn revises_the_end(observed: &Observed, now: Timestamp) -> Decision {
     if open.status.phase.is_terminal() && open.finalizer {
         open.status.phase = Phase::ExitHandlerRunning;
         open.status.exit.end = None;
-        open.status.main.end = Some(End::without_code(EndReason::Unknown, "unknown"));
+        open.status.main.end = Some(End::without_code(Reason::Unknown, "unknown"));
     }
     decide(&open, now)
 }

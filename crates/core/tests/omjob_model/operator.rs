@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use ompipe_core::omjob::{
-    Action, Decision, EndReason, Lasting, Limits, Observed, Refusal, Report, Source, Trouble,
+    Action, Decision, Lasting, Limits, Observed, Reason, Refusal, Report, Source, Trouble,
 };
 
 use crate::world::{NAME, OmJob, Pod, World, time};
@@ -185,8 +185,8 @@ enum Told {
 
 fn refusal(lasting: Lasting) -> Refusal {
     let reason = match lasting {
-        Lasting::ForNow => EndReason::Quota,
-        Lasting::ForGood => EndReason::Admission,
+        Lasting::ForNow => Reason::Quota,
+        Lasting::ForGood => Reason::Admission,
     };
     Refusal { lasting, trouble: Trouble::new(reason, "refused") }
 }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use ompipe_core::omjob::{
-    Deletion, End, EndReason, Limits, Phase, PodSeen, PodState, Reporting, Stage, Status, Trouble,
+    Deletion, End, Limits, Phase, PodSeen, PodState, Reason, Reporting, Stage, Status, Trouble,
     pod_name,
 };
 
@@ -85,7 +85,7 @@ impl Pod {
     fn state(&self) -> PodState {
         match self.life {
             Life::Made if self.stuck => {
-                PodState::Waiting(Some(Trouble::new(EndReason::ImagePull, "no such image")))
+                PodState::Waiting(Some(Trouble::new(Reason::ImagePull, "no such image")))
             }
             Life::Made => PodState::Waiting(None),
             Life::Running => PodState::Running,
@@ -95,7 +95,7 @@ impl Pod {
 }
 
 fn end(code: i32) -> End {
-    let reason = if code == 0 { EndReason::Completed } else { EndReason::Error };
+    let reason = if code == 0 { Reason::Completed } else { Reason::Error };
     End { exit_code: Some(code), ..End::without_code(reason, "ended") }
 }
 

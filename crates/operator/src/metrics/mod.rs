@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use ompipe_core::cron::Missed;
-use ompipe_core::omjob::{EndReason, Phase, Report, Stage};
+use ompipe_core::omjob::{Phase, Reason, Report, Stage};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -107,7 +107,7 @@ impl Metrics {
     }
 
     /// A run reached a terminal phase.
-    pub fn run_ended(&self, phase: Phase, reason: EndReason) {
+    pub fn run_ended(&self, phase: Phase, reason: Reason) {
         let labels = Ended { phase: phase.as_str(), reason: reason.as_str() };
         self.families().runs_ended.get_or_create(&labels).inc();
     }

@@ -1,0 +1,109 @@
+//! What both controllers of a scope share.
+
+use std::sync::Arc;
+
+use futures::Stream;
+use jiff::SignedDuration;
+use kube::runtime::reflector::ObjectRef;
+use ompipe_core::omjob::{Stage, Status};
+use tokio::sync::watch;
+use tokio::time::Duration;
+
+use crate::by_owner::ByOwner;
+use crate::events::Events;
+use crate::metrics::{Controller, Metrics};
+use crate::queue::{Failures, Queue};
+use crate::scope::Triggers;
+use crate::settings::Settings;
+use crate::view::{JobView, PodView, ScheduleView};
+use crate::writes::Writes;
+use crate::written::Written;
+
+/// Everything that a reconcile needs beside the object.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) writes: Writes,
+    pub(crate) events: Events,
+    pub(crate) metrics: Metrics,
+    /// Pods by the UID of their `OMJob`.
+    pub(crate) pods: ByOwner<PodView>,
+    /// `OMJob`s by the UID of their `CronOMJob`.
+    pub(crate) children: ByOwner<JobView>,
+    /// Our writes that the caches have not seen.
+    pub(crate) written: Written,
+    pub(crate) jobs: Queue<JobView>,
+    pub(crate) schedules: Queue<ScheduleView>,
+    pub(crate) job_failures: Failures<ObjectRef<JobView>>,
+    pub(crate) schedule_failures: Failures<ObjectRef<ScheduleView>>,
+    /// Reconciles of one kind at once.
+    pub(crate) concurrency: u16,
+    /// Nothing new is begun.
+    pub(crate) draining: bool,
+    /// Time that a drain gives to runs under way.
+    pub(crate) drain_limit: Duration,
+    /// Counts changes of `OMJob`s, for who waits for one.
+    pub(crate) changes: watch::Sender<u64>,
+}
+
+impl Context {
+    /// The context of a scope, and what triggers its controllers.
+    pub(crate) fn new(
+        writes: Writes,
+        events: Events,
+        metrics: Metrics,
+        settings: &Settings,
+    ) -> (
+        Self,
+        Triggers<
+            impl Stream<Item = ObjectRef<JobView>> + use<>,
+            impl Stream<Item = ObjectRef<ScheduleView>> + use<>,
+        >,
+    ) {
+        let (jobs, job_triggers) = Queue::new();
+        let (schedules, schedule_triggers) = Queue::new();
+        let longest = settings.requeue_delay.get();
+        let context = Self {
+            writes,
+            events,
+            metrics,
+            pods: ByOwner::default(),
+            children: ByOwner::default(),
+            written: Written::default(),
+            jobs,
+            schedules,
+            job_failures: Failures::new(longest),
+            schedule_failures: Failures::new(longest),
+            concurrency: u16::try_from(settings.reconciliation_threads.get()).unwrap_or(u16::MAX),
+            draining: settings.drain,
+            drain_limit: settings.drain_timeout.get(),
+            changes: watch::Sender::new(0),
+        };
+        (context, Triggers { jobs: job_triggers, schedules: schedule_triggers })
+    }
+
+    /// Counts the end of a run.
+    pub(crate) fn count(&self, before: &Status, after: &Status) {
+        if after.phase.is_terminal() && !before.phase.is_terminal() {
+            let reason = after.main.end.as_ref().map(|end| end.reason);
+            reason.inspect(|reason| self.metrics.run_ended(after.phase, *reason));
+        }
+    }
+
+    /// Counts a pod that was made, so long after what asked for it.
+    pub(crate) fn pod_created(&self, stage: Stage, after: Option<Duration>) {
+        let Some(after) = after.and_then(|after| SignedDuration::try_from(after).ok()) else {
+            return;
+        };
+        match stage {
+            Stage::Main => self.metrics.main_pod_created(after),
+            Stage::Exit => self.metrics.exit_pod_created(after),
+        }
+    }
+}
+
+/// What is counted at each scrape.
+pub(crate) fn count(contexts: &[Arc<Context>], metrics: &Metrics) {
+    let sum = |depth: fn(&Context) -> usize| contexts.iter().map(|one| depth(one)).sum();
+    metrics.queue_depth(Controller::OmJob, sum(|context| context.jobs.depth()));
+    metrics.queue_depth(Controller::CronOmJob, sum(|context| context.schedules.depth()));
+}

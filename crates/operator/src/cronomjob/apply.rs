@@ -1,0 +1,141 @@
+//! Carries a schedule's decision out.
+
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::object::HasStatus;
+use kube::{Api, Resource, ResourceExt};
+use ompipe_api::{CronOMJob, CronOMJobStatus, OMJob, status_patch};
+use ompipe_core::cron::{Missed, ScheduleAction, ScheduleDecision, ScheduleStatus};
+
+use super::child;
+use crate::context::Context;
+use crate::error::{Error, code};
+use crate::events::{Kind, Note};
+use crate::view::{Child, ScheduleView};
+
+/// Does what was decided, in order, then writes the status if that changes.
+pub(super) async fn apply(
+    context: &Context,
+    view: &ScheduleView,
+    schedule: &CronOMJob,
+    children: &[Child],
+    decision: &ScheduleDecision,
+) -> Result<(), Error> {
+    let mut message = None;
+    let mut record = view.status().map(CronOMJobStatus::recorded).unwrap_or_default();
+    for action in &decision.actions {
+        match action {
+            ScheduleAction::Create { name, .. } => {
+                message = Some(create(context, schedule, name).await?);
+            }
+            ScheduleAction::Delete { name } => delete(context, view, children, name).await?,
+            ScheduleAction::Record(status) => record = ScheduleStatus::clone(status),
+        }
+    }
+    if let Some((slot, why)) = decision.missed {
+        let note = missed(&slot.to_string(), why);
+        message = Some(note.message.clone());
+        context.events.tell(view, &note);
+        context.metrics.slot_missed(why);
+    }
+    write(context, view, schedule, children, (&record, message)).await
+}
+
+/// Says that the specification cannot be read.
+pub(super) async fn refuse(
+    context: &Context,
+    view: &ScheduleView,
+    problem: &str,
+) -> Result<(), Error> {
+    let known = view.status().cloned().unwrap_or_default();
+    context.events.tell(view, &Note::new(Kind::Warning, "InvalidSpec", problem));
+    let message = Some(problem.to_owned());
+    let observed_generation = view.meta().generation;
+    patch(context, view, &CronOMJobStatus { message, observed_generation, ..known }).await
+}
+
+async fn create(context: &Context, schedule: &CronOMJob, name: &str) -> Result<String, Error> {
+    let child = child::build(schedule, name);
+    let api: Api<OMJob> = context.writes.to(&schedule.namespace().unwrap_or_default())?;
+    match api.create(&PostParams::default(), &child).await {
+        Ok(_) => {
+            context.metrics.slot_fired();
+            let text = format!("made the OMJob {name}");
+            context.events.tell(schedule, &Note::new(Kind::Normal, "OMJobCreated", text));
+            Ok("Created OMJob".to_owned())
+        }
+        // Made before a crash, or by an answer that was lost.
+        Err(error) if code(&error) == 409 => Ok("OMJob already exists".to_owned()),
+        Err(error) => Err(Error::api("create an OMJob")(error)),
+    }
+}
+
+async fn delete(
+    context: &Context,
+    view: &ScheduleView,
+    children: &[Child],
+    name: &str,
+) -> Result<(), Error> {
+    let api: Api<OMJob> = context.writes.to(&view.namespace().unwrap_or_default())?;
+    let found = children.iter().find(|child| child.job.name_any() == name);
+    let uid = found.and_then(|child| child.job.uid());
+    let preconditions = Preconditions { uid, resource_version: None };
+    match api.delete(name, &DeleteParams::background().preconditions(preconditions)).await {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(code(&error), 404 | 409) => Ok(()),
+        Err(error) => Err(Error::api("delete an OMJob")(error)),
+    }
+}
+
+fn missed(slot: &str, why: Missed) -> Note {
+    match why {
+        Missed::TooLate => {
+            let text = format!("missed {slot}: its starting deadline had passed");
+            Note::new(Kind::Warning, "MissedSchedule", text)
+        }
+        Missed::StillRunning => {
+            let text = format!("{slot} is due, but an earlier run goes on");
+            Note::new(Kind::Normal, "AlreadyActive", text)
+        }
+    }
+}
+
+async fn write(
+    context: &Context,
+    view: &ScheduleView,
+    schedule: &CronOMJob,
+    children: &[Child],
+    (record, message): (&ScheduleStatus, Option<String>),
+) -> Result<(), Error> {
+    let jobs = children.iter().map(|child| &*child.job);
+    let mut status = CronOMJobStatus::of(record, schedule, jobs);
+    if let Some(message) = message {
+        status.message = Some(message);
+    } else if record.suspended {
+        status.message = Some("Suspended".to_owned());
+    }
+    if view.status() == Some(&status) {
+        return Ok(());
+    }
+    patch(context, view, &status).await
+}
+
+async fn patch(
+    context: &Context,
+    view: &ScheduleView,
+    status: &CronOMJobStatus,
+) -> Result<(), Error> {
+    let patch = status_patch(view, status).map_err(Error::unwritable)?;
+    let api: Api<ScheduleView> = context.writes.to(&view.namespace().unwrap_or_default())?;
+    let params = PatchParams::default();
+    match api.patch_status(&view.name_any(), &params, &Patch::Merge(patch)).await {
+        Ok(written) => {
+            context.written.note(&written);
+            Ok(())
+        }
+        Err(error) if code(&error) == 404 => Ok(()),
+        Err(error) if code(&error) == 409 => {
+            Err(Error::Conflict(format!("the CronOMJob {}", view.name_any())))
+        }
+        Err(error) => Err(Error::api("write the CronOMJob's status")(error)),
+    }
+}

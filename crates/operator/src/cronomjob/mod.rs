@@ -1,0 +1,96 @@
+//! The controller of `CronOMJob`s: fetch · validate · decide · apply · report.
+//!
+//! ```text
+//!  CronOMJobs ──watch──► ScheduleView ─┐                           ┌─► OMJobs: make, delete
+//!                                      ├─► cron::decide_schedule ──┤
+//!  OMJobs ──────watch──► children ─────┘      (pure)               └─► CronOMJob: status
+//! ```
+//!
+//! A slot is an `OMJob`'s name, so that no slot fires twice; which slots do is in
+//! [`ompipe_core::cron`]. It wakes for the next slot, and for nothing else that nobody did.
+
+mod apply;
+mod child;
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use kube::runtime::controller::{self, Action, applier};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
+use ompipe_core::cron::decide_schedule;
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::context::Context;
+use crate::error::{Error, result_of};
+use crate::events::{Kind, Note};
+use crate::metrics::Controller;
+use crate::view::ScheduleView;
+
+/// Reconciles what the queue brings, until it ends.
+pub(crate) async fn control(
+    context: Arc<Context>,
+    schedules: Store<ScheduleView>,
+    triggers: impl Stream<Item = ObjectRef<ScheduleView>>,
+) {
+    let triggers = triggers.map(Ok::<_, std::convert::Infallible>);
+    let config = controller::Config::default().concurrency(context.concurrency);
+    let reconcile = |schedule, context| Box::pin(reconcile(schedule, context));
+    applier(reconcile, error_policy, context, schedules, Box::pin(triggers), config)
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+/// One pass, measured.
+async fn reconcile(schedule: Arc<ScheduleView>, context: Arc<Context>) -> Result<Action, Error> {
+    let key = ObjectRef::from_obj(&*schedule);
+    let waited = context.schedules.take(&key);
+    waited.inspect(|waited| context.metrics.dequeued(Controller::CronOmJob, *waited));
+    let stale = context.written.is_ahead_of(&*schedule);
+    let ends = context.draining || schedule.meta().deletion_timestamp.is_some();
+    if !context.writes.leadership().is_held() || stale || ends {
+        return Ok(Action::await_change());
+    }
+    let begin = Instant::now();
+    let result = pass(&schedule, &context).await;
+    context.metrics.reconciled(Controller::CronOmJob, result_of(&result), begin.elapsed());
+    let next_look = result?;
+    context.schedule_failures.clear(&key);
+    Ok(next_look.map_or_else(Action::await_change, |time| Action::requeue(clock::until(time))))
+}
+
+/// Decides and applies; when to look again.
+async fn pass(view: &ScheduleView, context: &Context) -> Result<Option<Timestamp>, Error> {
+    let children = context.children.of(&view.uid().unwrap_or_default());
+    let observed = view.schedule().and_then(|schedule| {
+        let observed = schedule.observed(children.iter().map(|child| &*child.job));
+        Ok((observed.map_err(|problem| problem.to_string())?, schedule))
+    });
+    let (observed, schedule) = match observed {
+        Ok(observed) => observed,
+        Err(problem) => {
+            apply::refuse(context, view, &problem).await?;
+            return Ok(None);
+        }
+    };
+    let decision = decide_schedule(&observed, clock::now());
+    apply::apply(context, view, &schedule, &children, &decision).await?;
+    Ok(decision.next_look)
+}
+
+fn error_policy(schedule: Arc<ScheduleView>, error: &Error, context: Arc<Context>) -> Action {
+    let key = ObjectRef::from_obj(&*schedule);
+    let wait = context.schedule_failures.add(key.clone());
+    match error {
+        Error::NotLeading => return Action::await_change(),
+        Error::Conflict(_) => tracing::debug!(cronomjob = %key, %error, "tries again"),
+        Error::Api { .. } => {
+            tracing::warn!(cronomjob = %key, %error, "tries again");
+            let note = Note::new(Kind::Warning, "ReconciliationError", error.to_string());
+            context.events.tell(&*schedule, &note);
+        }
+    }
+    Action::requeue(wait)
+}

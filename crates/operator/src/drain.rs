@@ -1,0 +1,86 @@
+//! Letting go of everything, before the operator is uninstalled (`ompipe operator --drain`): without
+//! an operator nobody would ever take our finalizers off.
+//!
+//! Runs under way may come to their end within the time that they are given; nothing new is begun.
+//! Then what is left is let go: its pods run on, and no exit handler follows.
+
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::reflector::Store;
+use ompipe_core::omjob::{FINALIZER, TRACKING_FINALIZER};
+use serde_json::json;
+use tokio::time::{Duration, Instant, timeout_at};
+
+use crate::context::Context;
+use crate::error::{Error, code};
+use crate::view::{Attempt, JobView, PodView};
+
+/// Lets go of every `OMJob` and pod of a scope.
+pub(crate) async fn drain(context: &Context, jobs: &Store<JobView>, limit: Duration) {
+    let end = Instant::now() + limit;
+    context.writes.leadership().wait_until_held().await;
+    if timeout_at(end, all_over(context, jobs)).await.is_err() {
+        tracing::warn!(?limit, "some runs have not ended in time; they are let go as they are");
+    }
+    // What fails is tried again: nobody else will ever do it.
+    while let Err(error) = let_go(context, jobs).await {
+        tracing::warn!(%error, "cannot let go yet");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Waits until no run has our finalizer.
+async fn all_over(context: &Context, jobs: &Store<JobView>) {
+    let mut changes = context.changes.subscribe();
+    loop {
+        changes.borrow_and_update();
+        if jobs.find(is_held).is_none() {
+            return;
+        }
+        // The sender lives as long as the context.
+        drop(changes.changed().await);
+    }
+}
+
+pub(crate) fn is_held(job: &JobView) -> bool {
+    job.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+/// Runs first: the pods of one that is not ours any more are not taken up again.
+async fn let_go(context: &Context, jobs: &Store<JobView>) -> Result<(), Error> {
+    for job in jobs.state_filter(is_held) {
+        remove_finalizer(context, &job).await?;
+    }
+    for attempt in context.pods.filter(|attempt: &Attempt| attempt.seen.tracked) {
+        release(context, &attempt).await?;
+    }
+    Ok(())
+}
+
+async fn remove_finalizer(context: &Context, job: &JobView) -> Result<(), Error> {
+    let mut finalizers = job.finalizers().to_vec();
+    finalizers.retain(|finalizer| finalizer != FINALIZER);
+    let patch = json!({ "metadata": {
+        "resourceVersion": job.resource_version(), "finalizers": finalizers,
+    }});
+    let api = context.writes.to::<JobView>(&job.namespace().unwrap_or_default())?;
+    match api.patch(&job.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) if code(&error) == 404 => Ok(()),
+        Err(error) => Err(Error::api("let go of an OMJob")(error)),
+    }
+}
+
+/// Lets go of a pod. That it is gone is success.
+pub(crate) async fn release(context: &Context, attempt: &Attempt) -> Result<(), Error> {
+    let patch = json!({ "metadata": {
+        "uid": attempt.seen.uid, "$deleteFromPrimitiveList/finalizers": [TRACKING_FINALIZER],
+    }});
+    let api = context.writes.to::<PodView>(&attempt.namespace)?;
+    let params = PatchParams::default();
+    match api.patch(&attempt.seen.name, &params, &Patch::Strategic(patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(code(&error), 404 | 409) => Ok(()),
+        Err(error) => Err(Error::api("write a pod's finalizers")(error)),
+    }
+}

@@ -1,0 +1,288 @@
+//! Carries a decision out: one call of the API for each action, in order.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, ResourceExt};
+use ompipe_api::{OMJob, OMJobStatus, status_patch};
+use ompipe_core::omjob::{
+    Action, Decision, FINALIZER, Lasting, Observed, PodSeen, Reason, Refusal, Report, Stage,
+    Status, TRACKING_FINALIZER, Trouble,
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Context, happening, observe, pod};
+use crate::clock;
+use crate::error::{Error, code};
+use crate::last_resort;
+use crate::view::{JobView, PodView};
+
+/// One pass over an `OMJob`: it ends when nothing is left to do, or at the first error.
+pub(super) struct Pass<'c> {
+    context: &'c Context,
+    /// The `OMJob` as it was seen, or as our last write left it: what the next write expects.
+    job: Arc<JobView>,
+    /// When it was asked for.
+    triggered: Option<Instant>,
+}
+
+/// How far a decision was carried out.
+pub(super) enum Outcome {
+    /// To its end.
+    Done,
+    /// Up to something that only a new decision can answer.
+    Again(Box<Observed>),
+    /// The `OMJob` is gone.
+    Gone,
+}
+
+impl<'c> Pass<'c> {
+    pub(super) const fn new(
+        context: &'c Context,
+        job: Arc<JobView>,
+        triggered: Option<Instant>,
+    ) -> Self {
+        Self { context, job, triggered }
+    }
+
+    /// Does what was decided about `observed`.
+    pub(super) async fn apply(
+        &mut self,
+        decision: &Decision,
+        observed: &Observed,
+    ) -> Result<Outcome, Error> {
+        for action in &decision.actions {
+            match action {
+                Action::AddFinalizer => {
+                    self.set_finalizers(|all| all.push(FINALIZER.to_owned())).await?
+                }
+                Action::RemoveFinalizer => {
+                    self.set_finalizers(|all| all.retain(|one| one != FINALIZER)).await?;
+                }
+                Action::Record(status) => self.record(status, &observed.pods).await?,
+                Action::CreatePod { stage, attempt } => {
+                    if let Some(refusal) = self.create_pod(*stage, *attempt).await? {
+                        let again = Observed { refusal: Some(refusal), ..self.again(observed) };
+                        return Ok(Outcome::Again(Box::new(again)));
+                    }
+                }
+                Action::TrackPod { name, uid } => self.track(name, uid).await?,
+                Action::DeletePod { name, uid } => self.delete_pod(name, uid).await?,
+                Action::ReleasePod { name, uid } => self.release(name, uid).await?,
+                Action::ReportLastResort => {
+                    let report = Some(self.report().await?);
+                    let again = Observed { report, ..self.again(observed) };
+                    return Ok(Outcome::Again(Box::new(again)));
+                }
+                Action::DeleteOmJob => self.delete_omjob().await?,
+                Action::ReadFresh => return self.read_fresh(observed.refusal.clone()).await,
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// The same, after what this pass has written.
+    fn again(&self, observed: &Observed) -> Observed {
+        self.job.observed(self.context.attempts(&self.job), observed.source)
+    }
+
+    async fn read_fresh(&mut self, refusal: Option<Refusal>) -> Result<Outcome, Error> {
+        let read = observe::live(self.context, &self.job).await?;
+        Ok(match read {
+            Some((job, observed)) => {
+                self.job = Arc::new(job);
+                Outcome::Again(Box::new(Observed { refusal, ..observed }))
+            }
+            None => Outcome::Gone,
+        })
+    }
+
+    fn namespace(&self) -> String {
+        self.job.namespace().unwrap_or_default()
+    }
+
+    fn jobs(&self) -> Result<Api<JobView>, Error> {
+        self.context.writes.to(&self.namespace())
+    }
+
+    fn pods<K>(&self) -> Result<Api<K>, Error>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        self.context.writes.to(&self.namespace())
+    }
+
+    /// Takes in the answer to a write of the `OMJob`.
+    fn took(
+        &mut self,
+        answer: Result<JobView, kube::Error>,
+        what: &'static str,
+    ) -> Result<(), Error> {
+        let job = answer.map_err(|error| match code(&error) {
+            409 => Error::Conflict(format!("the OMJob {}", self.job.name_any())),
+            _ => Error::api(what)(error),
+        })?;
+        self.context.written.note(&job);
+        self.job = Arc::new(job);
+        Ok(())
+    }
+
+    async fn set_finalizers(&mut self, change: impl FnOnce(&mut Vec<String>)) -> Result<(), Error> {
+        let mut finalizers = self.job.finalizers().to_vec();
+        change(&mut finalizers);
+        let patch = json!({ "metadata": {
+            "resourceVersion": self.job.resource_version(), "finalizers": finalizers,
+        }});
+        let patched = patch_merge(&self.jobs()?, &self.job.name_any(), patch).await;
+        self.took(patched, "write the OMJob's finalizers")
+    }
+
+    async fn record(&mut self, status: &Status, pods: &[PodSeen]) -> Result<(), Error> {
+        let before = Arc::clone(&self.job.record);
+        let new = OMJobStatus::of(status, &self.job.without_spec(), pods, clock::now());
+        let patch = status_patch(&*self.job, &new).map_err(Error::unwritable)?;
+        let name = self.job.name_any();
+        let patched =
+            self.jobs()?.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        self.took(patched, "write the OMJob's status")?;
+        for note in happening::of_record(&before, status) {
+            self.context.events.tell(&*self.job, &note);
+        }
+        self.context.count(&before, status);
+        Ok(())
+    }
+
+    /// Makes a pod; `Some` when the API server refuses it.
+    async fn create_pod(&self, stage: Stage, attempt: u32) -> Result<Option<Refusal>, Error> {
+        let spec = match self.job.stage_spec(stage) {
+            Ok(spec) => spec,
+            Err(message) => return Ok(Some(self.refused(stage, unreadable(&message)))),
+        };
+        let end = self.job.record.main.end.as_ref();
+        let pod = pod::build(&self.job, (stage, attempt), &spec, end);
+        let api: Api<Pod> = self.pods()?;
+        match api.create(&PostParams::default(), &pod).await {
+            Ok(pod) => {
+                self.created(stage, pod);
+                Ok(None)
+            }
+            Err(error) if code(&error) == 409 => self.find(stage, &pod.name_any()).await,
+            Err(error) => Ok(Some(self.refused(stage, refusal(&error)))),
+        }
+    }
+
+    fn created(&self, stage: Stage, pod: Pod) {
+        let name = pod.name_any();
+        self.context.pods.note(&PodView::from(pod));
+        self.context.events.tell(&*self.job, &happening::pod_created(stage, &name));
+        self.context.pod_created(stage, self.triggered.map(|time| time.elapsed()));
+    }
+
+    fn refused(&self, stage: Stage, refusal: Refusal) -> Refusal {
+        self.context.events.tell(&*self.job, &happening::pod_refused(stage, &refusal));
+        refusal
+    }
+
+    /// A pod of that name exists: made by an earlier call, or left by an `OMJob` of the same name.
+    async fn find(&self, stage: Stage, name: &str) -> Result<Option<Refusal>, Error> {
+        let found: Option<PodView> =
+            self.pods()?.get_opt(name).await.map_err(Error::api("read a pod"))?;
+        let ours = found.as_ref().and_then(|pod| pod.attempt.as_ref());
+        if ours.is_some_and(|attempt| attempt.owner == self.job.uid()) {
+            self.context.pods.note(found.as_ref().unwrap_or(&PodView::default()));
+            return Ok(None);
+        }
+        let message =
+            format!("a pod {name} exists that belongs to something else; waiting until it is gone");
+        let trouble = Trouble::new(Reason::Admission, message);
+        Ok(Some(self.refused(stage, Refusal { lasting: Lasting::ForNow, trouble })))
+    }
+
+    async fn track(&self, name: &str, uid: &str) -> Result<(), Error> {
+        let patch = json!({ "metadata": { "uid": uid, "finalizers": [TRACKING_FINALIZER] } });
+        self.patch_pod(name, patch).await
+    }
+
+    async fn release(&self, name: &str, uid: &str) -> Result<(), Error> {
+        let patch = json!({ "metadata": {
+            "uid": uid, "$deleteFromPrimitiveList/finalizers": [TRACKING_FINALIZER],
+        }});
+        self.patch_pod(name, patch).await
+    }
+
+    /// That the pod is gone, or another one has its name, is success: the pod meant is gone.
+    async fn patch_pod(&self, name: &str, patch: Value) -> Result<(), Error> {
+        let api: Api<PodView> = self.pods()?;
+        let params = PatchParams::default();
+        match api.patch(name, &params, &Patch::Strategic(patch)).await {
+            Ok(pod) if is_gone(&pod) => self.context.pods.note_removed(&pod),
+            Ok(pod) => self.context.pods.note(&pod),
+            Err(error) if matches!(code(&error), 404 | 409) => {}
+            Err(error) => return Err(Error::api("write a pod's finalizers")(error)),
+        }
+        Ok(())
+    }
+
+    async fn delete_pod(&self, name: &str, uid: &str) -> Result<(), Error> {
+        let api: Api<PodView> = self.pods()?;
+        let params = DeleteParams::default()
+            .preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+        match api.delete(name, &params).await {
+            Ok(answer) => drop(answer.map_left(|pod| self.context.pods.note(&pod))),
+            Err(error) if matches!(code(&error), 404 | 409) => {}
+            Err(error) => return Err(Error::api("delete a pod")(error)),
+        }
+        Ok(())
+    }
+
+    async fn delete_omjob(&self) -> Result<(), Error> {
+        let params = DeleteParams::background().preconditions(Preconditions {
+            uid: Some(self.job.uid().to_owned()),
+            resource_version: Some(self.job.resource_version().to_owned()),
+        });
+        match self.jobs()?.delete(&self.job.name_any(), &params).await {
+            Ok(_) => Ok(()),
+            Err(error) if code(&error) == 404 => Ok(()),
+            Err(error) if code(&error) == 409 => {
+                Err(Error::Conflict(format!("the OMJob {}", self.job.name_any())))
+            }
+            Err(error) => Err(Error::api("delete the OMJob")(error)),
+        }
+    }
+
+    /// Reports from here what the exit handler could not.
+    async fn report(&self) -> Result<Report, Error> {
+        let api: Api<OMJob> = self.context.writes.to(&self.namespace())?;
+        let job = api.get(&self.job.name_any()).await.map_err(Error::api("read the OMJob"))?;
+        let Some(end) = &self.job.record.main.end else {
+            return Ok(Report::Impossible("nobody knows how the run ended".to_owned()));
+        };
+        let client = self.context.writes.client();
+        let report = last_resort::report(client, &job, end, clock::now()).await;
+        self.context.metrics.reported(&report);
+        Ok(report)
+    }
+}
+
+async fn patch_merge(api: &Api<JobView>, name: &str, patch: Value) -> Result<JobView, kube::Error> {
+    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
+}
+
+fn is_gone(pod: &PodView) -> bool {
+    pod.attempt.as_ref().is_some_and(|attempt| attempt.seen.deletion.is_some() && !attempt.held)
+}
+
+fn refusal(error: &kube::Error) -> Refusal {
+    match error {
+        kube::Error::Api(status) => Refusal::of_answer(status.code, &status.message),
+        other => Refusal::of_answer(0, &other.to_string()),
+    }
+}
+
+/// A specification that is no pod: the API server would refuse it too.
+fn unreadable(message: &str) -> Refusal {
+    let trouble = Trouble::new(Reason::Admission, message);
+    Refusal { lasting: Lasting::ForGood, trouble }
+}

@@ -1,0 +1,231 @@
+//! One watched namespace, or the whole cluster: its caches and its two controllers.
+//!
+//! The caches are kept by followers too, so that a new leader begins at once. Controllers run on
+//! every replica and leave everything to do to the leader.
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt, future};
+use k8s_openapi::NamespaceResourceScope;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{WatchStreamExt, reflector as reflect};
+use kube::{Api, Client, Resource, ResourceExt};
+use ompipe_api::POD_TYPE;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::settings::{Settings, WatchNamespaces};
+use crate::view::{JobView, PodView, ScheduleView};
+use crate::{cronomjob, drain, omjob};
+
+/// Objects in one answer of an initial list: a larger page costs memory that never comes back.
+const PAGE: u32 = 100;
+
+/// What is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// The whole cluster.
+    Cluster,
+    /// One namespace.
+    Namespace(String),
+}
+
+impl Scope {
+    /// What the settings ask for.
+    pub(crate) fn all(settings: &Settings, client: &Client) -> Vec<Self> {
+        match &settings.watch_namespaces {
+            WatchNamespaces::All => vec![Self::Cluster],
+            WatchNamespaces::Own => {
+                vec![Self::Namespace(settings.own_namespace(client).to_owned())]
+            }
+            WatchNamespaces::Listed(names) => {
+                names.iter().map(|name| Self::Namespace(name.to_string())).collect()
+            }
+        }
+    }
+
+    fn api<K>(&self, client: &Client) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match self {
+            Self::Cluster => Api::all(client.clone()),
+            Self::Namespace(namespace) => Api::namespaced(client.clone(), namespace),
+        }
+    }
+}
+
+/// Watches and reconciles until cancelled; what has begun then is brought to its end.
+pub(crate) async fn run(
+    scope: Scope,
+    context: Arc<Context>,
+    triggers: Triggers<
+        impl Stream<Item = ObjectRef<JobView>>,
+        impl Stream<Item = ObjectRef<ScheduleView>>,
+    >,
+    synced: impl FnOnce(),
+    cancel: CancellationToken,
+) {
+    let client = context.writes.client().clone();
+    let (jobs, jobs_writer) = reflector::store();
+    let (schedules, schedules_writer) = reflector::store();
+    let watches = async {
+        tokio::join!(
+            watch_jobs(scope.api(&client), jobs_writer, &context),
+            watch_pods(scope.api(&client), &context),
+            watch_schedules(scope.api(&client), schedules_writer, &context),
+            take_over(&context, &jobs, &schedules),
+        )
+    };
+    let controllers = async {
+        wait_for_caches(&context, &jobs, &schedules).await;
+        synced();
+        tokio::join!(
+            omjob::control(
+                Arc::clone(&context),
+                jobs.clone(),
+                triggers.jobs.take_until(cancel.cancelled()),
+            ),
+            cronomjob::control(
+                Arc::clone(&context),
+                schedules.clone(),
+                triggers.schedules.take_until(cancel.cancelled()),
+            ),
+        )
+    };
+    // The watches never end by themselves; they go on while the controllers finish.
+    tokio::select! {
+        _ = watches => {}
+        _ = controllers => {}
+        () = cancelled_early(&context, &jobs, &cancel) => {}
+        () = drained(&context, &jobs, &schedules), if context.draining => {}
+    }
+}
+
+async fn drained(context: &Context, jobs: &Store<JobView>, schedules: &Store<ScheduleView>) {
+    wait_for_caches(context, jobs, schedules).await;
+    drain::drain(context, jobs, context.drain_limit).await;
+}
+
+/// The ends of the two queues.
+#[derive(Debug)]
+pub(crate) struct Triggers<J, S> {
+    pub(crate) jobs: J,
+    pub(crate) schedules: S,
+}
+
+async fn wait_for_caches(
+    context: &Context,
+    jobs: &Store<JobView>,
+    schedules: &Store<ScheduleView>,
+) {
+    // An error means that a watch is gone, and with it this future.
+    let (_, _, ()) =
+        tokio::join!(jobs.wait_until_ready(), schedules.wait_until_ready(), context.pods.ready());
+}
+
+/// A cancellation before the caches were ready: there is nothing to finish.
+async fn cancelled_early(context: &Context, jobs: &Store<JobView>, cancel: &CancellationToken) {
+    let ready = future::join(jobs.wait_until_ready(), context.pods.ready());
+    tokio::select! {
+        _ = ready => future::pending().await,
+        () = cancel.cancelled() => {}
+    }
+}
+
+async fn watch_jobs(
+    api: Api<JobView>,
+    writer: reflector::store::Writer<JobView>,
+    context: &Context,
+) {
+    let stream = reflect::reflector(writer, events(api, watcher::Config::default()));
+    follow(stream, |event| {
+        context.children.follow(&event);
+        let Some(job) = object_of(&event) else { return };
+        if let Event::Delete(job) = &event {
+            context.written.forget(job.uid());
+        }
+        if let (Some(schedule), Some(namespace)) = (job.schedule(), job.namespace()) {
+            context.schedules.add(ObjectRef::new(&schedule.name).within(&namespace));
+        }
+        context.jobs.add(ObjectRef::from_obj(job));
+        context.changes.send_modify(|count| *count += 1);
+    })
+    .await;
+}
+
+async fn watch_pods(api: Api<PodView>, context: &Context) {
+    // Both operators set this label, and no server overrides it.
+    let config = watcher::Config::default().labels(POD_TYPE);
+    follow(events(api, config), |event| {
+        context.pods.follow(&event);
+        let Some(pod) = object_of(&event) else { return };
+        if let (Some(attempt), Some(namespace)) = (&pod.attempt, pod.namespace()) {
+            context.jobs.add(ObjectRef::new(&attempt.omjob).within(&namespace));
+        }
+    })
+    .await;
+}
+
+async fn watch_schedules(
+    api: Api<ScheduleView>,
+    writer: reflector::store::Writer<ScheduleView>,
+    context: &Context,
+) {
+    let stream = reflect::reflector(writer, events(api, watcher::Config::default()));
+    follow(stream, |event| {
+        if let Some(schedule) = object_of(&event) {
+            context.schedules.add(ObjectRef::from_obj(schedule));
+        }
+    })
+    .await;
+}
+
+/// Looks at everything whenever this replica begins to lead.
+async fn take_over(context: &Context, jobs: &Store<JobView>, schedules: &Store<ScheduleView>) {
+    let leadership = context.writes.leadership().clone();
+    loop {
+        leadership.wait_until_held().await;
+        wait_for_caches(context, jobs, schedules).await;
+        jobs.state().iter().for_each(|job| context.jobs.add(ObjectRef::from_obj(&**job)));
+        let all = schedules.state();
+        all.iter().for_each(|one| context.schedules.add(ObjectRef::from_obj(&**one)));
+        leadership.wait_until_lost().await;
+    }
+}
+
+fn events<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let kind = K::kind(&()).into_owned();
+    watcher(api, config.page_size(PAGE)).default_backoff().inspect(move |event| {
+        if let Err(error) = event {
+            tracing::warn!(kind, %error, "a watch failed, and begins again");
+        }
+    })
+}
+
+async fn follow<K>(
+    stream: impl Stream<Item = watcher::Result<Event<K>>>,
+    mut take: impl FnMut(Event<K>),
+) {
+    let mut stream = std::pin::pin!(stream);
+    while let Some(event) = stream.next().await {
+        if let Ok(event) = event {
+            take(event);
+        }
+    }
+}
+
+fn object_of<K>(event: &Event<K>) -> Option<&K> {
+    match event {
+        Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => Some(object),
+        Event::Init | Event::InitDone => None,
+    }
+}

@@ -1,0 +1,163 @@
+//! An `OMJob` as the caches keep it.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::ResourceExt;
+use kube::core::object::HasStatus;
+use ompipe_api::{OMJob, OMJobSpec, OMJobStatus, StagePodSpec};
+use ompipe_core::omjob::{FINALIZER, Limits, Observed, PodSeen, Reporting, Source, Stage, Status};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::meta::{self, Meta};
+
+/// An `OMJob`: what decides its course, and its specification as text until it is needed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Wire")]
+pub(crate) struct JobView {
+    pub(super) metadata: ObjectMeta,
+    pub(crate) limits: Limits,
+    /// What was recorded.
+    pub(crate) record: Arc<Status>,
+    /// Dropped once nothing is left to do.
+    active: Option<Arc<Active>>,
+}
+
+#[derive(Clone, Debug)]
+struct Active {
+    spec: Box<RawValue>,
+    status: Option<OMJobStatus>,
+}
+
+super::view_of!(JobView, OMJob);
+
+#[derive(Deserialize)]
+struct Wire {
+    metadata: Meta,
+    spec: Box<RawValue>,
+    status: Option<OMJobStatus>,
+}
+
+/// The fields that decide a run's course, without the pods' specifications.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Course {
+    ttl_seconds_after_finished: Option<i64>,
+    active_deadline_seconds: Option<i64>,
+    backoff_limit: Option<i32>,
+    suspend: Option<bool>,
+    exit_handler_deadline_seconds: Option<i64>,
+    exit_handler_spec: Option<IgnoredAny>,
+}
+
+impl From<Course> for Limits {
+    fn from(course: Course) -> Self {
+        let spec = OMJobSpec {
+            exit_handler_spec: course.exit_handler_spec.map(|_| StagePodSpec::default()),
+            ttl_seconds_after_finished: course.ttl_seconds_after_finished,
+            active_deadline_seconds: course.active_deadline_seconds,
+            backoff_limit: course.backoff_limit,
+            suspend: course.suspend,
+            exit_handler_deadline_seconds: course.exit_handler_deadline_seconds,
+            ..OMJobSpec::default()
+        };
+        spec.limits()
+    }
+}
+
+impl From<Wire> for JobView {
+    fn from(wire: Wire) -> Self {
+        let record = wire.status.as_ref().map(OMJobStatus::recorded).unwrap_or_default();
+        // The schema has checked these fields.
+        let course: Course = serde_json::from_str(wire.spec.get()).unwrap_or_default();
+        let mut metadata = ObjectMeta::from(wire.metadata);
+        let active = is_active(&record, &metadata)
+            .then(|| Arc::new(Active { spec: wire.spec, status: wire.status }));
+        if active.is_none() {
+            metadata.labels = None;
+        }
+        Self { metadata, limits: course.into(), record: Arc::new(record), active }
+    }
+}
+
+fn is_active(record: &Status, metadata: &ObjectMeta) -> bool {
+    let reports = matches!(record.reporting, Reporting::Outstanding { .. });
+    let held = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
+    !record.phase.is_terminal() || record.completed.is_none() || reports || held
+}
+
+/// The status as it is on the wire; none for a run that is over.
+impl HasStatus for JobView {
+    type Status = OMJobStatus;
+
+    fn status(&self) -> Option<&OMJobStatus> {
+        self.active.as_ref()?.status.as_ref()
+    }
+
+    fn status_mut(&mut self) -> &mut Option<OMJobStatus> {
+        let empty = || Arc::new(Active { spec: RawValue::NULL.to_owned(), status: None });
+        &mut Arc::make_mut(self.active.get_or_insert_with(empty)).status
+    }
+}
+
+impl JobView {
+    pub(crate) fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn resource_version(&self) -> &str {
+        self.metadata.resource_version.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// The `CronOMJob` that made it.
+    pub(crate) fn schedule(&self) -> Option<&OwnerReference> {
+        meta::owner_of(&self.metadata, "CronOMJob")
+    }
+
+    /// What a stage's pod is to be. An error says which field cannot be read.
+    pub(crate) fn stage_spec(&self, stage: Stage) -> Result<StagePodSpec, String> {
+        let spec = self.active.as_ref().map_or("{}", |active| active.spec.get());
+        let field = match stage {
+            Stage::Main => "mainPodSpec",
+            Stage::Exit => "exitHandlerSpec",
+        };
+        read_field(spec, field).map_err(|error| format!("spec.{field}: {error}"))
+    }
+
+    /// The object as far as its status rests on it.
+    pub(crate) fn without_spec(&self) -> OMJob {
+        OMJob {
+            metadata: self.metadata.clone(),
+            spec: OMJobSpec::default(),
+            status: self.status().cloned(),
+        }
+    }
+
+    /// What [`ompipe_core::omjob::decide`] asks for.
+    pub(crate) fn observed(&self, pods: Vec<PodSeen>, source: Source) -> Observed {
+        Observed {
+            name: self.name_any(),
+            deleted: self.is_deleted(),
+            finalizer: self.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+            limits: self.limits.clone(),
+            status: Status::clone(&self.record),
+            pods,
+            source,
+            refusal: None,
+            report: None,
+        }
+    }
+}
+
+fn read_field(spec: &str, field: &str) -> Result<StagePodSpec, String> {
+    type Fields<'t> = std::collections::BTreeMap<&'t str, &'t RawValue>;
+    let fields: Fields<'_> = serde_json::from_str(spec).map_err(|error| error.to_string())?;
+    let stage = fields.get(field).ok_or("is missing")?;
+    serde_json::from_str(stage.get()).map_err(|error| error.to_string())
+}

@@ -1,0 +1,50 @@
+//! What the caches keep of an object: as little as the decisions need, read straight from the wire.
+//! Ten thousand finished runs, whole, would fill the memory of the node that the operator shares.
+
+mod child;
+mod job;
+mod meta;
+mod pod;
+mod schedule;
+
+pub(crate) use child::Child;
+pub(crate) use job::JobView;
+pub(crate) use pod::{Attempt, PodView};
+pub(crate) use schedule::ScheduleView;
+
+/// Lets a view be watched and written as the kind that it is a view of.
+macro_rules! view_of {
+    ($view:ty, $kind:ty) => {
+        impl kube::Resource for $view {
+            type DynamicType = ();
+            type Scope = k8s_openapi::NamespaceResourceScope;
+
+            fn kind((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::kind(&())
+            }
+
+            fn group((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::group(&())
+            }
+
+            fn version((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::version(&())
+            }
+
+            fn plural((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::plural(&())
+            }
+
+            fn meta(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+                &self.metadata
+            }
+
+            fn meta_mut(
+                &mut self,
+            ) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+use view_of;

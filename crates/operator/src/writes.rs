@@ -1,0 +1,62 @@
+//! The way to every write: open to the leader only.
+
+use std::fmt;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::{Api, Client, Resource};
+
+use crate::error::Error;
+use crate::lease::Leadership;
+
+/// Writes to the cluster, behind the lease.
+///
+/// A write takes less time than the lease outlasts [`Leadership::is_held`], so that none lands after
+/// another replica has begun.
+#[derive(Clone)]
+pub(crate) struct Writes {
+    client: Client,
+    leadership: Leadership,
+}
+
+impl fmt::Debug for Writes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writes").field("leadership", &self.leadership).finish_non_exhaustive()
+    }
+}
+
+impl Writes {
+    pub(crate) const fn new(client: Client, leadership: Leadership) -> Self {
+        Self { client, leadership }
+    }
+
+    /// Objects of a kind, for one write.
+    ///
+    /// # Errors
+    /// When this replica does not lead.
+    pub(crate) fn to<K>(&self, namespace: &str) -> Result<Api<K>, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        if self.leadership.is_held() {
+            Ok(Api::namespaced(self.client.clone(), namespace))
+        } else {
+            Err(Error::NotLeading)
+        }
+    }
+
+    /// Objects of a kind, to read.
+    pub(crate) fn read<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(crate) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) const fn leadership(&self) -> &Leadership {
+        &self.leadership
+    }
+}

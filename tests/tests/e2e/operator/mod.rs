@@ -1,0 +1,11 @@
+//! The operator: the program as users start it, real pods, and what is left of every ending.
+
+mod crash;
+mod cron;
+mod endings;
+mod process;
+mod replicas;
+mod stage;
+
+pub(crate) use process::Operator;
+pub(crate) use stage::Stage;

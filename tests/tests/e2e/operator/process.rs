@@ -1,0 +1,78 @@
+//! An operator as a process of its own, which a test may kill at any time.
+
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use tokio::process::{Child, Command};
+
+use crate::support::{Scene, bed, eventually};
+
+/// A running operator. It ends with the test at the latest.
+pub(crate) struct Operator {
+    child: Child,
+    port: u16,
+}
+
+impl Operator {
+    /// Starts an operator for the scene's namespace; variables override.
+    pub(crate) fn start(scene: &Scene, variables: &[(&str, &str)]) -> Self {
+        let port = free_port();
+        let mut command = Self::command(scene, port);
+        command.envs(variables.iter().copied());
+        Self { child: command.spawn().unwrap(), port }
+    }
+
+    /// Lets go of everything in the scene's namespace.
+    pub(crate) async fn drain(scene: &Scene) {
+        let status = Self::command(scene, free_port()).arg("--drain").status().await.unwrap();
+        assert!(status.success());
+    }
+
+    fn command(scene: &Scene, port: u16) -> Command {
+        let mut command = Command::new(&bed().ompipe);
+        command.env_clear().env("KUBECONFIG", &bed().kubeconfig).kill_on_drop(true);
+        command.env("WATCH_NAMESPACES", &scene.namespace);
+        command.env("OPERATOR_NAMESPACE", &scene.namespace);
+        command.env("HEALTH_CHECK_PORT", port.to_string()).env("METRICS_PORT", port.to_string());
+        command.env("LOG_LEVEL", "info").env("LEASE_DURATION_SECONDS", "5");
+        command.arg("operator").stdout(Stdio::null()).stderr(Stdio::inherit());
+        command
+    }
+
+    /// Ends it as a crash does: it writes nothing any more.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Ends it as Kubernetes does, and waits for it.
+    pub(crate) async fn terminate(mut self) {
+        let pid = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        assert!(sent.success());
+        assert!(self.child.wait().await.unwrap().success(), "it did not end well");
+    }
+
+    /// Waits until it is ready, as leader or as follower.
+    pub(crate) async fn ready(&self, role: &str) {
+        let url = format!("http://127.0.0.1:{}/readyz", self.port);
+        eventually("a ready operator", || async {
+            let answer = reqwest::get(&url).await.map_err(|error| error.to_string())?;
+            let text = answer.text().await.map_err(|error| error.to_string())?;
+            let ready = text.contains(r#""ready":true"#) && text.contains(role);
+            if ready { Ok(()) } else { Err(text) }
+        })
+        .await;
+    }
+
+    /// The value of one series, 0 where there is none yet.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let url = format!("http://127.0.0.1:{}/metrics", self.port);
+        let text = reqwest::get(&url).await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
