@@ -96,6 +96,8 @@ pub enum Failure {
     Cut,
     /// It is carried out, and its connection breaks before the answer.
     LostAnswer,
+    /// Nothing is done, and nothing is ever said.
+    Hang,
 }
 
 /// Which calls fail, and how.
@@ -221,6 +223,11 @@ impl ApiProxy {
         *lock(&self.shared.late) = Some(LateEvent::new(plural, number, time));
     }
 
+    /// From now on calls fail no more.
+    pub fn heal(&self) {
+        lock(&self.shared.faults).clear();
+    }
+
     /// Every call since the last look, oldest first.
     #[must_use]
     pub fn take_calls(&self) -> Vec<ApiCall> {
@@ -312,6 +319,7 @@ async fn handle(
         Some(Failure::Status(code)) => refusal(code),
         Some(Failure::TooMany) => ([(header::RETRY_AFTER, "1")], refusal(429)).into_response(),
         Some(Failure::Cut) => cut(&switch),
+        Some(Failure::Hang) => std::future::pending().await,
         Some(Failure::LostAnswer) => {
             drop(pass_on(&shared.client, request).await);
             cut(&switch)

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::om_job::OMJobSpec;
-use crate::schema;
+use crate::{rules, schema};
 
 /// A schedule of runs.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,7 +32,8 @@ use crate::schema;
 #[serde(rename_all = "camelCase")]
 pub struct CronOMJobSpec {
     /// Cron expression of five fields: minute, hour, day of month, month, day of week.
-    #[schemars(length(min = 1))]
+    #[schemars(length(max = 256))]
+    #[schemars(extend("x-kubernetes-validations" = [rules::schedule_has_five_fields()]))]
     pub schedule: String,
     /// IANA name of the zone in which the schedule is meant; UTC by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,9 +51,11 @@ pub struct CronOMJobSpec {
     pub starting_deadline_seconds: Option<i64>,
     /// Successful runs that are kept; 3 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub successful_jobs_history_limit: Option<i32>,
     /// Failed runs that are kept; 3 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub failed_jobs_history_limit: Option<i32>,
     /// The specification of every run.
     pub om_job_spec: OMJobSpec,

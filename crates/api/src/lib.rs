@@ -15,6 +15,7 @@ mod om_job;
 mod om_job_status;
 mod pod_spec;
 mod record;
+mod rules;
 mod run;
 mod schedule;
 mod schema;
@@ -22,6 +23,7 @@ mod status_patch;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use ompipe_core::omjob::Stage;
 
 pub use cron_om_job::{CronOMJob, CronOMJobSpec, CronOMJobStatus, OMJobReference};
 pub use om_job::{Attempt, OMJob, OMJobSpec, OMJobStatus};
@@ -39,9 +41,9 @@ pub const OMJOB_NAME: &str = "omjob.pipelines.openmetadata.org/name";
 /// Label of a pod: which stage it is, [`MAIN`] or [`EXIT_HANDLER`].
 pub const POD_TYPE: &str = ompipe_core::labels::POD_TYPE;
 /// Value of [`POD_TYPE`] on pods of the ingestion.
-pub const MAIN: &str = "main";
+pub const MAIN: &str = Stage::Main.pod_type();
 /// Value of [`POD_TYPE`] on pods of the exit handler.
-pub const EXIT_HANDLER: &str = "exit-handler";
+pub const EXIT_HANDLER: &str = Stage::Exit.pod_type();
 /// Value that the operator replaces with the run's id, in the variable `pipelineRunId`.
 pub const RUN_ID_PLACEHOLDER: &str = "{{ omjob.uid }}";
 /// Value that the operator replaces with the `OMJob`'s name, in the variable `jobName`.

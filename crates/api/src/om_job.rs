@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pod_spec::StagePodSpec;
 use crate::record::{ReportingRecord, StageRecord};
-use crate::schema;
+use crate::{rules, schema};
 
 /// One ingestion run: a main pod, and an exit handler pod that reports how it ended.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +23,8 @@ use crate::schema;
     status = "OMJobStatus",
     derive = "PartialEq",
     doc = "One run of an OpenMetadata ingestion pipeline, in two stages.",
+    validation = rules::main_pod_stays(),
+    validation = rules::exit_handler_stays(),
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
     printcolumn = r#"{"name":"Main Pod","type":"string","jsonPath":".status.mainPodName"}"#,
     printcolumn = r#"{"name":"Exit Handler","type":"string","jsonPath":".status.exitHandlerPodName"}"#,

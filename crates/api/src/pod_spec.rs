@@ -13,7 +13,7 @@ use ompipe_core::run::MAIN_CONTAINER;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::schema;
+use crate::{rules, schema};
 
 type Texts = BTreeMap<String, String>;
 
@@ -27,6 +27,7 @@ pub struct StagePodSpec {
     pub image: String,
     /// When the image is pulled: `Always`, `IfNotPresent` or `Never`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [rules::pull_policy_is_known()]))]
     pub image_pull_policy: Option<String>,
     /// Secrets to pull it with.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,15 @@
 //! Schemas of the parts that are Kubernetes' own types. They are as wide as upstream's: what the
 //! API server accepted for the Java operator it accepts for us.
 
+use ompipe_core::config::ConcurrencyPolicy;
 use ompipe_core::omjob::Phase;
 use schemars::{Schema, SchemaGenerator, json_schema};
+
+use crate::rules;
+
+/// Most items of a list whose items are checked by rules: the API server takes a definition only
+/// when it can say how much work its rules may be. More than anybody has.
+const MOST_ITEMS: u32 = 4096;
 
 /// Any object; nothing in it is pruned.
 pub(crate) fn any_object(_: &mut SchemaGenerator) -> Schema {
@@ -20,9 +27,10 @@ pub(crate) fn env(_: &mut SchemaGenerator) -> Schema {
         })
     };
     json_schema!({
-        "type": "array", "nullable": true,
+        "type": "array", "nullable": true, "maxItems": MOST_ITEMS,
         "items": {
             "type": "object", "required": ["name"],
+            "x-kubernetes-validations": [rules::variable_has_one_source()],
             "properties": {
                 "name": { "type": "string" },
                 "value": { "type": "string", "nullable": true },
@@ -61,9 +69,10 @@ pub(crate) fn pull_secrets(_: &mut SchemaGenerator) -> Schema {
 /// Taints that the pod tolerates.
 pub(crate) fn tolerations(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "type": "array", "nullable": true,
+        "type": "array", "nullable": true, "maxItems": MOST_ITEMS,
         "items": {
             "type": "object",
+            "x-kubernetes-validations": rules::toleration_is_possible(),
             "properties": {
                 "key": { "type": "string" },
                 "operator": { "type": "string", "enum": ["Exists", "Equal"] },
@@ -83,12 +92,18 @@ pub(crate) fn amounts(_: &mut SchemaGenerator) -> Schema {
 /// Where a run stands.
 pub(crate) fn phase(_: &mut SchemaGenerator) -> Schema {
     let phases = Phase::ALL.map(Phase::as_str);
-    json_schema!({ "type": "string", "nullable": true, "enum": phases })
+    json_schema!({
+        "type": "string", "nullable": true, "enum": phases,
+        "x-kubernetes-validations": [rules::phase_never_goes_back()],
+    })
 }
 
 /// What happens to a run that is due while another goes on.
 pub(crate) fn concurrency_policy(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "nullable": true, "enum": ["Allow", "Forbid", "Replace"] })
+    let policies =
+        [ConcurrencyPolicy::Allow, ConcurrencyPolicy::Forbid, ConcurrencyPolicy::Replace];
+    let names = policies.map(ConcurrencyPolicy::as_str);
+    json_schema!({ "type": "string", "nullable": true, "enum": names })
 }
 
 /// How often something happened.

@@ -85,6 +85,9 @@ pub(crate) enum Call {
     Config(ConfigCommand),
     /// Print the custom resource definitions that operator mode needs, for kubectl apply.
     Crds,
+    /// Report how a run ended, from inside its pod or one beside it. Reads the environment that
+    /// pods of runs have: config, pipelineRunId, pipelineStatus, jobName, namespace.
+    ExitHandler,
     /// Print the manual page, for man -l.
     Man,
     /// Print a script that completes ompipe's arguments in a shell.

@@ -76,6 +76,13 @@ impl From<ompipe_client::Error> for Failure {
     }
 }
 
+impl From<ompipe_exit_handler::Error> for Failure {
+    fn from(error: ompipe_exit_handler::Error) -> Self {
+        let exit = if error.is_input() { Exit::Input } else { Exit::Server };
+        Self { exit, message: error.to_string(), problems: Vec::new() }
+    }
+}
+
 impl From<ompipe_operator::Error> for Failure {
     fn from(error: ompipe_operator::Error) -> Self {
         Self { exit: Exit::Server, message: error.to_string(), problems: Vec::new() }

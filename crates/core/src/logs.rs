@@ -1,6 +1,7 @@
 //! Pages of a run's log (seed *Log Management*, design §9): a fixed size, cut at a line where one
 //! ends within the page and at a character otherwise, so that a page never changes once it is
-//! full. Reading needs the memory of one page, whatever the size of the log.
+//! full. Reading needs the memory of one page, whatever the size of the log. The same holds for the
+//! end of a log, which goes into diagnostics.
 
 use std::collections::BTreeMap;
 
@@ -142,6 +143,47 @@ const fn is_continuation(byte: u8) -> bool {
     byte & 0b1100_0000 == 0b1000_0000
 }
 
+/// Keeps the end of a log that comes in pieces: whole lines, within a number of bytes. Needs twice
+/// that memory at most, whatever the size of the log.
+#[derive(Debug)]
+pub struct LogTail {
+    most: usize,
+    buffer: Vec<u8>,
+    is_cut: bool,
+}
+
+impl LogTail {
+    /// Keeps at most `most` bytes.
+    #[must_use]
+    pub const fn new(most: usize) -> Self {
+        Self { most, buffer: Vec::new(), is_cut: false }
+    }
+
+    /// Takes the next piece of the log.
+    pub fn push(&mut self, piece: &[u8]) {
+        for part in piece.chunks(self.most.max(1)) {
+            self.buffer.extend_from_slice(part);
+            if self.buffer.len() > self.most {
+                self.is_cut = true;
+                self.buffer.drain(..self.buffer.len() - self.most);
+            }
+        }
+    }
+
+    /// Ends the log. What was cut begins with a whole line, or a whole character if it has no lines.
+    #[must_use]
+    pub fn finish(self) -> String {
+        if !self.is_cut {
+            return String::from_utf8_lossy(&self.buffer).into_owned();
+        }
+        let newline = self.buffer.iter().position(|&byte| byte == b'\n');
+        let start = newline.map(|at| at + 1).filter(|start| *start < self.buffer.len());
+        let character = || self.buffer.iter().position(|&byte| !is_continuation(byte));
+        let start = start.or_else(character).unwrap_or_default();
+        String::from_utf8_lossy(&self.buffer[start..]).into_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -214,6 +256,36 @@ mod tests {
             serde_json::json!(answer),
             serde_json::json!({ "profiler_task": "t", "total": "5", "after": "1" })
         );
+    }
+
+    fn tail(log: &[u8], most: usize, piece: usize) -> String {
+        let mut tail = LogTail::new(most);
+        log.chunks(piece).for_each(|piece| tail.push(piece));
+        tail.finish()
+    }
+
+    #[rstest]
+    #[case::short("one\ntwo\n", 100, "one\ntwo\n")]
+    #[case::fits("one\ntwo\n", 8, "one\ntwo\n")]
+    #[case::whole_lines("one\ntwo\nthree\n", 9, "three\n")]
+    #[case::one_long_line("abcdef", 4, "cdef")]
+    #[case::whole_characters("äöü", 3, "ü")]
+    #[case::long_line_with_an_end("abcdef\n", 4, "def\n")]
+    #[case::empty("", 4, "")]
+    fn the_end_of_a_log(#[case] log: &str, #[case] most: usize, #[case] expected: &str) {
+        for piece in [1, 3, 100] {
+            assert_eq!(tail(log.as_bytes(), most, piece), expected, "in pieces of {piece}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_tail_is_the_end_within_its_bytes(
+            log in "[a-z\\nä😀]{0,60}", most in 4usize..40, piece in 1usize..70,
+        ) {
+            let tail = tail(log.as_bytes(), most, piece);
+            prop_assert!(tail.len() <= most && log.ends_with(&tail), "{tail:?}");
+        }
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 //! the bot's token, so it lives in Secrets only and `Debug` hides it.
 
 use std::fmt;
+use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
@@ -70,11 +71,15 @@ impl ServerConnection {
         self.document.get("securityConfig").cloned().unwrap_or_default()
     }
 
-    /// The certificate authority to trust beside the system's, as PEM.
+    /// The certificate authority to trust beside the system's.
     #[must_use]
-    pub fn ca_certificate(&self) -> Option<&str> {
-        let pem = self.document.get("sslConfig")?.get("caCertificate")?.as_str()?;
-        Some(pem).filter(|pem| pem.contains("-----BEGIN"))
+    pub fn ca_certificate(&self) -> Option<CaCertificate<'_>> {
+        let text = self.document.get("sslConfig")?.get("caCertificate")?.as_str()?;
+        Some(match text.trim() {
+            "" => return None,
+            pem if pem.contains("-----BEGIN") => CaCertificate::Pem(pem),
+            path => CaCertificate::File(Path::new(path)),
+        })
     }
 
     /// True when the token is a reference to an entry of a secrets manager (contract §8.5).
@@ -97,6 +102,15 @@ impl fmt::Debug for ServerConnection {
             .field("host_port", &self.host_port)
             .finish_non_exhaustive()
     }
+}
+
+/// Where a certificate authority is: what the server calls `caCertificate` may be either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaCertificate<'c> {
+    /// Here.
+    Pem(&'c str),
+    /// In a file of the worker's container.
+    File(&'c Path),
 }
 
 /// How a client checks the OpenMetadata server's certificate.
@@ -143,6 +157,8 @@ pub(crate) fn is_http_url(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     fn read(document: &Value) -> (Option<ServerConnection>, Vec<String>) {
@@ -176,6 +192,21 @@ mod tests {
                 r#"connection.hostPort = "om:8585": must be the server's API such as http://openmetadata:8585/api"#,
             ]
         );
+    }
+
+    #[rstest]
+    #[case("/etc/om/ca.pem", Some(CaCertificate::File(Path::new("/etc/om/ca.pem"))))]
+    #[case("-----BEGIN CERTIFICATE-----", Some(CaCertificate::Pem("-----BEGIN CERTIFICATE-----")))]
+    #[case("", None)]
+    fn an_authority_is_a_text_or_a_file(
+        #[case] text: &str,
+        #[case] expected: Option<CaCertificate<'_>>,
+    ) {
+        let (connection, _) = read(&json!({
+            "hostPort": "https://om/api", "securityConfig": { "jwtToken": "t" },
+            "sslConfig": { "caCertificate": text },
+        }));
+        assert_eq!(connection.unwrap().ca_certificate(), expected);
     }
 
     #[test]

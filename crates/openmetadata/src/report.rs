@@ -16,7 +16,9 @@ pub struct EndedRun<'r> {
     pub id: RunId,
     /// When it began, for a row that nobody has written yet.
     pub began: Timestamp,
-    /// How it ended.
+    /// How it ended, as far as the table goes.
+    pub ending: Ending,
+    /// The same in full.
     pub end: &'r End,
     /// The time.
     pub now: Timestamp,
@@ -69,7 +71,7 @@ impl OpenMetadata {
     async fn judge(&self, run: &EndedRun<'_>) -> Result<Option<Judged>, Error> {
         let row = self.row(run.pipeline_fqn, run.id).await?;
         let row = row.unwrap_or_else(|| Row::new(run.id, run.began));
-        Ok(match decide(Ending::of(run.end.reason), row.state()) {
+        Ok(match decide(run.ending, row.state()) {
             Verdict::Stands => None,
             Verdict::Write(correction) => Some(Judged { row, correction }),
         })
@@ -158,6 +160,7 @@ mod tests {
             pipeline_fqn: "shop.nightly",
             id: RUN.parse().unwrap(),
             began: Timestamp::from_millisecond(5).unwrap(),
+            ending: Ending::of(end.reason),
             end,
             now: Timestamp::from_millisecond(9).unwrap(),
         }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use futures::TryStreamExt;
-use ompipe_core::{ServerConnection, VerifySsl};
+use ompipe_core::{CaCertificate, ServerConnection, VerifySsl};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -59,6 +60,18 @@ impl Transport {
     pub(crate) async fn put(&self, path: &[&str], document: &Value) -> Result<bool, Error> {
         let url = self.url(path);
         let answer = self.repeated(|| self.client.put(url.clone()).json(document), &url).await?;
+        Ok(answer.status() != StatusCode::NOT_FOUND)
+    }
+
+    /// Changes a document below the API by a JSON Patch (RFC 6902), which has to be safe to apply
+    /// twice; false when there is no such document.
+    pub(crate) async fn patch(&self, path: &[&str], patch: &Value) -> Result<bool, Error> {
+        let url = self.url(path);
+        let request = || {
+            let request = self.client.patch(url.clone());
+            request.header(CONTENT_TYPE, "application/json-patch+json").body(patch.to_string())
+        };
+        let answer = self.repeated(request, &url).await?;
         Ok(answer.status() != StatusCode::NOT_FOUND)
     }
 
@@ -120,15 +133,24 @@ fn client(connection: &ServerConnection) -> Result<Client, Error> {
     let builder = match connection.verify_ssl {
         VerifySsl::NoSsl => builder,
         VerifySsl::Ignore => builder.tls_danger_accept_invalid_certs(true),
-        VerifySsl::Validate => match connection.ca_certificate() {
+        VerifySsl::Validate => match authority(connection) {
             Some(pem) => {
-                let ca = Certificate::from_pem_bundle(pem.as_bytes()).map_err(Error::Tls)?;
+                let ca = Certificate::from_pem_bundle(&pem).map_err(Error::Tls)?;
                 builder.tls_certs_merge(ca)
             }
             None => builder,
         },
     };
     builder.build().map_err(Error::Tls)
+}
+
+/// A file of the worker's container is not there for the operator, whose system may know the
+/// authority all the same.
+fn authority(connection: &ServerConnection) -> Option<Vec<u8>> {
+    match connection.ca_certificate()? {
+        CaCertificate::Pem(pem) => Some(pem.as_bytes().to_vec()),
+        CaCertificate::File(path) => std::fs::read(path).ok(),
+    }
 }
 
 async fn read(answer: Response, url: &Url) -> Result<Value, Error> {

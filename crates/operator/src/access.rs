@@ -193,3 +193,132 @@ fn names_an_object(path: &str) -> bool {
         _ => rest.len() != 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use futures::{StreamExt, stream};
+    use rstest::rstest;
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+
+    #[rstest]
+    #[case("GET", "/api/v1/namespaces/a/pods", Verb::List)]
+    #[case("GET", "/api/v1/pods?limit=500", Verb::List)]
+    #[case("GET", "/apis/pipelines.openmetadata.org/v1/omjobs", Verb::List)]
+    #[case("GET", "/api/v1/namespaces", Verb::List)]
+    #[case("GET", "/apis/batch/v1/namespaces/a/jobs?watch=true&resourceVersion=1", Verb::Watch)]
+    #[case("GET", "/api/v1/pods?allowWatchBookmarks=true&watch=1", Verb::Watch)]
+    #[case("GET", "/api/v1/pods?labelSelector=watch", Verb::List)]
+    #[case("GET", "/api/v1/namespaces/a/pods/p", Verb::Get)]
+    #[case("GET", "/api/v1/namespaces/a/pods/p/log?follow=true", Verb::Get)]
+    #[case("GET", "/api/v1/namespaces/a", Verb::Get)]
+    #[case("GET", "/api/v1/nodes/n", Verb::Get)]
+    #[case("GET", "/version", Verb::Get)]
+    #[case("GET", "/apis", Verb::Get)]
+    #[case("GET", "/api/v1", Verb::Get)]
+    #[case("POST", "/api/v1/namespaces/a/pods", Verb::Create)]
+    #[case("PUT", "/apis/coordination.k8s.io/v1/namespaces/a/leases/l", Verb::Update)]
+    #[case(
+        "PATCH",
+        "/apis/pipelines.openmetadata.org/v1/namespaces/a/omjobs/o/status",
+        Verb::Patch
+    )]
+    #[case("DELETE", "/api/v1/namespaces/a/pods/p", Verb::Delete)]
+    #[case("DELETE", "/api/v1/namespaces/a/pods?labelSelector=x", Verb::DeleteCollection)]
+    fn verbs(#[case] method: &str, #[case] uri: &str, #[case] verb: Verb) {
+        assert_eq!(verb_of(&method.parse().unwrap(), &uri.parse().unwrap()), verb);
+    }
+
+    type Given = Result<Response<AnswerBody>, BoxError>;
+
+    /// What becomes of a request that the API server answers like this, and what is counted.
+    async fn ask<F>(uri: &str, answer: F) -> (Given, String)
+    where
+        F: Future<Output = Given> + Send + 'static,
+    {
+        let metrics = Metrics::new();
+        let mut answer = Some(answer);
+        let inner = service_fn(move |_: Request<Body>| answer.take().unwrap());
+        let service = Measure { metrics: metrics.clone() }.layer(inner);
+        let request = Request::get(uri).body(Body::empty()).unwrap();
+        let given = service.oneshot(request).await;
+        (given, metrics.encode().unwrap())
+    }
+
+    fn answer(code: u16, body: AnswerBody) -> Response<AnswerBody> {
+        Response::builder().status(code).body(body).unwrap()
+    }
+
+    /// A body that says something and then nothing for ever.
+    fn unfinished() -> AnswerBody {
+        let said = stream::iter([Ok::<_, BoxError>("{")]);
+        AnswerBody::from_stream(said.chain(stream::pending()))
+    }
+
+    const PODS: &str = "/api/v1/namespaces/a/pods";
+
+    #[rstest]
+    #[case(200)]
+    #[case(409)]
+    #[case(503)]
+    #[tokio::test]
+    async fn an_answer_is_counted_by_its_code_and_passed_on(#[case] code: u16) {
+        let (given, text) = ask(PODS, async move { Ok(answer(code, "done".into())) }).await;
+        let given = given.unwrap();
+        assert_eq!(given.status(), code);
+        assert_eq!(to_bytes(given.into_body(), 10).await.unwrap(), "done");
+        let counted =
+            format!("ompipe_operator_api_requests_total{{verb=\"list\",code=\"{code}\"}} 1\n");
+        assert!(text.contains(&counted), "{text}");
+        assert!(text.contains("ompipe_operator_api_request_seconds_count{verb=\"list\"} 1\n"));
+    }
+
+    #[tokio::test]
+    async fn a_broken_connection_is_counted_as_an_error() {
+        let (given, text) = ask(PODS, async { Err("reset".into()) }).await;
+        assert_eq!(given.unwrap_err().to_string(), "reset");
+        assert!(text.contains("api_requests_total{verb=\"list\",code=\"error\"} 1\n"), "{text}");
+    }
+
+    #[rstest]
+    #[case::no_answer(pending().boxed())]
+    #[case::no_end(async { Ok(answer(200, unfinished())) }.boxed())]
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_bounded(#[case] hanging: BoxFuture<'static, Given>) {
+        let start = Instant::now();
+        let (given, text) = ask(PODS, hanging).await;
+        let message = given.unwrap_err().to_string();
+        assert_eq!(message, "the API server gave no answer in 30 seconds");
+        assert_eq!(start.elapsed(), ANSWER_TIMEOUT);
+        assert!(text.contains("code=\"error\"} 1\n"), "{text}");
+    }
+
+    #[rstest]
+    #[case("/api/v1/pods?watch=true")]
+    #[case("/api/v1/namespaces/a/pods/p/log?follow=true")]
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_may_be_silent(#[case] uri: &str) {
+        let (given, text) = ask(uri, async { Ok(answer(200, unfinished())) }).await;
+        let mut body = given.unwrap().into_body().into_data_stream();
+        assert_eq!(body.next().await.unwrap().unwrap(), "{");
+        assert!(timeout(60 * ANSWER_TIMEOUT, body.next()).await.is_err());
+        assert!(text.contains("code=\"200\"} 1\n"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_is_never_quoted() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "users:\n- user: { token: canary-token, : }\n").unwrap();
+        let error = connect(Some(file.path()), &Metrics::new()).await.err().unwrap().to_string();
+        assert_eq!(error, "the kubeconfig cannot be used: its text is not that of a kubeconfig");
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_is_not_there_is_named() {
+        let error = connect(Some(Path::new("/no/such")), &Metrics::new()).await.err().unwrap();
+        assert!(error.to_string().contains("/no/such"), "{error}");
+    }
+}

@@ -158,3 +158,52 @@ impl fmt::Debug for Health {
         f.debug_tuple("Health").field(&self.readiness()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn ready() -> Health {
+        let health = Health::new(Leadership::without_election());
+        health.caches_synced();
+        health.api_asked(Ok(()));
+        health
+    }
+
+    #[rstest]
+    #[case(|_: &Health| {}, &[])]
+    #[case(
+        |health: &Health| health.api_asked(Err("connection refused".to_owned())),
+        &["the API server does not answer: connection refused"]
+    )]
+    #[case(|health: &Health| health.stopping(), &["it is about to end"])]
+    #[tokio::test(start_paused = true)]
+    async fn reasons(#[case] happen: fn(&Health), #[case] expected: &[&str]) {
+        let health = ready();
+        happen(&health);
+        let readiness = health.readiness();
+        assert_eq!(readiness.reasons, expected);
+        assert_eq!(readiness.ready, expected.is_empty());
+    }
+
+    #[tokio::test]
+    async fn at_first_nothing_is_known() {
+        let readiness = Health::new(Leadership::without_election()).readiness();
+        let expected = ["the API server has not answered yet", "the first lists are not in yet"];
+        assert_eq!(readiness.reasons, expected);
+        assert!(!readiness.ready && !readiness.caches_synced && !readiness.api_reachable);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_answer_counts_no_more() {
+        let health = ready();
+        advance(ANSWER_COUNTS).await;
+        let readiness = health.readiness();
+        assert_eq!(readiness.reasons, ["the API server has not answered for long"]);
+        health.api_asked(Ok(()));
+        assert!(health.readiness().ready);
+    }
+}

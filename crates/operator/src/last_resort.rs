@@ -14,7 +14,7 @@ use kube::{Api, Client, ResourceExt};
 use ompipe_api::{OMJob, RUN_ID_PLACEHOLDER};
 use ompipe_core::config::CONFIG_FILE_ENV;
 use ompipe_core::omjob::{End, Report};
-use ompipe_core::report::{Recipient, Unusable};
+use ompipe_core::report::{Ending, Recipient, Subject, Unusable};
 use ompipe_core::run::{self, MAIN_CONTAINER};
 use ompipe_core::workflow::CONFIG_ENV;
 use ompipe_core::{RunId, ServerConnection, labels};
@@ -31,7 +31,10 @@ const DEPLOYED_PIPELINE: &str = "pipeline";
 enum Error {
     #[error("the OMJob has no run id: pipelineRunId is no UUID, and there is no label with one")]
     NoRunId,
-    #[error("it is no run of a pipeline: neither its config nor ingestionPipelineFQN names one")]
+    #[error(
+        "it is neither a run of a pipeline nor an automation: its config and ingestionPipelineFQN \
+         name none"
+    )]
     NoPipeline,
     #[error("the variable config of the main pod has no value that the operator can read")]
     NoConfig,
@@ -72,23 +75,43 @@ pub async fn report(client: &Client, job: &OMJob, end: &End, now: Timestamp) -> 
 async fn try_report(client: &Client, job: &OMJob, end: &End, now: Timestamp) -> Result<(), Error> {
     let pod = main_pod(job);
     let variables = variables(&pod);
-    let id = run_id(job, variables).ok_or(Error::NoRunId)?;
-    let recipient = recipient(client, job, &pod).await?;
-    let fqn = recipient.pipeline_fqn.or_else(|| labels::fqn_in(variables));
-    let pipeline_fqn = &fqn.ok_or(Error::NoPipeline)?;
-    let run = EndedRun { pipeline_fqn, id, began: began(job, now), end, now };
-    match send(&recipient.connection, &run).await {
+    let Recipient { connection, subject, .. } = recipient(client, job, &pod).await?;
+    let named = || labels::fqn_in(variables).map(Subject::Pipeline);
+    let subject = subject.or_else(named).ok_or(Error::NoPipeline)?;
+    let ended = Ended { subject, id: run_id(job, variables), began: began(job, now), end, now };
+    match ended.send(&connection).await {
         Err(Error::OpenMetadata(refused @ ompipe_openmetadata::Error::Unauthorized(_))) => {
             let newer = deployed_connection(client, job).await?;
-            send(&newer.ok_or(refused)?, &run).await
+            ended.send(&newer.ok_or(refused)?).await
         }
         outcome => outcome,
     }
 }
 
-async fn send(connection: &ServerConnection, run: &EndedRun<'_>) -> Result<(), Error> {
-    OpenMetadata::new(connection)?.report(run, async || None).await?;
-    Ok(())
+/// A run or automation that is over.
+struct Ended<'e> {
+    subject: Subject,
+    id: Option<RunId>,
+    began: Timestamp,
+    end: &'e End,
+    now: Timestamp,
+}
+
+impl Ended<'_> {
+    async fn send(&self, connection: &ServerConnection) -> Result<(), Error> {
+        let server = OpenMetadata::new(connection)?;
+        let Self { id, began, end, now, .. } = *self;
+        match &self.subject {
+            Subject::Automation(fqn) => server.fail_automation(fqn, end, now).await?,
+            Subject::Pipeline(pipeline_fqn) => {
+                let id = id.ok_or(Error::NoRunId)?;
+                let ending = Ending::of(end.reason);
+                let run = EndedRun { pipeline_fqn, id, began, ending, end, now };
+                server.report(&run, async || None).await?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn began(job: &OMJob, now: Timestamp) -> Timestamp {

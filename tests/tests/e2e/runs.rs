@@ -170,7 +170,7 @@ async fn a_deployed_pipeline_runs_by_name_and_shares_its_config() {
 #[rstest]
 #[case::success("true", 0, "success", Value::Null, 0)]
 #[case::error("exit 3", 1, "failed", json!("Error"), 3)]
-#[case::killed("kill -9 $$; sleep 60", 1, "failed", json!("Error"), 137)]
+#[case::killed("kill -9 $$; sleep 60", 1, "failed", json!("Signal"), 137)]
 #[case::out_of_memory("tail /dev/zero", 1, "failed", json!("OOMKilled"), 137)]
 #[tokio::test]
 async fn the_end_of_a_run_is_told_by_exit_code_and_status(

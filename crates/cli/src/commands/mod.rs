@@ -6,6 +6,7 @@ mod crds;
 mod delete;
 mod deploy;
 mod doctor;
+mod exit_handler;
 mod kill;
 mod list;
 mod logs;
@@ -39,6 +40,7 @@ pub(crate) async fn execute(args: &Args, call: &Call) -> Result<Exit, Failure> {
         Call::Render(render) => render::execute(args, render).await,
         Call::Config(command) => config::execute(args, command),
         Call::Crds => crds::execute(args.output),
+        Call::ExitHandler => exit_handler::execute().await,
         Call::Man => man::execute(),
         Call::Completions { shell } => completions::execute(*shell),
     }

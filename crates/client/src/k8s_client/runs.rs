@@ -73,7 +73,7 @@ impl K8sPipelineClient {
             return run;
         }
         match self.last_warning(workload).await {
-            Some(message) => run.refused(message),
+            Some(message) => run.refused(&message),
             None => run,
         }
     }

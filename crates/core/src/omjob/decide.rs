@@ -307,8 +307,13 @@ impl Step<'_> {
         };
         let runs = pod.state == PodState::Running;
         let record = self.status.stage_mut(stage);
+        let known = record.trouble.as_ref().map(|known| known.reason);
+        // The kubelet forgets between two tries, and when the pod is deleted, what keeps it from
+        // starting. That it keeps it will be the reason of its end.
+        let forgets = pod.deletion.is_some() || known.is_some_and(Reason::is_of_container);
+        let keeps = waits_for.is_none() && !runs && forgets;
         // The words of one reason change often; only another reason is worth a write.
-        if record.trouble.as_ref().map(|known| known.reason) != waits_for.map(|new| new.reason) {
+        if !keeps && known != waits_for.map(|new| new.reason) {
             record.trouble = waits_for.cloned();
         }
         if stage == Stage::Main && runs {

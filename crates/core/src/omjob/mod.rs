@@ -24,24 +24,20 @@
 
 mod decide;
 mod decision;
-mod end;
 mod names;
 mod observed;
 mod pod;
-mod refusal;
 mod status;
 #[cfg(test)]
 mod tests;
 
 pub use crate::labels::POD_TYPE;
-pub use crate::run::Reason;
+pub use crate::pod::{End, Lasting, PodState, Reason, Refusal, Trouble};
 pub use decide::{State, decide};
 pub use decision::{Action, Decision};
-pub use end::{End, Trouble};
 pub use names::{attempt_of, pod_name};
 pub use observed::{Limits, Observed, Report, Source};
-pub use pod::{Deletion, PodSeen, PodState};
-pub use refusal::{Lasting, Refusal};
+pub use pod::{Deletion, PodSeen};
 pub use status::{Condition, ConditionKind, Phase, PodRef, Reporting, Stage, StageStatus, Status};
 
 /// Finalizer of an `OMJob` whose exit handler has not run yet: a deleted one waits for it.

@@ -56,6 +56,14 @@ fn running() -> Value {
     main(&json!({ "running": {} }))
 }
 
+/// Main has ended, and a mesh's proxy runs on beside it.
+fn beside_a_sidecar(code: i32) -> Value {
+    json!({ "phase": "Running", "containerStatuses": [
+        container("istio-proxy", &json!({ "running": {} })),
+        container("main", &json!({ "terminated": { "exitCode": code, "finishedAt": text(60) } })),
+    ] })
+}
+
 /// Deleted at second `seconds`, with half a minute of grace.
 fn deleted(mut pod: Pod, seconds: i64) -> Pod {
     let time = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(seconds + 30));
@@ -123,11 +131,9 @@ fn with_condition(mut status: Value, kind: &str, reason: &str) -> Value {
 #[case::ended_before_it_was_deleted(deleted(on_node("run-main", &ended(1, "Error")), 90), Reason::Error, Some(1))]
 #[case::finished_in_its_grace_period(deleted(on_node("run-main", &ended(0, "Completed")), 50), Reason::Completed, Some(0))]
 #[case::deleted_without_a_node(deleted(pod("run-main", &json!({ "containers": [] }), &json!({ "phase": "Pending" })), 30), Reason::Deleted, None)]
+#[case::deleted_before_it_started(deleted(on_node("run-main", &ended(137, "ContainerStatusUnknown")), 30), Reason::Deleted, None)]
 #[case::deadline_of_the_pod(on_node("run-main", &json!({ "phase": "Failed", "reason": "DeadlineExceeded" })), Reason::DeadlineExceeded, None)]
-#[case::sidecar_beside_it(on_node("run-main", &json!({ "phase": "Running", "containerStatuses": [
-    container("istio-proxy", &json!({ "running": {} })),
-    container("main", &json!({ "terminated": { "exitCode": 0, "finishedAt": text(60) } })),
-] })), Reason::Completed, Some(0))]
+#[case::sidecar_beside_it(on_node("run-main", &beside_a_sidecar(0)), Reason::Completed, Some(0))]
 #[case::sidecar_failed(on_node("run-main", &json!({ "phase": "Failed", "containerStatuses": [
     container("agent", &json!({ "terminated": { "exitCode": 3 } })),
     container("main", &json!({ "terminated": { "exitCode": 0, "finishedAt": text(60) } })),
@@ -399,8 +405,7 @@ fn a_ttl_deletes_the_omjob(
 /// A sidecar keeps no run alive: its pod goes once the exit handler has read the log.
 #[test]
 fn a_pod_that_only_a_sidecar_keeps_is_deleted_after_the_exit_handler() {
-    let state = json!({ "terminated": { "exitCode": 0, "finishedAt": text(60) } });
-    let mut observed = observed(&[on_node("run-main", &main(&state))]);
+    let mut observed = observed(&[on_node("run-main", &beside_a_sidecar(0))]);
     let delete = Action::DeletePod { name: "run-main".into(), uid: "uid-of-run-main".into() };
     let decision = decide(&observed, at(61));
     assert!(makes(&decision, Stage::Exit) && !has(&decision, &delete));

@@ -15,6 +15,9 @@ pub const SIGNAL_ENV: &str = "OMPIPE_MAIN_SIGNAL";
 pub const MESSAGE_ENV: &str = "OMPIPE_MAIN_MESSAGE";
 /// Variable with the time of the end, RFC 3339, where it is known.
 pub const FINISHED_ENV: &str = "OMPIPE_MAIN_FINISHED";
+/// Variable with the seconds that the exit handler may take to report; for a hook, less than the
+/// pod's grace period.
+pub const DEADLINE_ENV: &str = "OMPIPE_REPORT_SECONDS";
 
 /// Most bytes of the sentence: an environment holds more, but nobody reads it.
 const MAX_MESSAGE: usize = 4096;

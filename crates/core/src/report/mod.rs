@@ -15,15 +15,17 @@
 //!    decides second leaves what the first one wrote.
 //! 2. A row is written over what was read just before, and keeps every field that is not ours.
 
+mod description;
 mod environment;
 mod recipient;
 mod row;
 mod table;
 
+pub use description::describe;
 pub use environment::{
-    EXIT_CODE_ENV, FINISHED_ENV, MESSAGE_ENV, PIPELINE_STATUS_ENV, REASON_ENV, SIGNAL_ENV,
-    end_told, pipeline_status, variables,
+    DEADLINE_ENV, EXIT_CODE_ENV, FINISHED_ENV, MESSAGE_ENV, PIPELINE_STATUS_ENV, REASON_ENV,
+    SIGNAL_ENV, end_told, pipeline_status, variables,
 };
-pub use recipient::{Recipient, Unusable};
+pub use recipient::{Recipient, Subject, Unusable};
 pub use row::{Evidence, Row};
 pub use table::{Account, Correction, Ending, Verdict, decide, table};

@@ -28,14 +28,23 @@ pub enum Unusable {
     TokenElsewhere,
 }
 
-/// The server that a report goes to, and what else the config says about it.
+/// The server that a report goes to, and what it is about.
 #[derive(Clone)]
 pub struct Recipient {
     /// How OpenMetadata is reached.
     pub connection: ServerConnection,
-    /// Whose run it is; automations have no pipeline.
-    pub pipeline_fqn: Option<String>,
+    /// What runs, if the config says so.
+    pub subject: Option<Subject>,
     secrets: BTreeSet<String>,
+}
+
+/// What runs, by its fully qualified name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// An ingestion pipeline, each run of which has a row.
+    Pipeline(String),
+    /// An automation, which keeps its result itself.
+    Automation(String),
 }
 
 impl Recipient {
@@ -49,12 +58,8 @@ impl Recipient {
         if connection.token_is_elsewhere() {
             return Err(Unusable::TokenElsewhere);
         }
-        let fqn = document.get("ingestionPipelineFQN").and_then(Value::as_str);
-        Ok(Self {
-            connection,
-            pipeline_fqn: fqn.filter(|fqn| !fqn.is_empty()).map(str::to_owned),
-            secrets: redaction::secrets_of(&document),
-        })
+        let secrets = redaction::secrets_of(&document);
+        Ok(Self { connection, subject: subject(&document), secrets })
     }
 
     /// `text`, which comes from elsewhere, without the secrets of the config.
@@ -68,7 +73,7 @@ impl fmt::Debug for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recipient")
             .field("connection", &self.connection)
-            .field("pipeline_fqn", &self.pipeline_fqn)
+            .field("subject", &self.subject)
             .finish_non_exhaustive()
     }
 }
@@ -79,6 +84,16 @@ fn connection(document: &Value) -> Option<ServerConnection> {
     let map = of_workflow().or_else(of_entity)?.as_object()?;
     // Whatever else is wrong with it shows when the server is called.
     ServerConnection::read(&mut Fields::new("", map))
+}
+
+fn subject(document: &Value) -> Option<Subject> {
+    let text = |key: &str| document.get(key)?.as_str().filter(|text| !text.is_empty());
+    let automation = || {
+        text("workflowType")?;
+        text("fullyQualifiedName").or_else(|| text("name"))
+    };
+    let pipeline = text("ingestionPipelineFQN").map(|fqn| Subject::Pipeline(fqn.to_owned()));
+    pipeline.or_else(|| automation().map(|fqn| Subject::Automation(fqn.to_owned())))
 }
 
 #[cfg(test)]
@@ -105,14 +120,18 @@ mod tests {
         let text = config(&format!("ingestionPipelineFQN: shop.nightly\n{extra}"));
         let recipient = Recipient::read(&text).unwrap();
         assert_eq!(recipient.connection.host_port, "http://om:8585/api");
-        assert_eq!(recipient.pipeline_fqn.as_deref(), Some("shop.nightly"));
+        assert_eq!(recipient.subject, Some(Subject::Pipeline("shop.nightly".to_owned())));
     }
 
-    #[test]
-    fn an_automation_has_a_server_but_no_pipeline() {
-        let text = r#"{"name": "test", "openMetadataServerConnection": {
-            "hostPort": "http://om:8585/api", "securityConfig": { "jwtToken": "t" } }}"#;
-        assert_eq!(Recipient::read(text).unwrap().pipeline_fqn, None);
+    #[rstest]
+    #[case::automation(r#""workflowType": "TEST_CONNECTION","#, Some(Subject::Automation("test".to_owned())))]
+    #[case::application("", None)]
+    fn an_entity_says_what_it_is(#[case] kind: &str, #[case] expected: Option<Subject>) {
+        let text = format!(
+            r#"{{"name": "test", {kind} "openMetadataServerConnection": {{
+                "hostPort": "http://om:8585/api", "securityConfig": {{ "jwtToken": "t" }} }}}}"#
+        );
+        assert_eq!(Recipient::read(&text).unwrap().subject, expected);
     }
 
     #[rstest]

@@ -9,7 +9,6 @@
 //! | being deleted, no pod runs any more | stopped |
 
 mod attempt;
-mod reason;
 mod workload;
 
 use std::fmt;
@@ -18,14 +17,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::RunId;
-use attempt::Attempt;
+use crate::pod::{PodState, Refusal, Trouble};
 
+pub use crate::pod::{MAIN_CONTAINER, Reason};
 pub use attempt::{attempts, exit_handlers, has_log};
-pub use reason::Reason;
 pub use workload::{End, Failure, Workload, WorkloadKind, run_id};
 
-/// Name of the container that runs the ingestion, in pods of every kind.
-pub const MAIN_CONTAINER: &str = "main";
+/// The HTTP code of what quotas, policies and webhooks refuse.
+const FORBIDDEN: u16 = 403;
 
 /// A state of OpenMetadata's `PipelineStatus` (contract §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -110,17 +109,17 @@ impl Run {
     /// Reads a run off its object and that object's pods.
     #[must_use]
     pub fn observe(workload: &Workload, pods: &[Pod]) -> Self {
-        let attempts = Attempt::all(workload, pods);
-        let (reason, message) = explain(workload, &attempts).unzip();
+        let attempts: Vec<_> = attempts(workload, pods).into_iter().map(PodState::of).collect();
+        let trouble = explain(workload, &attempts);
         Self {
             run_id: workload.run_id_with(pods),
             kind: workload.kind,
             job: workload.name.clone(),
             scheduled: workload.scheduled,
             state: state(workload, &attempts),
-            reason,
-            message,
-            exit_code: attempts.iter().rev().find_map(|attempt| attempt.exit_code),
+            reason: trouble.as_ref().map(|trouble| trouble.reason),
+            message: trouble.map(|trouble| trouble.message),
+            exit_code: attempts.iter().rev().find_map(PodState::exit_code),
             attempts: attempts.len(),
             created: workload.created,
             finished: workload.end.as_ref().and_then(|end| end.time),
@@ -135,8 +134,10 @@ impl Run {
 
     /// The same run, which waits because its pod is refused with `message`.
     #[must_use]
-    pub fn refused(self, message: String) -> Self {
-        Self { reason: Some(Reason::of_refusal(&message)), message: Some(message), ..self }
+    pub fn refused(self, message: &str) -> Self {
+        // The Job controller's event says only the words, and retries whatever they are.
+        let Refusal { trouble, .. } = Refusal::of_answer(FORBIDDEN, message);
+        Self { reason: Some(trouble.reason), message: Some(trouble.message), ..self }
     }
 }
 
@@ -144,14 +145,14 @@ fn as_text<S: serde::Serializer>(id: &RunId, serializer: S) -> Result<S::Ok, S::
     serializer.collect_str(id)
 }
 
-fn state(workload: &Workload, attempts: &[Attempt]) -> PipelineState {
+fn state(workload: &Workload, attempts: &[PodState]) -> PipelineState {
     match &workload.end {
         Some(End { failure: None, .. }) => PipelineState::Success,
         Some(End { failure: Some(_), .. }) => PipelineState::Failed,
-        None if workload.deleting && !attempts.iter().any(|attempt| attempt.runs) => {
+        None if workload.deleting && !attempts.contains(&PodState::Running) => {
             PipelineState::Stopped
         }
-        None if workload.started || attempts.iter().any(|attempt| attempt.started) => {
+        None if workload.started || attempts.iter().any(PodState::has_started) => {
             PipelineState::Running
         }
         None => PipelineState::Queued,
@@ -159,17 +160,17 @@ fn state(workload: &Workload, attempts: &[Attempt]) -> PipelineState {
 }
 
 /// Why a run failed or waits, if it does either.
-fn explain(workload: &Workload, attempts: &[Attempt]) -> Option<(Reason, String)> {
-    let last_trouble = || attempts.iter().rev().find_map(|attempt| attempt.trouble.clone());
+fn explain(workload: &Workload, attempts: &[PodState]) -> Option<Trouble> {
+    let last_trouble = || attempts.iter().rev().find_map(PodState::trouble);
     match &workload.end {
         Some(End { failure: None, .. }) => None,
         Some(End { failure: Some(Failure { reason: Some(reason), message }), .. }) => {
-            Some((*reason, message.clone()))
+            Some(Trouble::new(*reason, message.clone()))
         }
         Some(End { failure: Some(Failure { reason: None, message }), .. }) => {
-            last_trouble().or_else(|| Some((Reason::JobFailed, message.clone())))
+            last_trouble().or_else(|| Some(Trouble::new(Reason::JobFailed, message.clone())))
         }
-        None if workload.deleting => Some((Reason::Killed, "it is being stopped".to_owned())),
+        None if workload.deleting => Some(Trouble::new(Reason::Killed, "it is being stopped")),
         None => last_trouble(),
     }
 }

@@ -54,7 +54,7 @@ fn failed(reason: &str) -> Value {
 #[case::not_complete(json!([{ "type": "Complete", "status": "False" }]), None, PipelineState::Queued, None)]
 #[case::error(failed("BackoffLimitExceeded"), Some(main_container(&json!({ "terminated": { "exitCode": 1 } }))), PipelineState::Failed, Some(Reason::Error))]
 #[case::out_of_memory(failed("BackoffLimitExceeded"), Some(main_container(&json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } }))), PipelineState::Failed, Some(Reason::OomKilled))]
-#[case::evicted(failed("BackoffLimitExceeded"), Some(json!({ "reason": "Evicted", "message": "low on disk" })), PipelineState::Failed, Some(Reason::Evicted))]
+#[case::evicted(failed("BackoffLimitExceeded"), Some(json!({ "phase": "Failed", "reason": "Evicted", "message": "low on disk" })), PipelineState::Failed, Some(Reason::Evicted))]
 #[case::deadline(
     failed("DeadlineExceeded"),
     None,
@@ -83,7 +83,7 @@ fn the_last_exit_code_counts_and_a_signal_is_named() {
     let killed = pod(&main_container(&json!({ "terminated": { "exitCode": 143 } })));
     let run = observe(&job(&failed("BackoffLimitExceeded")), &[killed]);
     assert_eq!(run.exit_code, Some(143));
-    assert_eq!(run.message.unwrap(), "the worker ended with exit code 143 (signal 15)");
+    assert_eq!(run.message.unwrap(), "ended by signal 15 (exit code 143)");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::object::HasStatus;
 use kube::{Api, Resource, ResourceExt};
-use ompipe_api::{CronOMJob, CronOMJobStatus, OMJob, status_patch};
+use ompipe_api::{CronOMJob, CronOMJobStatus, OMJob, OMJobReference, status_patch};
 use ompipe_core::cron::{Missed, ScheduleAction, ScheduleDecision, ScheduleStatus};
 
 use super::child;
@@ -20,12 +20,12 @@ pub(super) async fn apply(
     children: &[Child],
     decision: &ScheduleDecision,
 ) -> Result<(), Error> {
-    let mut message = None;
+    let mut done = Done::default();
     let mut record = view.status().map(CronOMJobStatus::recorded).unwrap_or_default();
     for action in &decision.actions {
         match action {
             ScheduleAction::Create { name, .. } => {
-                message = Some(create(context, schedule, name).await?);
+                done = create(context, schedule, name).await?;
             }
             ScheduleAction::Delete { name } => delete(context, view, children, name).await?,
             ScheduleAction::Record(status) => record = ScheduleStatus::clone(status),
@@ -33,11 +33,11 @@ pub(super) async fn apply(
     }
     if let Some((slot, why)) = decision.missed {
         let note = missed(&slot.to_string(), why);
-        message = Some(note.message.clone());
+        done.message = Some(note.message.clone());
         context.events.tell(view, &note);
         context.metrics.slot_missed(why);
     }
-    write(context, view, schedule, children, (&record, message)).await
+    write(context, view, schedule, children, (&record, done)).await
 }
 
 /// Says that the specification cannot be read.
@@ -53,18 +53,28 @@ pub(super) async fn refuse(
     patch(context, view, &CronOMJobStatus { message, observed_generation, ..known }).await
 }
 
-async fn create(context: &Context, schedule: &CronOMJob, name: &str) -> Result<String, Error> {
+/// What was done, for the status: the caches will know a moment later.
+#[derive(Default)]
+struct Done {
+    message: Option<String>,
+    made: Option<OMJobReference>,
+}
+
+async fn create(context: &Context, schedule: &CronOMJob, name: &str) -> Result<Done, Error> {
     let child = child::build(schedule, name);
     let api: Api<OMJob> = context.writes.to(&schedule.namespace().unwrap_or_default())?;
     match api.create(&PostParams::default(), &child).await {
-        Ok(_) => {
+        Ok(job) => {
             context.metrics.slot_fired();
             let text = format!("made the OMJob {name}");
             context.events.tell(schedule, &Note::new(Kind::Normal, "OMJobCreated", text));
-            Ok("Created OMJob".to_owned())
+            let made = OMJobReference { name: name.to_owned(), uid: job.uid().unwrap_or_default() };
+            Ok(Done { message: Some("Created OMJob".to_owned()), made: Some(made) })
         }
         // Made before a crash, or by an answer that was lost.
-        Err(error) if code(&error) == 409 => Ok("OMJob already exists".to_owned()),
+        Err(error) if code(&error) == 409 => {
+            Ok(Done { message: Some("OMJob already exists".to_owned()), made: None })
+        }
         Err(error) => Err(Error::api("create an OMJob")(error)),
     }
 }
@@ -104,19 +114,25 @@ async fn write(
     view: &ScheduleView,
     schedule: &CronOMJob,
     children: &[Child],
-    (record, message): (&ScheduleStatus, Option<String>),
+    (record, done): (&ScheduleStatus, Done),
 ) -> Result<(), Error> {
     let jobs = children.iter().map(|child| &*child.job);
     let mut status = CronOMJobStatus::of(record, schedule, jobs);
-    if let Some(message) = message {
-        status.message = Some(message);
-    } else if record.suspended {
-        status.message = Some("Suspended".to_owned());
+    status.message = done.message.or_else(|| suspended(record.suspended, status.message));
+    if let Some(made) = done.made {
+        status.last_om_job_name = Some(made.name.clone());
+        status.active.push(made);
     }
     if view.status() == Some(&status) {
         return Ok(());
     }
     patch(context, view, &status).await
+}
+
+/// Upstream's word for a pause, which goes with it.
+fn suspended(now: bool, former: Option<String>) -> Option<String> {
+    const SUSPENDED: &str = "Suspended";
+    if now { Some(SUSPENDED.to_owned()) } else { former.filter(|text| text != SUSPENDED) }
 }
 
 async fn patch(

@@ -89,10 +89,6 @@ impl EncodeLabelValue for Answer {
     }
 }
 
-/// For a metric that is one series, and none until there is a value.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct NoLabels {}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct StageLabel {
     stage: &'static str,

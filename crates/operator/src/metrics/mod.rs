@@ -1,6 +1,7 @@
 //! What the operator counts and measures, for Prometheus. No object is named in a label.
 
 mod labels;
+mod last_report;
 mod process;
 
 use std::fmt;
@@ -18,12 +19,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use tokio::time::Instant;
 
 use labels::{
-    Cause, ControllerLabel, Ended, NoLabels, PhaseLabel, Reconciled, Request, ResultLabel,
-    StageLabel, VerbLabel,
+    Cause, ControllerLabel, Ended, PhaseLabel, Reconciled, Request, ResultLabel, StageLabel,
+    VerbLabel,
 };
+
+use last_report::LastReport;
 
 pub use labels::{Answer, Controller, ReconcileResult, Verb};
 
@@ -38,7 +40,6 @@ type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
 struct Inner {
     registry: Registry,
     families: Families,
-    last_report: Mutex<Option<Instant>>,
     hooks: Mutex<Vec<Hook>>,
 }
 
@@ -56,7 +57,7 @@ struct Families {
     slots_fired: Counter,
     slots_missed: Family<Cause, Counter>,
     reports: Family<ResultLabel, Counter>,
-    last_report_age: Family<NoLabels, Seconds>,
+    last_report: LastReport,
     oldest_unreported_end_age: Seconds,
     api_requests: Family<Request, Counter>,
     api_request: Latencies<VerbLabel>,
@@ -73,8 +74,7 @@ impl Metrics {
         families.register(registry.sub_registry_with_prefix("ompipe_operator"));
         families.register_as_upstream(registry.sub_registry_with_prefix("omjob"));
         registry.register_collector(Box::new(process::Process));
-        let (last_report, hooks) = (Mutex::default(), Mutex::default());
-        Self { inner: Arc::new(Inner { registry, families, last_report, hooks }) }
+        Self { inner: Arc::new(Inner { registry, families, hooks: Mutex::default() }) }
     }
 
     /// Calls this before each scrape, for what is easier counted then than followed all the time.
@@ -89,11 +89,6 @@ impl Metrics {
     pub fn encode(&self) -> Result<String, fmt::Error> {
         for hook in &*lock(&self.inner.hooks) {
             hook(self);
-        }
-        let last = *lock(&self.inner.last_report);
-        if let Some(last) = last {
-            let age = last.elapsed().as_secs_f64();
-            self.families().last_report_age.get_or_create(&NoLabels {}).set(age);
         }
         let mut text = String::new();
         encode(&mut text, &self.inner.registry)?;
@@ -157,7 +152,7 @@ impl Metrics {
     /// OpenMetadata was told the end of a run, or would not hear it.
     pub fn reported(&self, report: &Report) {
         if *report == Report::Done {
-            *lock(&self.inner.last_report) = Some(Instant::now());
+            self.families().last_report.was_now();
         }
         self.families().reports.get_or_create(&ResultLabel::from(report)).inc();
     }
@@ -213,7 +208,7 @@ impl Families {
             slots_fired: Counter::default(),
             slots_missed: Family::default(),
             reports: Family::default(),
-            last_report_age: Family::default(),
+            last_report: LastReport::default(),
             oldest_unreported_end_age: Gauge::default(),
             api_requests: Family::default(),
             api_request: Family::new_with_constructor(latency),
@@ -255,8 +250,7 @@ impl Families {
 
     fn register_reports(&self, r: &mut Registry) {
         r.register("reports", "Reports to OpenMetadata, by result", self.reports.clone());
-        let help = "Age of the last report that OpenMetadata took, once there is one";
-        r.register_with_unit("last_report_age", help, Unit::Seconds, self.last_report_age.clone());
+        r.register_collector(Box::new(self.last_report.clone()));
         let help = "Age of the oldest end that OpenMetadata does not know, 0 if there is none";
         let metric = self.oldest_unreported_end_age.clone();
         r.register_with_unit("oldest_unreported_end_age", help, Unit::Seconds, metric);
@@ -288,4 +282,91 @@ fn seconds(duration: SignedDuration) -> f64 {
 /// A panic elsewhere does not make the metrics unusable.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    /// The series of a family, without the process's.
+    fn series(metrics: &Metrics, name: &str) -> Vec<String> {
+        let text = metrics.encode().unwrap();
+        let is_meant = |line: &&str| line.starts_with(&format!("ompipe_operator_{name}"));
+        text.lines().filter(is_meant).map(str::to_owned).collect()
+    }
+
+    /// Everything that can happen, once.
+    fn eventful() -> Metrics {
+        let m = Metrics::new();
+        m.runs(Phase::Running, 7);
+        m.on_scrape(|m| m.runs(Phase::Pending, 2));
+        m.run_ended(Phase::Failed, Reason::OomKilled);
+        m.main_pod_created(SignedDuration::from_millis(4));
+        // The clocks of two hosts may differ.
+        m.exit_pod_created(SignedDuration::from_millis(-9));
+        m.reconciled(Controller::OmJob, ReconcileResult::Error, Duration::from_secs(2));
+        m.queue_depth(Controller::CronOmJob, 3);
+        m.dequeued(Controller::OmJob, Duration::from_secs(1));
+        m.slot_fired();
+        m.slot_missed(Missed::TooLate);
+        m.reported(&Report::Unavailable("it said canary".to_owned()));
+        m.oldest_unreported_end(Some(SignedDuration::from_secs(90)));
+        m.leader(true);
+        m
+    }
+
+    #[rstest]
+    #[case(r#"runs{phase="Running"} 7"#)]
+    #[case(r#"runs{phase="Pending"} 2"#)]
+    #[case(r#"runs_ended_total{phase="Failed",reason="OOMKilled"} 1"#)]
+    #[case(r#"pod_delay_seconds_bucket{le="0.0025",stage="main"} 0"#)]
+    #[case(r#"pod_delay_seconds_bucket{le="0.005",stage="main"} 1"#)]
+    #[case(r#"pod_delay_seconds_sum{stage="exit"} 0.0"#)]
+    #[case(r#"reconcile_seconds_sum{controller="omjob",result="error"} 2.0"#)]
+    #[case(r#"queue_depth{controller="cronomjob"} 3"#)]
+    #[case(r#"queue_seconds_count{controller="omjob"} 1"#)]
+    #[case("slots_fired_total 1")]
+    #[case(r#"slots_missed_total{reason="too_late"} 1"#)]
+    #[case(r#"reports_total{result="unavailable"} 1"#)]
+    #[case("oldest_unreported_end_age_seconds 90.0")]
+    #[case("leader 1")]
+    fn what_happened_is_in_the_text(#[case] expected: &str) {
+        let name = expected.split(['{', ' ']).next().unwrap();
+        let series = series(&eventful(), name);
+        assert!(series.contains(&format!("ompipe_operator_{expected}")), "{series:#?}");
+    }
+
+    #[test]
+    fn what_servers_say_is_not() {
+        assert!(!eventful().encode().unwrap().contains("canary"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_age_of_the_last_report_grows() {
+        let metrics = Metrics::new();
+        metrics.reported(&Report::Unavailable(String::new()));
+        assert_eq!(series(&metrics, "last_report_age"), Vec::<String>::new());
+        metrics.reported(&Report::Done);
+        tokio::time::advance(Duration::from_secs(40)).await;
+        let expected = "ompipe_operator_last_report_age_seconds 40.0";
+        assert_eq!(series(&metrics, "last_report_age"), [expected]);
+    }
+
+    /// Rules of Prometheus: units and totals in the names, a text for each, an end mark.
+    #[test]
+    fn the_text_is_well_formed() {
+        let metrics = Metrics::new();
+        let text = metrics.encode().unwrap();
+        assert!(text.ends_with("# EOF\n"));
+        for name in ["process_resident_memory_bytes", "process_cpu_seconds_total"] {
+            assert!(text.lines().any(|line| line.starts_with(&format!("{name} "))), "{text}");
+        }
+        let version = env!("CARGO_PKG_VERSION");
+        for info in ["ompipe_operator_build_info", "omjob_operator_info"] {
+            assert!(text.contains(&format!("{info}{{version=\"{version}\"}} 1\n")), "{text}");
+        }
+        assert!(text.contains("omjob_operator_ready 0\n"));
+    }
 }

@@ -107,14 +107,16 @@ fn restricted(pod: &PodSecurityContext) -> SecurityContext {
     }
 }
 
-/// The stage's deadline, for the kubelet to keep when no operator is there.
+/// The stage's deadline, for the kubelet to keep when no operator is there. A little later: the
+/// operator knows what kept a pod from starting, the kubelet says no more than that it is late.
 fn bound(spec: &mut PodSpec, job: &JobView, stage: Stage) {
+    const LATER: i64 = 30;
     let limit = match stage {
         Stage::Main => job.limits.active_deadline,
         Stage::Exit => Some(job.limits.exit_deadline),
     };
     if spec.active_deadline_seconds.is_none() {
-        spec.active_deadline_seconds = limit.map(|limit| limit.as_secs().max(1));
+        spec.active_deadline_seconds = limit.map(|limit| limit.as_secs() + LATER);
     }
 }
 

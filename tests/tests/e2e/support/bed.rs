@@ -44,6 +44,11 @@ pub(crate) fn bed() -> &'static Bed {
 }
 
 impl Bed {
+    /// The exit handler, as an image.
+    pub(crate) fn exit_handler_image() -> String {
+        variable("OMPIPE_TEST_EXIT_HANDLER_IMAGE")
+    }
+
     /// Access to the sample database, which the first caller starts.
     pub(crate) fn sample(&self) -> PostgresConnection {
         let (postgres, _) = self.postgres.get_or_init(|| self.start_postgres());

@@ -7,7 +7,7 @@ mod outcome;
 mod scene;
 mod wait;
 
-pub(crate) use bed::{PASSWORD, bed};
+pub(crate) use bed::{Bed, PASSWORD, bed};
 pub(crate) use crds::install_crds;
 pub(crate) use outcome::Outcome;
 pub(crate) use scene::{Scene, from};

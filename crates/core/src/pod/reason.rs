@@ -74,10 +74,10 @@ impl Reason {
         Self::ALL.iter().copied().find(|reason| reason.as_str() == name)
     }
 
-    /// Why the API server refuses a pod, by its message.
+    /// True for what keeps a container from starting on a node that took its pod.
     #[must_use]
-    pub fn of_refusal(message: &str) -> Self {
-        if message.contains("exceeded quota") { Self::Quota } else { Self::Admission }
+    pub const fn is_of_container(self) -> bool {
+        matches!(self, Self::ImagePull | Self::ContainerConfig)
     }
 
     /// True for what happened to the worker rather than in it: `backoffLimit` does not count it.

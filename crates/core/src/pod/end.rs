@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::run::Reason;
+use super::Reason;
 
 /// What keeps a stage from starting.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,0 +1,232 @@
+//! How one pod of a run stands: its container `main` decides, whatever runs beside it. The one
+//! place that reads the words of Kubernetes about it, for Jobs and `OMJob`s alike.
+
+mod end;
+mod reason;
+mod refusal;
+
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,
+    PodStatus,
+};
+
+use end::signal_of;
+
+pub use end::{End, Trouble};
+pub use reason::Reason;
+pub use refusal::{Lasting, Refusal};
+
+/// Name of the container that runs the ingestion, in pods of every kind.
+pub const MAIN_CONTAINER: &str = "main";
+
+/// How a pod's main container stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PodState {
+    /// It has not started, perhaps for a reason.
+    Waiting(Option<Trouble>),
+    /// It runs.
+    Running,
+    /// Its process is over, or will never be.
+    Ended {
+        /// How.
+        end: End,
+        /// Something beside it still runs in the pod: a sidecar.
+        lingers: bool,
+    },
+}
+
+impl PodState {
+    /// Reads a pod.
+    #[must_use]
+    pub fn of(pod: &Pod) -> Self {
+        let status = pod.status.clone().unwrap_or_default();
+        let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        let main = main_state(&status);
+        if let Some(terminated) = main.and_then(|main| main.terminated.as_ref()) {
+            if pod.metadata.deletion_timestamp.is_some() && never_ran(terminated) {
+                let end = End::without_code(Reason::Deleted, "deleted before it started");
+                return Self::Ended { end, lingers: false };
+            }
+            let end = end_of_container(&status, terminated);
+            return Self::Ended { end, lingers: !over && has_sidecar(&status) };
+        }
+        if over {
+            return Self::Ended { end: end_of_pod(&status), lingers: false };
+        }
+        if pod.metadata.deletion_timestamp.is_some() && !has_node(pod) {
+            // No kubelet knows it, so nobody else will ever call it ended.
+            let end = End::without_code(Reason::Deleted, "deleted before a node took it");
+            return Self::Ended { end, lingers: false };
+        }
+        if main.is_some_and(|main| main.running.is_some()) {
+            return Self::Running;
+        }
+        Self::Waiting(trouble(&status))
+    }
+
+    /// True when the main container has begun, so that it has a log.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        *self == Self::Running || self.exit_code().is_some()
+    }
+
+    /// Exit code of the main container, when it has ended.
+    #[must_use]
+    pub const fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Ended { end, .. } => end.exit_code,
+            Self::Waiting(_) | Self::Running => None,
+        }
+    }
+
+    /// What keeps the main container from starting, or ended it badly.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Waiting(trouble) => trouble.clone(),
+            Self::Running => None,
+            Self::Ended { end, .. } => {
+                (!end.succeeded()).then(|| Trouble::new(end.reason, end.message.clone()))
+            }
+        }
+    }
+}
+
+/// True while something beside the main container runs. That the phase is not terminal yet says
+/// nothing: the kubelet sets it a while after the last container has ended.
+fn has_sidecar(status: &PodStatus) -> bool {
+    let runs = |container: &ContainerStatus| {
+        let state = container.state.as_ref();
+        container.name != MAIN_CONTAINER && state.is_some_and(|state| state.running.is_some())
+    };
+    status.container_statuses.iter().flatten().any(runs)
+}
+
+/// True for the end that the kubelet makes up for a container that it never started, exit code 137
+/// included. Of one that ran it says so, with the same reason and no time of its start either.
+fn never_ran(terminated: &ContainerStateTerminated) -> bool {
+    let told = terminated.message.as_deref().unwrap_or_default();
+    let made_up = terminated.reason.as_deref() == Some("ContainerStatusUnknown");
+    made_up && terminated.started_at.is_none() && !told.contains("used to be Running")
+}
+
+fn has_node(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+}
+
+fn main_state(status: &PodStatus) -> Option<&ContainerState> {
+    let mut containers = status.container_statuses.iter().flatten();
+    containers.find(|container| container.name == MAIN_CONTAINER)?.state.as_ref()
+}
+
+fn end_of_container(status: &PodStatus, terminated: &ContainerStateTerminated) -> End {
+    let code = terminated.exit_code;
+    let signal = terminated.signal.or_else(|| signal_of(code));
+    let (reason, message) = explain(status, terminated, signal);
+    End {
+        reason,
+        exit_code: Some(code),
+        signal,
+        message,
+        finished: terminated.finished_at.as_ref().map(|time| time.0),
+    }
+}
+
+fn explain(
+    status: &PodStatus,
+    terminated: &ContainerStateTerminated,
+    signal: Option<i32>,
+) -> (Reason, String) {
+    if terminated.exit_code == 0 {
+        return (Reason::Completed, "ended with exit code 0".to_owned());
+    }
+    if let Some(Trouble { reason, message }) = disruption(status) {
+        return (reason, message);
+    }
+    match (terminated.reason.as_deref(), signal) {
+        (Some("OOMKilled"), _) => {
+            (Reason::OomKilled, "used more memory than resources.limits.memory allows".to_owned())
+        }
+        (Some("ContainerStatusUnknown"), _) => (
+            Reason::NodeLost,
+            terminated.message.clone().unwrap_or_else(|| "its node lost track of it".to_owned()),
+        ),
+        (_, Some(signal)) => (
+            Reason::Signal,
+            format!("ended by signal {signal} (exit code {})", terminated.exit_code),
+        ),
+        (_, None) => (Reason::Error, format!("ended with exit code {}", terminated.exit_code)),
+    }
+}
+
+/// A pod that is over without its main container having run to an end.
+fn end_of_pod(status: &PodStatus) -> End {
+    let trouble = disruption(status).or_else(|| trouble(status)).unwrap_or_else(|| {
+        let message = status.message.clone().or_else(|| status.reason.clone());
+        Trouble::new(Reason::NotStarted, message.unwrap_or_else(|| "never started".to_owned()))
+    });
+    End::of_trouble(&trouble)
+}
+
+/// What happened to the pod from outside.
+fn disruption(status: &PodStatus) -> Option<Trouble> {
+    let told = || status.message.clone();
+    let of_pod = match status.reason.as_deref() {
+        Some(
+            "Evicted"
+            | "Terminated"
+            | "Preempting"
+            | "Shutdown"
+            | "NodeShutdown"
+            | "OutOfcpu"
+            | "OutOfmemory"
+            | "OutOfpods"
+            | "UnexpectedAdmissionError",
+        ) => Some(Reason::Evicted),
+        Some("NodeLost" | "NodeAffinity") => Some(Reason::NodeLost),
+        Some("DeadlineExceeded") => Some(Reason::DeadlineExceeded),
+        _ => None,
+    };
+    if let Some(reason) = of_pod {
+        return Some(Trouble::new(reason, told().unwrap_or_else(|| reason.as_str().to_owned())));
+    }
+    let mut conditions = status.conditions.iter().flatten();
+    let target = conditions.find(|c| c.type_ == "DisruptionTarget" && c.status == "True")?;
+    let reason = match target.reason.as_deref() {
+        Some("DeletionByTaintManager" | "DeletionByPodGC") => Reason::NodeLost,
+        _ => Reason::Evicted,
+    };
+    let told = target.message.clone().or_else(|| target.reason.clone());
+    Some(Trouble::new(reason, told.unwrap_or_default()))
+}
+
+/// What keeps a pod from starting.
+fn trouble(status: &PodStatus) -> Option<Trouble> {
+    let init = status.init_container_statuses.iter().flatten();
+    let main = status.container_statuses.iter().flatten();
+    let waiting = |container: &ContainerStatus| container.state.as_ref()?.waiting.clone();
+    let held = init.chain(main).filter_map(waiting).find_map(|waiting| held_by(&waiting));
+    held.or_else(|| unscheduled(status))
+}
+
+fn held_by(waiting: &ContainerStateWaiting) -> Option<Trouble> {
+    let reason = match waiting.reason.as_deref()? {
+        "ImagePullBackOff"
+        | "ErrImagePull"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "ImageInspectError"
+        | "RegistryUnavailable" => Reason::ImagePull,
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            Reason::ContainerConfig
+        }
+        _ => return None,
+    };
+    Some(Trouble::new(reason, waiting.message.clone().unwrap_or_default()))
+}
+
+fn unscheduled(status: &PodStatus) -> Option<Trouble> {
+    let mut conditions = status.conditions.iter().flatten();
+    let condition = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    Some(Trouble::new(Reason::Unschedulable, condition.message.clone().unwrap_or_default()))
+}

@@ -1,0 +1,70 @@
+//! The whole way from the environment to the row.
+
+use std::time::Duration;
+
+use ompipe_openmetadata::{EndedRun, OpenMetadata, Reported};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::input::{EndedSubject, Input};
+use crate::known_end::KnownEnd;
+use crate::witness::Witness;
+use crate::{Error, clock};
+
+/// Pause before the first repeat; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Reports the end that the environment tells of, unless OpenMetadata has it; says what was done.
+/// Tries until the deadline while OpenMetadata does not answer well.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn report(variable: impl Fn(&str) -> Option<String>) -> Result<String, Error> {
+    let input = Input::read(&variable)?;
+    let deadline = Instant::now() + input.deadline;
+    let witness = Witness::new(&input, &variable);
+    let known = witness.end().await?;
+    let server = OpenMetadata::new(&input.recipient.connection)?;
+    let mut last = "OpenMetadata does not answer".to_owned();
+    let tries = async {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match try_once(&server, &input, &known, &witness).await {
+                Err(error) if !error.is_final() => last = error.to_string(),
+                outcome => return outcome,
+            }
+            sleep(pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    };
+    match timeout_at(deadline, tries).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(Error::TooLate { deadline: input.deadline, last }),
+    }
+}
+
+async fn try_once(
+    server: &OpenMetadata,
+    input: &Input,
+    known: &KnownEnd,
+    witness: &Witness<'_>,
+) -> Result<String, ompipe_openmetadata::Error> {
+    let now = clock::now();
+    let (pipeline_fqn, id) = match &input.run {
+        EndedSubject::Automation { fqn } => {
+            server.fail_automation(fqn, &known.end, now).await?;
+            return Ok(format!("automation {fqn} has a result"));
+        }
+        EndedSubject::Run { pipeline_fqn, id } => (pipeline_fqn, *id),
+    };
+    let KnownEnd { end, ending } = known;
+    let began = witness.began().or(end.finished).unwrap_or(now);
+    let run = EndedRun { pipeline_fqn, id, began, ending: *ending, end, now };
+    let reported =
+        server.report(&run, async || Some(witness.diagnostics().await.to_owned())).await?;
+    Ok(match reported {
+        Reported::Stands => format!("run {id} of {pipeline_fqn}: what OpenMetadata has stands"),
+        Reported::Written(state) => format!("run {id} of {pipeline_fqn} reported as {state}"),
+    })
+}

@@ -1,0 +1,94 @@
+//! The arguments and variables of `ompipe operator`, as they were typed or set.
+
+use std::path::PathBuf;
+
+/// Arguments of `ompipe operator`, as they were typed or set. [`Settings::read`] checks them.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct OperatorArgs {
+    /// Namespaces to work in, separated by commas; ALL is the whole cluster. By default its own.
+    #[arg(long, value_name = "NAMES", env = "WATCH_NAMESPACES")]
+    pub watch_namespaces: Option<String>,
+
+    /// The operator's own namespace, which also has its Lease. By default that of its pod, else
+    /// that of the kubeconfig.
+    #[arg(long, value_name = "NAME", env = "OPERATOR_NAMESPACE")]
+    pub operator_namespace: Option<String>,
+
+    /// Objects that are dealt with at the same time, 1 to 1024. By default 64.
+    #[arg(long, value_name = "N", env = "RECONCILIATION_THREADS")]
+    pub reconciliation_threads: Option<String>,
+
+    /// Longest wait before an object is tried again after an error, 1 to 3600. By default 30.
+    #[arg(long, value_name = "N", env = "REQUEUE_DELAY_SECONDS")]
+    pub requeue_delay_seconds: Option<String>,
+
+    /// Ignored: the operator watches and has no need to poll. Upstream's charts set it.
+    #[arg(long, value_name = "N", env = "POLLING_INTERVAL_SECONDS", hide = true)]
+    pub polling_interval_seconds: Option<String>,
+
+    /// Port of /healthz, /readyz and /metrics. By default 8080.
+    #[arg(long, value_name = "PORT", env = "HEALTH_CHECK_PORT")]
+    pub health_check_port: Option<String>,
+
+    /// Port of /metrics alone; may be the same. By default 8081.
+    #[arg(long, value_name = "PORT", env = "METRICS_PORT")]
+    pub metrics_port: Option<String>,
+
+    /// What to log: error, warn, info, debug, trace, off, or filters such as
+    /// `info,ompipe_operator=debug`. By default info.
+    #[arg(long, value_name = "FILTER", env = "LOG_LEVEL")]
+    pub log_level: Option<String>,
+
+    /// How to log: json or text. By default json.
+    #[arg(long, value_name = "FORMAT", env = "LOG_FORMAT")]
+    pub log_format: Option<String>,
+
+    /// Whether several replicas choose one that acts: true or false. By default true. With false
+    /// there must never be two.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "LEADER_ELECT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub leader_elect: Option<String>,
+
+    /// Name of the Lease. By default ompipe-operator.
+    #[arg(long, value_name = "NAME", env = "LEASE_NAME")]
+    pub lease_name: Option<String>,
+
+    /// How long the other replicas wait for a leader that is silent, 3 to 600. By default 15.
+    #[arg(long, value_name = "N", env = "LEASE_DURATION_SECONDS")]
+    pub lease_duration_seconds: Option<String>,
+
+    /// Threads that run the operator, 1 to 64. By default 2.
+    #[arg(long, value_name = "N", env = "WORKER_THREADS")]
+    pub worker_threads: Option<String>,
+
+    /// The kubeconfig to use. By default that of KUBECONFIG or ~/.kube/config, else the pod's
+    /// service account.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Let go of every object and end, before the operator is uninstalled.
+    #[arg(long)]
+    pub drain: bool,
+
+    /// Time that a drain gives to runs under way, 0 to 3600. By default 0: they are let go at once.
+    #[arg(long, value_name = "N", env = "DRAIN_TIMEOUT_SECONDS")]
+    pub drain_timeout_seconds: Option<String>,
+
+    /// Name of the operator's pod, from the downward API.
+    #[arg(long, value_name = "NAME", env = "POD_NAME", hide = true)]
+    pub pod_name: Option<String>,
+
+    /// Namespace of the operator's pod, from the downward API.
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", hide = true)]
+    pub pod_namespace: Option<String>,
+
+    /// UID of the operator's pod, from the downward API.
+    #[arg(long, value_name = "UID", env = "POD_UID", hide = true)]
+    pub pod_uid: Option<String>,
+}

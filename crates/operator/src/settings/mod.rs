@@ -1,0 +1,368 @@
+//! What the operator is told: arguments and environment, checked at once.
+//!
+//! The variables are those of upstream's Java operator, so that its deployment works unchanged, and
+//! some of ours. An empty one counts as not set: Helm charts cannot leave one out.
+
+mod args;
+mod values;
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use ompipe_core::kubernetes::Namespace;
+use ompipe_core::{Problem, Problems};
+
+use values::LeaderElect;
+
+pub use args::OperatorArgs;
+pub use values::{
+    DrainTimeout, HealthCheckPort, LeaseDuration, LeaseName, LogFormat, LogLevel, MetricsPort,
+    ReconciliationThreads, RequeueDelay, WatchNamespaces, WorkerThreads,
+};
+
+/// Everything that the operator was told, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where it works.
+    pub watch_namespaces: WatchNamespaces,
+    /// Its own namespace, if it was told. [`Settings::own_namespace`] knows it in every case.
+    pub operator_namespace: Option<Namespace>,
+    /// Objects that are dealt with at the same time.
+    pub reconciliation_threads: ReconciliationThreads,
+    /// Longest wait before an object is tried again after an error.
+    pub requeue_delay: RequeueDelay,
+    /// Port of the health endpoints and of the metrics.
+    pub health_check_port: HealthCheckPort,
+    /// Port of the metrics alone; may be the same.
+    pub metrics_port: MetricsPort,
+    /// What is logged.
+    pub log_level: LogLevel,
+    /// How.
+    pub log_format: LogFormat,
+    /// Which Lease decides who acts; `None` where there is one replica only.
+    pub election: Option<Election>,
+    /// Threads of the runtime.
+    pub worker_threads: WorkerThreads,
+    /// The kubeconfig to use instead of the one that is found.
+    pub kubeconfig: Option<PathBuf>,
+    /// Let go of every object and end.
+    pub drain: bool,
+    /// Time that a drain gives to runs under way.
+    pub drain_timeout: DrainTimeout,
+}
+
+/// The election of the replica that acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Election {
+    /// Name of the Lease.
+    pub lease_name: LeaseName,
+    /// How long the other replicas wait for a leader that is silent.
+    pub lease_duration: LeaseDuration,
+    /// Who this process is in the Lease.
+    pub identity: String,
+}
+
+/// Settings that are in order, and what the user should know about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The settings.
+    pub settings: Settings,
+    /// What was accepted and does not do what one may expect.
+    pub notices: Vec<String>,
+}
+
+impl Settings {
+    /// Checks the arguments.
+    ///
+    /// # Errors
+    /// Every problem at once, each with its variable, the value, and what is allowed.
+    pub fn read(args: &OperatorArgs) -> Result<Checked, Problems> {
+        let mut reader = Reader::default();
+        let settings = reader.settings(args);
+        if !reader.problems.is_empty() {
+            return Err(Problems { subject: "operator's settings", list: reader.problems });
+        }
+        let polling = is_set(args.polling_interval_seconds.as_deref())
+            .map(|_| "POLLING_INTERVAL_SECONDS is ignored: the operator watches, it does not poll");
+        Ok(Checked { settings, notices: polling.map(str::to_owned).into_iter().collect() })
+    }
+
+    /// The operator's own namespace: the one that it was told, else the client's: that of the
+    /// service account or of the kubeconfig.
+    #[must_use]
+    pub fn own_namespace<'a>(&'a self, client: &'a kube::Client) -> &'a str {
+        let told = self.operator_namespace.as_ref().map(Namespace::as_str);
+        told.unwrap_or_else(|| client.default_namespace())
+    }
+}
+
+/// Reads arguments and notes every problem instead of stopping at the first.
+#[derive(Default)]
+struct Reader {
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    fn settings(&mut self, args: &OperatorArgs) -> Settings {
+        let own = self.value("OPERATOR_NAMESPACE", args.operator_namespace.as_deref());
+        let of_pod = self.value("POD_NAMESPACE", args.pod_namespace.as_deref());
+        Settings {
+            watch_namespaces: self.read("WATCH_NAMESPACES", args.watch_namespaces.as_deref()),
+            operator_namespace: own.or(of_pod),
+            reconciliation_threads: self
+                .read("RECONCILIATION_THREADS", args.reconciliation_threads.as_deref()),
+            requeue_delay: self
+                .read("REQUEUE_DELAY_SECONDS", args.requeue_delay_seconds.as_deref()),
+            health_check_port: self.read("HEALTH_CHECK_PORT", args.health_check_port.as_deref()),
+            metrics_port: self.read("METRICS_PORT", args.metrics_port.as_deref()),
+            log_level: self.read("LOG_LEVEL", args.log_level.as_deref()),
+            log_format: self.read("LOG_FORMAT", args.log_format.as_deref()),
+            election: self.election(args),
+            worker_threads: self.read("WORKER_THREADS", args.worker_threads.as_deref()),
+            kubeconfig: args.kubeconfig.clone(),
+            drain: args.drain,
+            drain_timeout: self
+                .read("DRAIN_TIMEOUT_SECONDS", args.drain_timeout_seconds.as_deref()),
+        }
+    }
+
+    fn election(&mut self, args: &OperatorArgs) -> Option<Election> {
+        let elect: LeaderElect = self.read("LEADER_ELECT", args.leader_elect.as_deref());
+        let lease_name = self.read("LEASE_NAME", args.lease_name.as_deref());
+        let lease_duration =
+            self.read("LEASE_DURATION_SECONDS", args.lease_duration_seconds.as_deref());
+        elect.0.then(|| Election { lease_name, lease_duration, identity: identity(args) })
+    }
+
+    fn read<T: FromStr<Err: Display> + Default>(
+        &mut self,
+        variable: &str,
+        value: Option<&str>,
+    ) -> T {
+        self.value(variable, value).unwrap_or_default()
+    }
+
+    /// The value, if it is set and right.
+    fn value<T: FromStr<Err: Display>>(
+        &mut self,
+        variable: &str,
+        value: Option<&str>,
+    ) -> Option<T> {
+        let text = is_set(value)?;
+        match text.parse() {
+            Ok(parsed) => Some(parsed),
+            Err(remedy) => {
+                let flag = variable.to_lowercase().replace('_', "-");
+                let field = format!("{variable} (--{flag})");
+                self.problems.push(Problem::new(field, &text.into(), remedy.to_string()));
+                None
+            }
+        }
+    }
+}
+
+fn is_set(value: Option<&str>) -> Option<&str> {
+    value.map(str::trim).filter(|text| !text.is_empty())
+}
+
+/// Who this process is in the Lease. A container that is started again in its pod is the same one,
+/// so it does not have to wait for itself. Without a UID nothing tells two processes apart.
+fn identity(args: &OperatorArgs) -> String {
+    let name = is_set(args.pod_name.as_deref()).unwrap_or("ompipe-operator");
+    match is_set(args.pod_uid.as_deref()) {
+        Some(uid) => format!("{name}_{uid}"),
+        None => format!("{name}_{}", uuid::Uuid::new_v4()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::{Args, Command};
+    use rstest::rstest;
+
+    use super::*;
+
+    /// The arguments with this variable set.
+    fn with(variable: &str, value: &str) -> OperatorArgs {
+        let mut args = OperatorArgs::default();
+        let field = match variable {
+            "WATCH_NAMESPACES" => &mut args.watch_namespaces,
+            "OPERATOR_NAMESPACE" => &mut args.operator_namespace,
+            "POD_NAMESPACE" => &mut args.pod_namespace,
+            "RECONCILIATION_THREADS" => &mut args.reconciliation_threads,
+            "REQUEUE_DELAY_SECONDS" => &mut args.requeue_delay_seconds,
+            "POLLING_INTERVAL_SECONDS" => &mut args.polling_interval_seconds,
+            "HEALTH_CHECK_PORT" => &mut args.health_check_port,
+            "METRICS_PORT" => &mut args.metrics_port,
+            "LOG_LEVEL" => &mut args.log_level,
+            "LOG_FORMAT" => &mut args.log_format,
+            "LEADER_ELECT" => &mut args.leader_elect,
+            "DRAIN_TIMEOUT_SECONDS" => &mut args.drain_timeout_seconds,
+            "LEASE_NAME" => &mut args.lease_name,
+            "LEASE_DURATION_SECONDS" => &mut args.lease_duration_seconds,
+            "WORKER_THREADS" => &mut args.worker_threads,
+            other => panic!("{other}"),
+        };
+        *field = Some(value.to_owned());
+        args
+    }
+
+    fn read(args: &OperatorArgs) -> Settings {
+        Settings::read(args).unwrap().settings
+    }
+
+    #[test]
+    fn defaults() {
+        let Checked { settings, notices } = Settings::read(&OperatorArgs::default()).unwrap();
+        assert_eq!(notices, Vec::<String>::new());
+        assert_eq!(settings.watch_namespaces, WatchNamespaces::Own);
+        assert_eq!(settings.reconciliation_threads.get(), 64);
+        assert_eq!(settings.requeue_delay.get(), Duration::from_secs(30));
+        assert_eq!((settings.health_check_port.get(), settings.metrics_port.get()), (8080, 8081));
+        assert_eq!(settings.log_level.as_filter(), "info");
+        assert_eq!(settings.log_format, LogFormat::Json);
+        assert_eq!(settings.worker_threads.get(), 2);
+        let election = settings.election.unwrap();
+        assert_eq!(election.lease_name.as_str(), "ompipe-operator");
+        assert_eq!(election.lease_duration.get(), Duration::from_secs(15));
+    }
+
+    #[rstest]
+    #[case("", "its own namespace")]
+    #[case(" , ", "its own namespace")]
+    #[case("ALL", "ALL")]
+    #[case("team-a", "team-a")]
+    #[case(" team-b, team-a,team-b,", "team-a,team-b")]
+    // A namespace may be called so.
+    #[case("all", "all")]
+    fn namespaces(#[case] value: &str, #[case] expected: &str) {
+        let settings = read(&with("WATCH_NAMESPACES", value));
+        assert_eq!(settings.watch_namespaces.to_string(), expected);
+    }
+
+    #[rstest]
+    #[case("INFO", "info")]
+    #[case("Off", "off")]
+    #[case("DEBUG", "info,ompipe=debug")]
+    #[case("warn,ompipe_operator=trace", "warn,ompipe_operator=trace")]
+    #[case("ompipe[reconcile{name=x}]=debug", "ompipe[reconcile{name=x}]=debug")]
+    fn log_levels(#[case] value: &str, #[case] expected: &str) {
+        assert_eq!(read(&with("LOG_LEVEL", value)).log_level.as_filter(), expected);
+    }
+
+    #[rstest]
+    #[case("WATCH_NAMESPACES", "ALL,team-a", "must be either ALL or names of namespaces, not both")]
+    #[case(
+        "WATCH_NAMESPACES",
+        "team-a,Team B",
+        r#""Team B" is no name of a namespace: must be ALL, or names separated by commas"#
+    )]
+    #[case(
+        "OPERATOR_NAMESPACE",
+        "a.b",
+        "must be a DNS label: 1 to 63 lower-case letters, digits and inner hyphens"
+    )]
+    #[case("RECONCILIATION_THREADS", "0", "must be a number from 1 to 1024")]
+    #[case("RECONCILIATION_THREADS", "1025", "must be a number from 1 to 1024")]
+    #[case("RECONCILIATION_THREADS", "five", "must be a number from 1 to 1024")]
+    #[case("REQUEUE_DELAY_SECONDS", "-1", "must be a number of seconds from 1 to 3600")]
+    #[case("REQUEUE_DELAY_SECONDS", "99999999999", "must be a number of seconds from 1 to 3600")]
+    #[case("HEALTH_CHECK_PORT", "0", "must be a port from 1 to 65535")]
+    #[case("METRICS_PORT", "65536", "must be a port from 1 to 65535")]
+    #[case(
+        "LOG_LEVEL",
+        "INFOO",
+        "must be one of error, warn, info, debug, trace, off, or filters \
+        separated by commas, such as info,ompipe_operator=debug"
+    )]
+    #[case(
+        "LOG_LEVEL",
+        "info,ompipe=loud",
+        "must be one of error, warn, info, debug, trace, off, \
+        or filters separated by commas, such as info,ompipe_operator=debug"
+    )]
+    #[case("LOG_FORMAT", "xml", "must be json or text")]
+    #[case("LEADER_ELECT", "yes", "must be true or false")]
+    #[case("LEASE_DURATION_SECONDS", "2", "must be a number of seconds from 3 to 600")]
+    #[case(
+        "LEASE_NAME",
+        "My Lease",
+        "must be a DNS subdomain: 1 to 253 lower-case letters, \
+        digits, inner hyphens and dots"
+    )]
+    #[case("WORKER_THREADS", "65", "must be a number from 1 to 64")]
+    fn problems(#[case] variable: &str, #[case] value: &str, #[case] remedy: &str) {
+        let problems = Settings::read(&with(variable, value)).unwrap_err().list;
+        let flag = variable.to_lowercase().replace('_', "-");
+        let expected = format!("{variable} (--{flag}) = {value:?}: {remedy}");
+        assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let args = OperatorArgs {
+            watch_namespaces: Some("UPPER".into()),
+            health_check_port: Some("http".into()),
+            lease_duration_seconds: Some("1h".into()),
+            ..OperatorArgs::default()
+        };
+        let problems = Settings::read(&args).unwrap_err();
+        assert_eq!(problems.list.len(), 3, "{problems}");
+    }
+
+    /// What a problem calls a setting can be typed so, and is the variable's name as well.
+    #[test]
+    fn flags_are_called_as_their_variables() {
+        let command = OperatorArgs::augment_args(Command::new("operator"));
+        let called = command.get_arguments().filter_map(|arg| {
+            let variable = arg.get_env()?.to_str().unwrap().to_owned();
+            Some((arg.get_long().unwrap().to_owned(), variable))
+        });
+        let called: Vec<(String, String)> = called.collect();
+        assert_eq!(called.len(), 17);
+        for (flag, variable) in called {
+            assert_eq!(flag, variable.to_lowercase().replace('_', "-"));
+        }
+    }
+
+    #[test]
+    fn polling_is_accepted_and_said_to_be_ignored() {
+        let notices = Settings::read(&with("POLLING_INTERVAL_SECONDS", "10")).unwrap().notices;
+        assert!(notices[0].starts_with("POLLING_INTERVAL_SECONDS is ignored"), "{notices:?}");
+    }
+
+    #[rstest]
+    #[case(&[("OPERATOR_NAMESPACE", "a"), ("POD_NAMESPACE", "b")], Some("a"))]
+    #[case(&[("OPERATOR_NAMESPACE", ""), ("POD_NAMESPACE", "b")], Some("b"))]
+    #[case(&[], None)]
+    fn its_own_namespace(#[case] set: &[(&str, &str)], #[case] expected: Option<&str>) {
+        let value = |name| set.iter().find(|(key, _)| *key == name).map(|(_, v)| (*v).to_owned());
+        let args = OperatorArgs {
+            operator_namespace: value("OPERATOR_NAMESPACE"),
+            pod_namespace: value("POD_NAMESPACE"),
+            ..OperatorArgs::default()
+        };
+        let namespace = read(&args).operator_namespace;
+        assert_eq!(namespace.as_ref().map(Namespace::as_str), expected);
+    }
+
+    #[test]
+    fn without_election_there_is_no_lease() {
+        assert_eq!(read(&with("LEADER_ELECT", "false")).election, None);
+    }
+
+    #[test]
+    fn a_container_is_the_same_after_a_restart_in_its_pod() {
+        let args = OperatorArgs {
+            pod_name: Some("operator-0".into()),
+            pod_uid: Some("7d1f".into()),
+            ..OperatorArgs::default()
+        };
+        assert_eq!(read(&args).election.unwrap().identity, "operator-0_7d1f");
+        let nobody = || read(&OperatorArgs::default()).election.unwrap().identity;
+        assert_ne!(nobody(), nobody());
+    }
+}
