@@ -135,15 +135,18 @@ STEPS = (
 def steady(cluster: Cluster, operator: Operator, report: Report) -> None:
     before = operator.samples()
     cluster.audit.skip()
+    before_cpu = operator.cpu()
     meter = operator.meter()
     count = STEADY_RATE * STEADY_SECONDS
     seen = load(cluster, "steady", runs=count, rate=STEADY_RATE, main=MAIN, exit=EXIT)
     usage = meter.read({"load": seen.cpu})
+    cluster.audit.quiet()
+    cpu = operator.cpu() - before_cpu
     window = cluster.audit.window()
     for what, start, end in STEPS:
         spread(report, f"{what}, seen from outside", seen.between(start, end))
     own_parts(report, window, goal=50)
-    per_run(report, window, operator_cpu=usage.cpu["operator"], runs=count, goals=False)
+    per_run(report, window, cpu, count, goals=False)
     closing(report, "steady", operator, before, seen, usage)
 
 
@@ -179,7 +182,9 @@ def per_run(
         f"{count / runs:.2f} {kind}" for kind, count in window.by_kind().most_common()
     )
     writes = window.count(*WRITES) / runs
-    report.add("API writes per run", writes, "", limit(9), remark=kinds)
+    events = window.events() / runs
+    report.add("API writes per run, events aside", writes, "", limit(9), remark=kinds)
+    report.add("events per run", events, "")
     report.add("gets per run", window.count("get") / runs, "")
     report.add("lists", window.count("list"), "", limit(0))
     report.add("requests refused or lost to a conflict", window.refused(), "")
@@ -312,9 +317,12 @@ def volume(cluster: Cluster, report: Report, _: argparse.Namespace) -> None:
 def burst(cluster: Cluster, operator: Operator, report: Report) -> None:
     before = operator.samples()
     cluster.audit.skip()
+    before_cpu = operator.cpu()
     meter = operator.meter()
     seen = load(cluster, "burst", runs=BURST, main=MAIN, exit=EXIT)
     usage = meter.read({"load": seen.cpu})
+    cluster.audit.quiet()
+    cpu = operator.cpu() - before_cpu
     window = cluster.audit.window()
     start = seen.first("asked")
     report.add("all created", seen.last("created") - start, "s")
@@ -323,7 +331,7 @@ def burst(cluster: Cluster, operator: Operator, report: Report) -> None:
     report.add("operator's share of the machine's CPU time", share, "%", 20)
     spread(report, "main end → exit pod created", seen.between("main_end", "exit_pod"))
     own_parts(report, window, goal=None)
-    per_run(report, window, usage.cpu["operator"], BURST)
+    per_run(report, window, cpu, BURST)
     closing(report, "burst", operator, before, seen, usage)
 
 
