@@ -59,10 +59,6 @@ class Request:
         return self.name
 
     @property
-    def is_lease(self) -> bool:
-        return self.resource == "leases"
-
-    @property
     def is_event(self) -> bool:
         return self.resource == "events"
 
@@ -126,15 +122,11 @@ class Window:
         self.requests = requests
         self.runs: dict[str, Run] = defaultdict(Run)
         for request in requests:
-            if request.name and not request.is_lease:
+            if request.name:
                 self.runs[request.run].note(request)
 
     def of_operator(self) -> Iterator[Request]:
-        return (
-            request
-            for request in self.requests
-            if request.by_operator and not request.is_lease
-        )
+        return (request for request in self.requests if request.by_operator)
 
     def count(self, *verbs: str) -> int:
         """Requests of these verbs. Events are told beside the work, and counted beside it."""

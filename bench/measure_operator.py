@@ -390,7 +390,7 @@ def at_rest(
     report.add("CPU, of one core", share, "%", 1)
     report.add(f"lists in {seconds:.0f} s", window.count("list"), "", 0)
     requests = sum(1 for _ in window.of_operator())
-    report.add(f"requests in {seconds:.0f} s, leases aside", requests, "", remark=kinds)
+    report.add(f"requests for objects in {seconds:.0f} s", requests, "", remark=kinds)
 
 
 def soak(cluster: Cluster, report: Report, options: argparse.Namespace) -> None:
