@@ -93,7 +93,7 @@ fn deadline(variable: impl Fn(&str) -> Option<String>) -> Result<Duration, Error
 mod tests {
     use std::collections::HashMap;
 
-    use ompipe_core::omjob::EndReason;
+    use ompipe_core::omjob::Reason;
     use ompipe_core::report::REASON_ENV;
     use rstest::rstest;
 
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn the_exact_end_is_taken_over() {
         let input = read(&[(REASON_ENV, "OOMKilled"), (DEADLINE_ENV, "5")]).unwrap();
-        assert_eq!(input.told.unwrap().reason, EndReason::OomKilled);
+        assert_eq!(input.told.unwrap().reason, Reason::OomKilled);
         assert_eq!(input.deadline, Duration::from_secs(5));
     }
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use ompipe_core::omjob::{Deletion, End, EndReason, PodState};
+use ompipe_core::omjob::{Deletion, End, PodState, Reason};
 use ompipe_core::report::Ending;
 
 /// An end, and what it means for the row.
@@ -56,9 +56,8 @@ impl KnownEnd {
     fn of_stop(pod: &Pod, job: JobFate) -> Self {
         let end = match stop(job) {
             Some((reason, message)) => End::without_code(reason, message),
-            None => disruption(pod).unwrap_or_else(|| {
-                End::without_code(EndReason::Deleted, "its pod is being deleted")
-            }),
+            None => disruption(pod)
+                .unwrap_or_else(|| End::without_code(Reason::Deleted, "its pod is being deleted")),
         };
         let ending = match Ending::of(end.reason) {
             Ending::Stopped => Ending::Stopped,
@@ -70,9 +69,9 @@ impl KnownEnd {
     /// What `pipelineStatus` alone says.
     pub(crate) fn of_status(succeeded: bool) -> Self {
         Self::told(if succeeded {
-            End { exit_code: Some(0), ..End::without_code(EndReason::Completed, "it ended well") }
+            End { exit_code: Some(0), ..End::without_code(Reason::Completed, "it ended well") }
         } else {
-            End::without_code(EndReason::Unknown, "the run failed, and its pod is gone")
+            End::without_code(Reason::Unknown, "the run failed, and its pod is gone")
         })
     }
 }
@@ -88,16 +87,16 @@ fn explained(end: End, deletion: Option<Deletion>, job: JobFate) -> End {
     let (reason, message) = match stop(job) {
         Some(stop) => stop,
         None if end.reason.is_disruption() => return end,
-        None => (EndReason::Deleted, "its pod was deleted"),
+        None => (Reason::Deleted, "its pod was deleted"),
     };
     End { reason, message: message.to_owned(), ..end }
 }
 
-const fn stop(job: JobFate) -> Option<(EndReason, &'static str)> {
+const fn stop(job: JobFate) -> Option<(Reason, &'static str)> {
     match job {
         JobFate::Lives => None,
-        JobFate::Late => Some((EndReason::DeadlineExceeded, "took longer than its deadline")),
-        JobFate::Deleted => Some((EndReason::Killed, "stopped because the Job was deleted")),
+        JobFate::Late => Some((Reason::DeadlineExceeded, "took longer than its deadline")),
+        JobFate::Deleted => Some((Reason::Killed, "stopped because the Job was deleted")),
     }
 }
 
@@ -106,7 +105,7 @@ fn disruption(pod: &Pod) -> Option<End> {
     let target = conditions.iter().find(|c| c.type_ == "DisruptionTarget" && c.status == "True")?;
     let reason = target.reason.clone().unwrap_or_default();
     let message = target.message.as_deref().unwrap_or_default();
-    Some(End::without_code(EndReason::Evicted, format!("{reason}: {message}")))
+    Some(End::without_code(Reason::Evicted, format!("{reason}: {message}")))
 }
 
 #[cfg(test)]
@@ -147,36 +146,36 @@ mod tests {
     }
 
     #[rstest]
-    #[case::ended_well(false, ended(0, DELETED), json!([]), JobFate::Lives, EndReason::Completed, Ending::Completed)]
-    #[case::failed(false, ended(1, DELETED), json!([]), JobFate::Lives, EndReason::Error, Ending::Failed)]
-    #[case::failed_before_the_deletion(true, ended(1, "2026-01-01T11:59:59Z"), json!([]), JobFate::Deleted, EndReason::Error, Ending::Failed)]
-    #[case::ended_by_the_deletion(true, ended(143, "2026-01-01T12:00:09Z"), json!([]), JobFate::Lives, EndReason::Deleted, Ending::Killed)]
-    #[case::ended_by_a_kill(true, ended(143, "2026-01-01T12:00:09Z"), json!([]), JobFate::Deleted, EndReason::Killed, Ending::Stopped)]
+    #[case::ended_well(false, ended(0, DELETED), json!([]), JobFate::Lives, Reason::Completed, Ending::Completed)]
+    #[case::failed(false, ended(1, DELETED), json!([]), JobFate::Lives, Reason::Error, Ending::Failed)]
+    #[case::failed_before_the_deletion(true, ended(1, "2026-01-01T11:59:59Z"), json!([]), JobFate::Deleted, Reason::Error, Ending::Failed)]
+    #[case::ended_by_the_deletion(true, ended(143, "2026-01-01T12:00:09Z"), json!([]), JobFate::Lives, Reason::Deleted, Ending::Killed)]
+    #[case::ended_by_a_kill(true, ended(143, "2026-01-01T12:00:09Z"), json!([]), JobFate::Deleted, Reason::Killed, Ending::Stopped)]
     #[case::ended_by_an_eviction(
         true,
         ended(143, "2026-01-01T12:00:09Z"),
         evicted(),
         JobFate::Lives,
-        EndReason::Evicted,
+        Reason::Evicted,
         Ending::Killed
     )]
-    #[case::hook_of_a_deletion(true, running(), json!([]), JobFate::Lives, EndReason::Deleted, Ending::Unknown)]
+    #[case::hook_of_a_deletion(true, running(), json!([]), JobFate::Lives, Reason::Deleted, Ending::Unknown)]
     #[case::hook_of_an_eviction(
         true,
         running(),
         evicted(),
         JobFate::Lives,
-        EndReason::Evicted,
+        Reason::Evicted,
         Ending::Unknown
     )]
-    #[case::hook_of_a_deadline(true, running(), json!([]), JobFate::Late, EndReason::DeadlineExceeded, Ending::Unknown)]
-    #[case::hook_of_a_kill(true, running(), json!([]), JobFate::Deleted, EndReason::Killed, Ending::Stopped)]
+    #[case::hook_of_a_deadline(true, running(), json!([]), JobFate::Late, Reason::DeadlineExceeded, Ending::Unknown)]
+    #[case::hook_of_a_kill(true, running(), json!([]), JobFate::Deleted, Reason::Killed, Ending::Stopped)]
     fn by_the_pod(
         #[case] deleted: bool,
         #[case] state: Value,
         #[case] conditions: Value,
         #[case] job: JobFate,
-        #[case] reason: EndReason,
+        #[case] reason: Reason,
         #[case] ending: Ending,
     ) {
         let known = KnownEnd::of_pod(&pod(deleted, &state, &conditions), job);

@@ -91,7 +91,7 @@ mod tests {
     use axum::Router;
     use axum::http::HeaderMap;
     use axum::routing::get;
-    use ompipe_core::omjob::EndReason;
+    use ompipe_core::omjob::Reason;
     use rstest::rstest;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn end() -> End {
-        End::without_code(EndReason::OomKilled, "too much memory")
+        End::without_code(Reason::OomKilled, "too much memory")
     }
 
     #[tokio::test]

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use futures::Stream;
 use jiff::SignedDuration;
-use kube::runtime::reflector::ObjectRef;
-use ompipe_core::omjob::{Stage, Status};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use ompipe_core::omjob::{Phase, Stage, Status};
 use tokio::sync::watch;
 use tokio::time::Duration;
 
 use crate::by_owner::ByOwner;
+use crate::clock;
 use crate::events::Events;
 use crate::metrics::{Controller, Metrics};
 use crate::queue::{Failures, Queue};
@@ -25,6 +26,7 @@ pub(crate) struct Context {
     pub(crate) writes: Writes,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
+    pub(crate) job_cache: Store<JobView>,
     /// Pods by the UID of their `OMJob`.
     pub(crate) pods: ByOwner<PodView>,
     /// `OMJob`s by the UID of their `CronOMJob`.
@@ -60,12 +62,14 @@ impl Context {
         >,
     ) {
         let (jobs, job_triggers) = Queue::new();
+        let (job_cache, cache_writer) = reflector::store();
         let (schedules, schedule_triggers) = Queue::new();
         let longest = settings.requeue_delay.get();
         let context = Self {
             writes,
             events,
             metrics,
+            job_cache,
             pods: ByOwner::default(),
             children: ByOwner::default(),
             written: Written::default(),
@@ -78,7 +82,9 @@ impl Context {
             drain_limit: settings.drain_timeout.get(),
             changes: watch::Sender::new(0),
         };
-        (context, Triggers { jobs: job_triggers, schedules: schedule_triggers })
+        let triggers =
+            Triggers { job_cache: cache_writer, jobs: job_triggers, schedules: schedule_triggers };
+        (context, triggers)
     }
 
     /// Counts the end of a run.
@@ -106,4 +112,11 @@ pub(crate) fn count(contexts: &[Arc<Context>], metrics: &Metrics) {
     let sum = |depth: fn(&Context) -> usize| contexts.iter().map(|one| depth(one)).sum();
     metrics.queue_depth(Controller::OmJob, sum(|context| context.jobs.depth()));
     metrics.queue_depth(Controller::CronOmJob, sum(|context| context.schedules.depth()));
+    metrics.leader(contexts.iter().any(|context| context.writes.leadership().is_held()));
+    let jobs: Vec<_> = contexts.iter().flat_map(|context| context.job_cache.state()).collect();
+    for phase in Phase::ALL {
+        metrics.runs(phase, jobs.iter().filter(|job| job.record.phase == phase).count());
+    }
+    let unreported = jobs.iter().filter_map(|job| job.unreported_since()).min();
+    metrics.oldest_unreported_end(unreported.map(|since| clock::now().duration_since(since)));
 }

@@ -69,11 +69,11 @@ pub(crate) async fn run(
     cancel: CancellationToken,
 ) {
     let client = context.writes.client().clone();
-    let (jobs, jobs_writer) = reflector::store();
+    let jobs = context.job_cache.clone();
     let (schedules, schedules_writer) = reflector::store();
     let watches = async {
         tokio::join!(
-            watch_jobs(scope.api(&client), jobs_writer, &context),
+            watch_jobs(scope.api(&client), triggers.job_cache, &context),
             watch_pods(scope.api(&client), &context),
             watch_schedules(scope.api(&client), schedules_writer, &context),
             take_over(&context, &jobs, &schedules),
@@ -110,8 +110,9 @@ async fn drained(context: &Context, jobs: &Store<JobView>, schedules: &Store<Sch
 }
 
 /// The ends of the two queues.
-#[derive(Debug)]
 pub(crate) struct Triggers<J, S> {
+    /// Where the watch of the `OMJob`s writes.
+    pub(crate) job_cache: reflector::store::Writer<JobView>,
     pub(crate) jobs: J,
     pub(crate) schedules: S,
 }
@@ -189,9 +190,12 @@ async fn take_over(context: &Context, jobs: &Store<JobView>, schedules: &Store<S
     loop {
         leadership.wait_until_held().await;
         wait_for_caches(context, jobs, schedules).await;
-        jobs.state().iter().for_each(|job| context.jobs.add(ObjectRef::from_obj(&**job)));
-        let all = schedules.state();
-        all.iter().for_each(|one| context.schedules.add(ObjectRef::from_obj(&**one)));
+        for job in jobs.state() {
+            context.jobs.add(ObjectRef::from_obj(&*job));
+        }
+        for schedule in schedules.state() {
+            context.schedules.add(ObjectRef::from_obj(&*schedule));
+        }
         leadership.wait_until_lost().await;
     }
 }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use ompipe_core::RunId;
-use ompipe_core::omjob::{End, EndReason};
+use ompipe_core::omjob::{End, Reason};
 use ompipe_core::report::{self, variables};
 use ompipe_tests::standin::{Fault, PipelineState};
 use rstest::rstest;
@@ -248,15 +248,15 @@ async fn a_worker_that_used_too_much_memory_is_reported_with_the_limit() {
 
 /// The end that the operator tells decides, and stands when it is told again.
 #[rstest]
-#[case::evicted("success", EndReason::Evicted, Some(PipelineState::PartialSuccess))]
-#[case::failed("success", EndReason::Error, Some(PipelineState::Failed))]
-#[case::image("queued", EndReason::ImagePull, Some(PipelineState::Failed))]
-#[case::killed("running", EndReason::Killed, Some(PipelineState::Stopped))]
-#[case::reported("partialSuccess", EndReason::Error, None)]
+#[case::evicted("success", Reason::Evicted, Some(PipelineState::PartialSuccess))]
+#[case::failed("success", Reason::Error, Some(PipelineState::Failed))]
+#[case::image("queued", Reason::ImagePull, Some(PipelineState::Failed))]
+#[case::killed("running", Reason::Killed, Some(PipelineState::Stopped))]
+#[case::reported("partialSuccess", Reason::Error, None)]
 #[tokio::test]
 async fn the_end_that_the_operator_tells_decides(
     #[case] row: &str,
-    #[case] reason: EndReason,
+    #[case] reason: Reason,
     #[case] expected: Option<PipelineState>,
 ) {
     let stage = Stage::new("exit-told").await;
@@ -300,7 +300,7 @@ async fn a_worker_that_never_started_is_reported_with_what_it_waits_for() {
         reason == "ErrImagePull" || reason == "ImagePullBackOff"
     };
     stage.until_worker("a pod without its image", waits).await;
-    let variables = variables(&End::without_code(EndReason::ImagePull, "no such image"));
+    let variables = variables(&End::without_code(Reason::ImagePull, "no such image"));
     assert_eq!(stage.run_exit_handler(&borrowed(&variables)).await.code, 0);
     // Nobody had written a row, so it is whole.
     let row = stage.scene.standin.rows(FQN).remove(0);
@@ -321,7 +321,7 @@ async fn an_outage_is_ridden_out() {
     // More than the client repeats by itself.
     stage.scene.standin.inject(Fault::status(503).on("PUT", "*/pipelineStatus").times(6));
     stage.scene.standin.inject(Fault::reset().on("GET", "*/pipelineStatus/*").times(3));
-    let variables = variables(&End::without_code(EndReason::Error, "ended with exit code 1"));
+    let variables = variables(&End::without_code(Reason::Error, "ended with exit code 1"));
     assert_eq!(stage.run_exit_handler(&borrowed(&variables)).await.code, 0);
     stage.corrected_row(&[PipelineState::Running, PipelineState::Failed]);
     stage.scene.end().await;
@@ -336,7 +336,7 @@ async fn what_is_not_reported_is_said_on_one_line(#[case] fault: Fault, #[case] 
     let stage = Stage::new("exit-down").await;
     stage.write_row("running").await;
     stage.scene.standin.inject(fault);
-    let variables = variables(&End::without_code(EndReason::Error, "ended with exit code 1"));
+    let variables = variables(&End::without_code(Reason::Error, "ended with exit code 1"));
     let mut changes = borrowed(&variables);
     changes.push((report::DEADLINE_ENV, "3"));
     let ended = stage.run_exit_handler(&changes).await;
@@ -371,7 +371,7 @@ async fn the_whole_program_does_the_same() {
     let stage = Stage::new("exit-whole").await;
     stage.write_row("running").await;
     let mut environment = vec![("pipelineRunId", stage.id.to_string())];
-    environment.extend(variables(&End::without_code(EndReason::OomKilled, "used too much memory")));
+    environment.extend(variables(&End::without_code(Reason::OomKilled, "used too much memory")));
     let file = stage.scene.text_file("exit.json", &stage.config().to_string());
     environment.push(("configFile", file));
     let ended = stage.scene.ompipe_with(&["exit-handler"], &borrowed(&environment)).await.good();
@@ -475,7 +475,7 @@ async fn an_automation_whose_worker_died_fails_with_why() {
     let patch = Patch::Merge(json!({ "stringData": { "config": stored.to_string() } }));
     let secrets = stage.scene.api::<Secret>();
     secrets.patch("config", &PatchParams::default(), &patch).await.unwrap();
-    let variables = variables(&End::without_code(EndReason::OomKilled, "used too much memory"));
+    let variables = variables(&End::without_code(Reason::OomKilled, "used too much memory"));
     assert_eq!(stage.run_exit_handler(&borrowed(&variables)).await.code, 0);
     let failed = |world: &ompipe_tests::standin::World| {
         let workflow = world.entity("automations/workflows", "test-1")?;

@@ -72,8 +72,9 @@ fn upstreams_attempt(pod: &Pod) -> Option<(Stage, u32)> {
 }
 
 impl Deletion {
-    /// A deletion timestamp is the end of the grace period.
-    fn of(pod: &Pod) -> Option<Self> {
+    /// Reads it off a pod. A deletion timestamp is the end of the grace period.
+    #[must_use]
+    pub fn of(pod: &Pod) -> Option<Self> {
         let due = pod.metadata.deletion_timestamp.as_ref()?.0;
         let grace =
             SignedDuration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or(0));

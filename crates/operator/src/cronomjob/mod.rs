@@ -80,6 +80,7 @@ async fn pass(view: &ScheduleView, context: &Context) -> Result<Option<Timestamp
     Ok(decision.next_look)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature is the applier's")]
 fn error_policy(schedule: Arc<ScheduleView>, error: &Error, context: Arc<Context>) -> Action {
     let key = ObjectRef::from_obj(&*schedule);
     let wait = context.schedule_failures.add(key.clone());

@@ -56,7 +56,7 @@ impl<'c> Pass<'c> {
         for action in &decision.actions {
             match action {
                 Action::AddFinalizer => {
-                    self.set_finalizers(|all| all.push(FINALIZER.to_owned())).await?
+                    self.set_finalizers(|all| all.push(FINALIZER.to_owned())).await?;
                 }
                 Action::RemoveFinalizer => {
                     self.set_finalizers(|all| all.retain(|one| one != FINALIZER)).await?;
@@ -189,9 +189,11 @@ impl<'c> Pass<'c> {
     async fn find(&self, stage: Stage, name: &str) -> Result<Option<Refusal>, Error> {
         let found: Option<PodView> =
             self.pods()?.get_opt(name).await.map_err(Error::api("read a pod"))?;
-        let ours = found.as_ref().and_then(|pod| pod.attempt.as_ref());
-        if ours.is_some_and(|attempt| attempt.owner == self.job.uid()) {
-            self.context.pods.note(found.as_ref().unwrap_or(&PodView::default()));
+        let is_ours = |pod: &PodView| {
+            pod.attempt.as_ref().is_some_and(|attempt| attempt.owner == self.job.uid())
+        };
+        if let Some(pod) = found.filter(is_ours) {
+            self.context.pods.note(&pod);
             return Ok(None);
         }
         let message =

@@ -96,6 +96,7 @@ async fn pass(
     Ok(None)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature is the applier's")]
 fn error_policy(job: Arc<JobView>, error: &Error, context: Arc<Context>) -> Action {
     let key = ObjectRef::from_obj(&*job);
     let wait = context.job_failures.add(key.clone());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
 use kube::core::object::HasStatus;
@@ -128,6 +129,12 @@ impl JobView {
             Stage::Exit => "exitHandlerSpec",
         };
         read_field(spec, field).map_err(|error| format!("spec.{field}: {error}"))
+    }
+
+    /// Since when OpenMetadata does not know the end of the run.
+    pub(crate) fn unreported_since(&self) -> Option<Timestamp> {
+        let outstanding = matches!(self.record.reporting, Reporting::Outstanding { .. });
+        self.record.completed.filter(|_| outstanding)
     }
 
     /// The object as far as its status rests on it.
