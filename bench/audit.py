@@ -6,6 +6,7 @@ audit-policy.yaml for what is in it.
 """
 
 import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -58,8 +59,8 @@ class Request:
         return self.name
 
     @property
-    def is_lease(self) -> bool:
-        return self.resource == "leases"
+    def is_event(self) -> bool:
+        return self.resource == "events"
 
     @property
     def makes_pod(self) -> bool:
@@ -99,7 +100,7 @@ class Run:
         others = [
             request
             for request in self.requests
-            if request.resource != "events" and since <= request.start < pod.start
+            if not request.is_event and since <= request.start < pod.start
         ]
         return pod.start - since - covered(others, since, pod.start)
 
@@ -121,18 +122,21 @@ class Window:
         self.requests = requests
         self.runs: dict[str, Run] = defaultdict(Run)
         for request in requests:
-            if request.name and not request.is_lease:
+            if request.name:
                 self.runs[request.run].note(request)
 
     def of_operator(self) -> Iterator[Request]:
-        return (
-            request
-            for request in self.requests
-            if request.by_operator and not request.is_lease
-        )
+        return (request for request in self.requests if request.by_operator)
 
     def count(self, *verbs: str) -> int:
-        return sum(request.verb in verbs for request in self.of_operator())
+        """Requests of these verbs. Events are told beside the work, and counted beside it."""
+        return sum(
+            request.verb in verbs and not request.is_event
+            for request in self.of_operator()
+        )
+
+    def events(self) -> int:
+        return sum(request.is_event for request in self.of_operator())
 
     def by_kind(self) -> Counter[str]:
         return Counter(
@@ -154,6 +158,12 @@ class AuditLog:
     def skip(self) -> None:
         """Begin a measurement: what was written before is not part of it."""
         self.position = self.path.stat().st_size if self.path.exists() else 0
+
+    def quiet(self, seconds: float = 3) -> None:
+        """Wait until nothing has been written for so long: an operator tells its events late."""
+        size = -1
+        while size != (size := self.path.stat().st_size):
+            time.sleep(seconds)
 
     def window(self) -> Window:
         """What was written since, and begin the next."""

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import metrics
 from audit import WRITES, Window
-from cluster import Cluster, Load, Operator, load, note
+from cluster import NAMESPACE, Cluster, Load, Operator, load, note
 from machine import machine
-from processes import Usage, peak_mib, resident_mib
+from processes import Meter, Usage, peak_mib, resident_mib
 from results import Report, percentile
 
 MAIN, EXIT = 1000, 500  # milliseconds that the stages of a run take
@@ -135,15 +135,18 @@ STEPS = (
 def steady(cluster: Cluster, operator: Operator, report: Report) -> None:
     before = operator.samples()
     cluster.audit.skip()
+    before_cpu = operator.cpu()
     meter = operator.meter()
     count = STEADY_RATE * STEADY_SECONDS
     seen = load(cluster, "steady", runs=count, rate=STEADY_RATE, main=MAIN, exit=EXIT)
     usage = meter.read({"load": seen.cpu})
+    cluster.audit.quiet()
+    cpu = operator.cpu() - before_cpu
     window = cluster.audit.window()
     for what, start, end in STEPS:
         spread(report, f"{what}, seen from outside", seen.between(start, end))
     own_parts(report, window, goal=50)
-    per_run(report, window, operator_cpu=usage.cpu["operator"], runs=count, goals=False)
+    per_run(report, window, cpu, count, goals=False)
     closing(report, "steady", operator, before, seen, usage)
 
 
@@ -179,7 +182,9 @@ def per_run(
         f"{count / runs:.2f} {kind}" for kind, count in window.by_kind().most_common()
     )
     writes = window.count(*WRITES) / runs
-    report.add("API writes per run", writes, "", limit(9), remark=kinds)
+    events = window.events() / runs
+    report.add("API writes per run, events aside", writes, "", limit(9), remark=kinds)
+    report.add("events per run", events, "")
     report.add("gets per run", window.count("get") / runs, "")
     report.add("lists", window.count("list"), "", limit(0))
     report.add("requests refused or lost to a conflict", window.refused(), "")
@@ -197,21 +202,24 @@ def closing(
     """What belongs to every measurement with a load."""
     wrong = sum(phase != expected(run) for run, phase in seen.phases.items())
     report.add("runs without an end, or with a wrong one", wrong + missing(seen), "", 0)
-    shares = usage.shares()
     report.details[name] = {
-        "cpu shares": shares,
+        "cpu shares": usage.shares(),
         "operator's histograms": metrics.histograms(
             metrics.between(before, operator.samples())
         ),
         "seconds": usage.seconds,
     }
+    who_ran(usage)
+
+
+def who_ran(usage: Usage) -> None:
     told = ", ".join(
         f"{who} {share:.0%}"
-        for who, share in sorted(shares.items(), key=lambda item: -item[1])
+        for who, share in sorted(usage.shares().items(), key=lambda item: -item[1])
         if share >= 0.01
     )
     print(f"\nThe machine's processor time: {told}.")
-    if shares["everything else"] > NOISE:
+    if usage.share("everything else") > NOISE:
         print("**Other programs were busy: these figures are theirs too.**")
 
 
@@ -222,6 +230,51 @@ def expected(run: str) -> str:
 
 def missing(seen: Load) -> int:
     return sum("terminal" not in times for times in seen.runs.values())
+
+
+def control_plane(cluster: Cluster, report: Report, _: argparse.Namespace) -> None:
+    """What the machine's control plane does with as many pods and no operator of ours."""
+    count = 2 * BURST
+    report.title(f"For comparison: one Job of Kubernetes' own, {count} pods at once")
+    meter = Meter(cluster.pids())
+    cluster.create(plain_job(count))
+    cluster.kubectl(
+        "-n",
+        NAMESPACE,
+        "wait",
+        "--for=condition=Complete",
+        "job/plain",
+        "--timeout=600s",
+    )
+    usage = meter.read()
+    report.add("all pods over", usage.seconds, "s")
+    who_ran(usage)
+
+
+def plain_job(count: int) -> dict:
+    """Pods as those of a run: created, scheduled, started, ended, tracked by a finalizer."""
+    annotations = {"pod-complete.stage.kwok.x-k8s.io/delay": f"{EXIT}ms"}
+    container = {
+        "name": "main",
+        "image": "docker.getcollate.io/openmetadata/ingestion:1.13.1",
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "nodeSelector": {"type": "kwok"},
+        "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
+        "containers": [container],
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "plain", "namespace": NAMESPACE},
+        "spec": {
+            "completions": count,
+            "parallelism": count,
+            "template": {"metadata": {"annotations": annotations}, "spec": pod},
+        },
+    }
 
 
 def volume(cluster: Cluster, report: Report, _: argparse.Namespace) -> None:
@@ -264,9 +317,12 @@ def volume(cluster: Cluster, report: Report, _: argparse.Namespace) -> None:
 def burst(cluster: Cluster, operator: Operator, report: Report) -> None:
     before = operator.samples()
     cluster.audit.skip()
+    before_cpu = operator.cpu()
     meter = operator.meter()
     seen = load(cluster, "burst", runs=BURST, main=MAIN, exit=EXIT)
     usage = meter.read({"load": seen.cpu})
+    cluster.audit.quiet()
+    cpu = operator.cpu() - before_cpu
     window = cluster.audit.window()
     start = seen.first("asked")
     report.add("all created", seen.last("created") - start, "s")
@@ -275,7 +331,7 @@ def burst(cluster: Cluster, operator: Operator, report: Report) -> None:
     report.add("operator's share of the machine's CPU time", share, "%", 20)
     spread(report, "main end → exit pod created", seen.between("main_end", "exit_pod"))
     own_parts(report, window, goal=None)
-    per_run(report, window, usage.cpu["operator"], BURST)
+    per_run(report, window, cpu, BURST)
     closing(report, "burst", operator, before, seen, usage)
 
 
@@ -334,7 +390,7 @@ def at_rest(
     report.add("CPU, of one core", share, "%", 1)
     report.add(f"lists in {seconds:.0f} s", window.count("list"), "", 0)
     requests = sum(1 for _ in window.of_operator())
-    report.add(f"requests in {seconds:.0f} s, leases aside", requests, "", remark=kinds)
+    report.add(f"requests for objects in {seconds:.0f} s", requests, "", remark=kinds)
 
 
 def soak(cluster: Cluster, report: Report, options: argparse.Namespace) -> None:
@@ -386,7 +442,7 @@ def quarters(samples: list[float]) -> tuple[float, float]:
     return statistics.mean(warm[:quarter]), statistics.mean(warm[-quarter:])
 
 
-PARTS = (delays, volume, soak)
+PARTS = (delays, control_plane, volume, soak)
 
 
 if __name__ == "__main__":

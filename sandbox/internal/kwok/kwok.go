@@ -19,22 +19,20 @@ const Version = "v0.8.0"
 
 const module = "sigs.k8s.io/kwok"
 
-// stages are the parts of a node's and a pod's life that kwok is told to act
-// out, and that its own release manifests hold.
+// stages are the parts of a node's life that kwok is told to act out; its own
+// release manifests hold the same files.
 var stages = []string{
 	"node/fast/node-initialize.yaml", "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
-	"pod/fast/pod-ready.yaml",
 }
 
-// Config is the rest of what kwok is told: how pods end, and how many it moves
-// at a time.
+// Config is the rest of what kwok is told: the life of pods, and how many it
+// moves at a time.
 //
 //go:embed pods.yaml
 var Config []byte
 
-// Stages is the file beside the program that tells it what to act out of its
-// release.
-func Stages(program string) string { return program + "-release-stages.yaml" }
+// Stages is the file beside the program with the stages of its release.
+func Stages(program string) string { return program + "-node-stages.yaml" }
 
 // Install builds kwok beside this program unless it is there, and returns its
 // path.
