@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
+use kube::core::DynamicObject;
 use kube::runtime::controller::{self, Action, applier};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
@@ -38,9 +39,25 @@ pub(crate) async fn control(
     let triggers = triggers.map(Ok::<_, std::convert::Infallible>);
     let config = controller::Config::default().concurrency(context.concurrency);
     let reconcile = |schedule, context| Box::pin(reconcile(schedule, context));
+    let queue = Arc::clone(&context);
     applier(reconcile, error_policy, context, schedules, Box::pin(triggers), config)
-        .for_each(|_| std::future::ready(()))
+        .for_each(|result| {
+            if let Err(controller::Error::ObjectNotFound(gone)) = result {
+                queue.forget_schedule(&gone);
+            }
+            std::future::ready(())
+        })
         .await;
+}
+
+impl Context {
+    /// Forgets a schedule that is gone.
+    fn forget_schedule(&self, gone: &ObjectRef<DynamicObject>) {
+        let namespace = gone.namespace.as_deref().unwrap_or_default();
+        let key = ObjectRef::new(&gone.name).within(namespace);
+        self.schedules.take(&key);
+        self.schedule_failures.clear(&key);
+    }
 }
 
 /// One pass, measured.

@@ -64,7 +64,7 @@ impl<'c> Pass<'c> {
                 Action::Record(status) => self.record(status, &observed.pods).await?,
                 Action::CreatePod { stage, attempt } => {
                     if let Some(refusal) = self.create_pod(*stage, *attempt).await? {
-                        let again = Observed { refusal: Some(refusal), ..self.again(observed) };
+                        let again = Observed { refusal: Some(refusal), ..self.again() };
                         return Ok(Outcome::Again(Box::new(again)));
                     }
                 }
@@ -73,7 +73,7 @@ impl<'c> Pass<'c> {
                 Action::ReleasePod { name, uid } => self.release(name, uid).await?,
                 Action::ReportLastResort => {
                     let report = Some(self.report().await?);
-                    let again = Observed { report, ..self.again(observed) };
+                    let again = Observed { report, ..self.again() };
                     return Ok(Outcome::Again(Box::new(again)));
                 }
                 Action::DeleteOmJob => self.delete_omjob().await?,
@@ -83,9 +83,9 @@ impl<'c> Pass<'c> {
         Ok(Outcome::Done)
     }
 
-    /// The same, after what this pass has written.
-    fn again(&self, observed: &Observed) -> Observed {
-        self.job.observed(self.context.attempts(&self.job), observed.source)
+    /// The same after what this pass has written, as the caches know it.
+    fn again(&self) -> Observed {
+        observe::cached(self.context, &self.job)
     }
 
     async fn read_fresh(&mut self, refusal: Option<Refusal>) -> Result<Outcome, Error> {

@@ -19,7 +19,9 @@ type Reconciled = Result<(ObjectRef<JobView>, Action), controller::Error<Error, 
 pub(super) async fn release_if_gone(context: Arc<Context>, result: Reconciled) {
     let Err(controller::Error::ObjectNotFound(omjob)) = result else { return };
     let namespace = omjob.namespace.as_deref().unwrap_or_default();
-    context.jobs.take(&ObjectRef::new(&omjob.name).within(namespace));
+    let key = ObjectRef::new(&omjob.name).within(namespace);
+    context.jobs.take(&key);
+    context.job_failures.clear(&key);
     if let Err(error) = release(&context, &omjob).await {
         tracing::warn!(%omjob, %error, "could not release the pods of an OMJob that is gone");
     }
@@ -27,7 +29,10 @@ pub(super) async fn release_if_gone(context: Arc<Context>, result: Reconciled) {
 
 async fn release(context: &Context, omjob: &ObjectRef<DynamicObject>) -> Result<(), Error> {
     let namespace = omjob.namespace.as_deref().unwrap_or_default();
-    let of_it = |attempt: &Attempt| attempt.omjob == omjob.name && attempt.seen.tracked;
+    let of_it = |attempt: &Attempt| {
+        let is_of_it = attempt.omjob == omjob.name && attempt.namespace == namespace;
+        is_of_it && attempt.seen.tracked
+    };
     let left = context.pods.filter(of_it);
     if left.is_empty() || !context.writes.leadership().is_held() {
         return Ok(());

@@ -166,5 +166,28 @@ fn read_field(spec: &str, field: &str) -> Result<StagePodSpec, String> {
     type Fields<'t> = std::collections::BTreeMap<&'t str, &'t RawValue>;
     let fields: Fields<'_> = serde_json::from_str(spec).map_err(|error| error.to_string())?;
     let stage = fields.get(field).ok_or("is missing")?;
-    serde_json::from_str(stage.get()).map_err(|error| error.to_string())
+    let mut text = serde_json::Deserializer::from_str(stage.get());
+    serde_path_to_error::deserialize(&mut text).map_err(|error| without_value(&error))
+}
+
+/// Where the error is and what is expected there; not the value, which may be a secret.
+fn without_value(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let text = error.inner().to_string();
+    let kind = text.split(':').next().unwrap_or_default();
+    let expected = text.rsplit_once(", expected ").map_or("something else", |(_, rest)| rest);
+    let expected = expected.split(" at line ").next().unwrap_or_default();
+    format!("{}: {kind}, expected {expected}", error.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unreadable_specification_is_named_without_its_value() {
+        let spec = r#"{"mainPodSpec": {"image": "i", "securityContext": {"runAsUser": "s3cret"}}}"#;
+        let error = read_field(spec, "mainPodSpec").unwrap_err();
+        assert_eq!(error, "securityContext.runAsUser: invalid type, expected i64");
+        assert_eq!(read_field("{}", "mainPodSpec").unwrap_err(), "is missing");
+    }
 }
