@@ -358,3 +358,60 @@ fn completions(#[case] shell: &str) {
     assert_eq!(outcome.code, Some(0));
     assert!(outcome.stdout.contains("deploy"));
 }
+
+#[test]
+fn every_problem_of_the_operator_s_settings_is_told_in_one_go() {
+    let environment = [("WATCH_NAMESPACES", "ALL,a"), ("METRICS_PORT", "0"), ("LOG_LEVEL", "")];
+    let args = ["operator", "--reconciliation-threads=0"];
+    let outcome = Case::new().ompipe_with(&args, &environment);
+    let told = "error: 3 problems in the operator's settings:
+  - WATCH_NAMESPACES (--watch-namespaces) = \"ALL,a\": must be either ALL or names of namespaces, not both
+  - RECONCILIATION_THREADS (--reconciliation-threads) = \"0\": must be a number from 1 to 1024
+  - METRICS_PORT (--metrics-port) = \"0\": must be a port from 1 to 65535
+";
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(2), told));
+}
+
+#[test]
+fn the_operator_does_not_take_a_namespace_for_another() {
+    let outcome = Case::new().ompipe(&["operator", "--namespace", "a"]);
+    assert_eq!(outcome.code, Some(2));
+    assert!(
+        outcome.stderr.contains("--watch-namespaces and --operator-namespace"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[rstest]
+#[case::json(&[], r#""level":"WARN""#)]
+#[case::text(&[("LOG_FORMAT", "text")], " WARN ")]
+fn without_a_cluster_the_operator_ends_and_says_why(
+    #[case] environment: &[(&str, &str)],
+    #[case] level: &str,
+) {
+    let ports = [(); 2].map(|()| free_port().to_string());
+    let ports = [("HEALTH_CHECK_PORT", ports[0].as_str()), ("METRICS_PORT", &ports[1])];
+    let polling = [("POLLING_INTERVAL_SECONDS", "10")];
+    let environment = [environment, &ports, &polling].concat();
+    let outcome = Case::new().ompipe_with(&["operator"], &environment);
+    let (notice, error) = outcome.stderr.split_once('\n').unwrap();
+    assert!(notice.contains(level) && notice.contains("POLLING_INTERVAL_SECONDS is ignored"));
+    assert!(error.starts_with("error: no cluster: neither by kubeconfig ("), "{error}");
+    assert_eq!(outcome.code, Some(3));
+}
+
+#[test]
+fn a_port_that_is_taken_ends_the_operator() {
+    let taken = std::net::TcpListener::bind("[::]:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let environment = [("HEALTH_CHECK_PORT", port.as_str())];
+    let outcome = Case::new().ompipe_with(&["operator"], &environment);
+    let told = format!("error: cannot listen on port {port}: ");
+    assert!(outcome.stderr.starts_with(&told), "{}", outcome.stderr);
+    assert_eq!(outcome.code, Some(3));
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

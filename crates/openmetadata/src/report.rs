@@ -203,7 +203,8 @@ mod tests {
         assert_eq!(reported, Reported::Written(PipelineState::Failed));
         let row = &rows.written()[0];
         assert_eq!((&row["x"], &row["endDate"]), (&json!(1), &json!(9)));
-        assert_eq!(row["status"][0]["failures"][0]["stackTrace"], "Pod: p");
+        let details = row["status"][0]["failures"][0]["stackTrace"].as_str().unwrap();
+        assert!(details.ends_with("\n\nPod: p"), "{details}");
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! `ompipe operator`: arguments become settings, signals an orderly end.
 
+use std::io::IsTerminal;
+
 use ompipe_core::{Problem, Problems};
 use ompipe_operator::settings::{Checked, LogFormat, OperatorArgs, Settings};
 use tokio::runtime::{Builder, Runtime};
@@ -36,6 +38,7 @@ fn read_settings(args: &Args, operator: &OperatorArgs) -> Result<Checked, Failur
 fn start_log(settings: &Settings) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(settings.log_level.as_filter()))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),

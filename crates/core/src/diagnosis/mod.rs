@@ -9,6 +9,8 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 
 use crate::{PipelineState, Run, Workload};
 
+pub(crate) use run::remedy;
+
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

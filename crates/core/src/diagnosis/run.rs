@@ -18,7 +18,8 @@ pub(super) fn state(subject: &Subject<'_>) -> Finding {
     }
 }
 
-const fn remedy(reason: Reason) -> &'static str {
+/// What to do about a run that ended or waits for this reason.
+pub(crate) const fn remedy(reason: Reason) -> &'static str {
     match reason {
         Reason::Unschedulable => {
             "give the cluster a node that fits, or change resources.requests, nodeSelector, tolerations"

@@ -69,6 +69,6 @@ impl End {
 }
 
 /// The signal that an exit code stands for: 128 and its number, as shells have it.
-pub(super) fn signal_of(exit_code: i32) -> Option<i32> {
+pub(crate) fn signal_of(exit_code: i32) -> Option<i32> {
     (129..=192).contains(&exit_code).then(|| exit_code - 128)
 }

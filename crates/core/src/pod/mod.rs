@@ -10,8 +10,7 @@ use k8s_openapi::api::core::v1::{
     PodStatus,
 };
 
-use end::signal_of;
-
+pub(crate) use end::signal_of;
 pub use end::{End, Trouble};
 pub use reason::Reason;
 pub use refusal::{Lasting, Refusal};

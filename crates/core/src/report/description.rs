@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::{
     PodSpec, PodStatus,
 };
 
+use crate::pod::signal_of;
+
 /// The latest events are enough to see what happened.
 const MAX_EVENTS: usize = 10;
 /// Longest message of Kubernetes that is kept, in characters: some repeat every node by name.
@@ -87,7 +89,7 @@ fn of_terminated(
     let reason = terminated.reason.as_deref().unwrap_or("for no known reason");
     let code = terminated.exit_code;
     let mut text = format!("terminated: {reason}, exit code {code}");
-    let signal = terminated.signal.or_else(|| (129..=192).contains(&code).then(|| code - 128));
+    let signal = terminated.signal.or_else(|| signal_of(code));
     // Writing to a string cannot fail.
     if let Some(signal) = signal {
         let _ = write!(text, ", signal {signal}");

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Correction;
 use crate::omjob::End;
-use crate::{PipelineState, RunId};
+use crate::{PipelineState, RunId, diagnosis};
 
 /// Name of the step that tells how the pod ended; upstream's exit handler calls it so too.
 const STEP: &str = "Pod Diagnostics";
@@ -71,17 +71,16 @@ impl Row {
         self.fields.insert("pipelineState".to_owned(), correction.state.as_str().into());
         self.fields.insert("endDate".to_owned(), ended.into());
         if let Some(account) = correction.account {
-            self.add_step(&account.sentence(end), evidence.diagnostics);
+            let todo = format!("What to do: {}.", diagnosis::remedy(end.reason));
+            let known = evidence.diagnostics.map(|known| format!("\n\n{known}"));
+            self.add_step(&account.sentence(end), &(todo + &known.unwrap_or_default()));
         }
         self
     }
 
     /// The step takes the place of one that an earlier attempt left.
-    fn add_step(&mut self, sentence: &str, diagnostics: Option<&str>) {
-        let mut failure = json!({ "name": FAILURE, "error": sentence });
-        if let Some(text) = diagnostics {
-            failure["stackTrace"] = text.into();
-        }
+    fn add_step(&mut self, sentence: &str, details: &str) {
+        let failure = json!({ "name": FAILURE, "error": sentence, "stackTrace": details });
         let step = json!({ "name": STEP, "records": 0, "errors": 1, "failures": [failure] });
         let mut steps = match self.fields.remove("status") {
             Some(Value::Array(steps)) => steps,
@@ -139,7 +138,8 @@ mod tests {
                 "status": [{ "name": "Pod Diagnostics", "records": 0, "errors": 1, "failures": [{
                     "name": "Main Container Diagnostics",
                     "error": "OOMKilled: used too much memory",
-                    "stackTrace": "Pod: p",
+                    "stackTrace": "What to do: raise resources.limits.memory; the framework alone \
+                                   takes 390 MiB.\n\nPod: p",
                 }]}],
             })
         );
@@ -158,7 +158,8 @@ mod tests {
         }
         assert_eq!(row["status"].as_array().unwrap().len(), 2);
         assert_eq!(row["status"][0], document["status"][0]);
-        assert_eq!(row["status"][1]["failures"][0].get("stackTrace"), None);
+        let details = row["status"][1]["failures"][0]["stackTrace"].as_str().unwrap();
+        assert!(details.starts_with("What to do: ") && details.ends_with("390 MiB."), "{details}");
     }
 
     #[test]

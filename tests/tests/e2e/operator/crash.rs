@@ -77,7 +77,7 @@ async fn assert_one_true_end(stage: &Stage, witness: &Witness, what: &str) {
     assert!(held.is_empty(), "{what}: a pod is still tracked");
 }
 
-async fn behind(stage: &Stage, proxy: &ApiProxy) -> Operator {
+fn behind(stage: &Stage, proxy: &ApiProxy) -> Operator {
     let kubeconfig = stage.scene.file("proxy.kubeconfig", &proxy.kubeconfig());
     Operator::start(&stage.scene, &[("KUBECONFIG", &kubeconfig), ("LEADER_ELECT", "false")])
 }
@@ -89,14 +89,18 @@ async fn crash_at(stop: Stop, write: usize) {
     let past = stage.pods().list(&ListParams::default()).await.unwrap().metadata.resource_version;
     let proxy = ApiProxy::start(stage.scene.client.clone()).await.unwrap();
     proxy.stop_at_write(stop, write);
-    let operator = behind(&stage, &proxy).await;
-    stage.run("run", "exit 3", json!({})).await;
-    proxy.stopped().await;
+    let operator = behind(&stage, &proxy);
+    stage.run("run", "sleep 1; exit 3", json!({})).await;
+    // What is seen only once may come to be one write: then there is no such crash.
+    tokio::select! {
+        () = proxy.stopped() => {}
+        _ = stage.over("run") => {}
+    }
     operator.kill().await;
     // The next one first sees the world as it was before the run.
     let proxy = ApiProxy::start(stage.scene.client.clone()).await.unwrap();
     proxy.show_the_past(&past.unwrap());
-    let operator = behind(&stage, &proxy).await;
+    let operator = behind(&stage, &proxy);
     assert_one_true_end(&stage, &witness, &what).await;
     operator.terminate().await;
     drop(witness);
@@ -115,7 +119,7 @@ async fn a_crash_at_any_write(#[case] stop: Stop) {
 async fn one_run_costs_as_many_writes_as_the_crashes_cover() {
     let stage = Stage::new("writes").await;
     let proxy = ApiProxy::start(stage.scene.client.clone()).await.unwrap();
-    let operator = behind(&stage, &proxy).await;
+    let operator = behind(&stage, &proxy);
     stage.run("run", "sleep 1; exit 3", json!({})).await;
     stage.over("run").await;
     operator.terminate().await;
@@ -136,7 +140,7 @@ async fn delay(plural: &str, number: usize) {
     let witness = Witness::of(&stage).await;
     let proxy = ApiProxy::start(stage.scene.client.clone()).await.unwrap();
     proxy.delay_event(plural, number, Duration::from_secs(2));
-    let operator = behind(&stage, &proxy).await;
+    let operator = behind(&stage, &proxy);
     stage.run("run", "exit 3", json!({})).await;
     assert_one_true_end(&stage, &witness, &what).await;
     operator.terminate().await;

@@ -47,12 +47,14 @@ async fn a_process_that_ends(
 #[tokio::test]
 async fn out_of_memory() {
     let stage = Stage::new("oom").await;
-    let _operator = Operator::start(&stage.scene, &[]);
+    let operator = Operator::start(&stage.scene, &[]);
     let mut main = Stage::shell("tail /dev/zero");
     main["resources"]["limits"] = json!({ "memory": "32Mi" });
     stage.run("run", "", json!({ "mainPodSpec": main })).await;
     let job = stage.over("run").await;
     assert_eq!((phase(&job), reason(&job)), (Some(Phase::Failed), "OOMKilled"));
+    let ended = r#"ompipe_operator_runs_ended_total{phase="Failed",reason="OOMKilled"}"#;
+    assert!((operator.metric(ended).await - 1.0).abs() < f64::EPSILON);
     assert_eq!(stage.told("run-exit").await.trim(), "told: failed");
     stage.scene.end().await;
 }

@@ -5,6 +5,7 @@ mod cron;
 mod endings;
 mod process;
 mod replicas;
+mod report;
 mod stage;
 
 pub(crate) use process::Operator;

@@ -100,9 +100,10 @@ impl Stage {
             let mut containers = status.container_statuses.iter().flatten();
             let runs = |state: &k8s_openapi::api::core::v1::ContainerState| state.running.is_some();
             let main = containers.find(|container| container.name == "main");
-            match main.and_then(|main| main.state.as_ref()).is_some_and(runs) {
-                true => Ok(pod),
-                false => Err(format!("{status:?}")),
+            if main.and_then(|main| main.state.as_ref()).is_some_and(runs) {
+                Ok(pod)
+            } else {
+                Err(format!("{status:?}"))
             }
         })
         .await
@@ -137,9 +138,9 @@ impl Stage {
 
 /// A condition's status and reason, as `True Completed`.
 pub(crate) fn condition(job: &OMJob, kind: &str) -> String {
-    let conditions = job.status.iter().flat_map(|status| &status.conditions);
-    let found = conditions.filter(|condition| condition.type_ == kind);
-    found.map(|condition| format!("{} {}", condition.status, condition.reason)).collect()
+    let mut conditions = job.status.iter().flat_map(|status| &status.conditions);
+    let found = conditions.find(|condition| condition.type_ == kind);
+    found.map(|found| format!("{} {}", found.status, found.reason)).unwrap_or_default()
 }
 
 /// Why main ended.
