@@ -16,6 +16,7 @@ use crate::metrics::{Controller, Metrics};
 use crate::queue::{Failures, Queue};
 use crate::scope::Triggers;
 use crate::settings::Settings;
+use crate::slots::Slots;
 use crate::view::{JobView, PodView, ScheduleView};
 use crate::writes::Writes;
 use crate::written::Written;
@@ -37,8 +38,8 @@ pub(crate) struct Context {
     pub(crate) schedules: Queue<ScheduleView>,
     pub(crate) job_failures: Failures<ObjectRef<JobView>>,
     pub(crate) schedule_failures: Failures<ObjectRef<ScheduleView>>,
-    /// Reconciles of one kind at once.
-    pub(crate) concurrency: u16,
+    /// Reconciles of `OMJob`s at once.
+    pub(crate) slots: Slots,
     /// Nothing new is begun.
     pub(crate) draining: bool,
     /// Time that a drain gives to runs under way.
@@ -77,7 +78,7 @@ impl Context {
             schedules,
             job_failures: Failures::new(longest),
             schedule_failures: Failures::new(longest),
-            concurrency: u16::try_from(settings.reconciliation_threads.get()).unwrap_or(u16::MAX),
+            slots: Slots::new(settings.reconciliation_threads.get()),
             draining: settings.drain,
             drain_limit: settings.drain_timeout.get(),
             changes: watch::Sender::new(0),

@@ -28,6 +28,7 @@ mod omjob;
 mod queue;
 mod scope;
 pub mod settings;
+mod slots;
 mod view;
 mod writes;
 mod written;

@@ -10,8 +10,9 @@ use crate::lease::Leadership;
 
 /// Writes to the cluster, behind the lease.
 ///
-/// A write takes less time than the lease outlasts [`Leadership::is_held`], so that none lands after
-/// another replica has begun.
+/// [`Leadership::is_held`] ends well before another replica may begin. A write that was sent in time may
+/// still land later, when the API server is slow: what then protects is that it names the resource
+/// version that it rests on, or a pod whose name its attempt determines.
 #[derive(Clone)]
 pub(crate) struct Writes {
     client: Client,

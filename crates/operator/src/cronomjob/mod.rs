@@ -30,6 +30,9 @@ use crate::events::{Kind, Note};
 use crate::metrics::Controller;
 use crate::view::ScheduleView;
 
+/// Schedules that are dealt with at once: on the hour, many are due.
+const AT_ONCE: u16 = 32;
+
 /// Reconciles what the queue brings, until it ends.
 pub(crate) async fn control(
     context: Arc<Context>,
@@ -37,7 +40,7 @@ pub(crate) async fn control(
     triggers: impl Stream<Item = ObjectRef<ScheduleView>>,
 ) {
     let triggers = triggers.map(Ok::<_, std::convert::Infallible>);
-    let config = controller::Config::default().concurrency(context.concurrency);
+    let config = controller::Config::default().concurrency(AT_ONCE);
     let reconcile = |schedule, context| Box::pin(reconcile(schedule, context));
     let queue = Arc::clone(&context);
     applier(reconcile, error_policy, context, schedules, Box::pin(triggers), config)

@@ -44,7 +44,8 @@ pub(crate) async fn control(
     triggers: impl Stream<Item = ObjectRef<JobView>>,
 ) {
     let triggers = triggers.map(Ok::<_, std::convert::Infallible>);
-    let config = controller::Config::default().concurrency(context.concurrency);
+    // How many go on at once is the slots' to say.
+    let config = controller::Config::default();
     let orphans = Arc::clone(&context);
     let reconcile = |job, context| Box::pin(reconcile(job, context));
     applier(reconcile, error_policy, context, jobs, Box::pin(triggers), config)
@@ -55,6 +56,9 @@ pub(crate) async fn control(
 /// One pass, measured.
 async fn reconcile(job: Arc<JobView>, context: Arc<Context>) -> Result<Action, Error> {
     let key = ObjectRef::from_obj(&*job);
+    let _slot = context.slots.take(!drain::is_held(&job)).await;
+    // It may have changed while it waited.
+    let job = context.job_cache.get(&key).unwrap_or(job);
     let waited = context.jobs.take(&key);
     waited.inspect(|waited| context.metrics.dequeued(Controller::OmJob, *waited));
     if !is_ours(&context, &job) || context.written.is_ahead_of(&*job) {
