@@ -47,6 +47,8 @@ pub(super) struct Seen {
     spec: Option<LeaseSpec>,
     /// Who holds it. Who held a Lease that somebody deleted may not know about that yet.
     holder: Option<String>,
+    /// How long it lasts after a renewal.
+    duration: Duration,
     /// When the holder has lost it, unless the Lease changes until then.
     free_at: Instant,
 }
@@ -67,15 +69,20 @@ pub(super) enum Decision {
 impl Seen {
     /// Nothing is known yet.
     pub(super) const fn nothing(now: Instant) -> Self {
-        Self { spec: None, holder: None, free_at: now }
+        Self { spec: None, holder: None, duration: Duration::ZERO, free_at: now }
     }
 
     /// Takes in what the API server says; `fallback` is how long a Lease without a duration lasts.
     pub(super) fn take_in(&mut self, spec: Option<&LeaseSpec>, fallback: Duration, now: Instant) {
-        if let Some(spec) = spec.filter(|spec| Some(*spec) != self.spec.as_ref()) {
-            self.holder = spec.holder_identity.clone().filter(|holder| !holder.is_empty());
-            self.free_at = now + promised(spec).unwrap_or(fallback);
+        if spec == self.spec.as_ref() {
+            return;
         }
+        if let Some(spec) = spec {
+            self.holder = spec.holder_identity.clone().filter(|holder| !holder.is_empty());
+            self.duration = promised(spec).unwrap_or(fallback);
+        }
+        // One that was deleted may have been renewed right before, unseen.
+        self.free_at = now + self.duration;
         self.spec = spec.cloned();
     }
 
@@ -173,7 +180,9 @@ mod tests {
         None, 14, "wait until 15.0")]
     #[case::deleted_from_its_holder(
         &[(Some(spec("they", 15, 0)), 0), (None, 2)], None, 3, "wait until 4.0")]
-    #[case::deleted_and_expired(&[(Some(spec("they", 15, 0)), 0), (None, 2)], None, 15, "Create")]
+    #[case::deleted_maybe_after_a_renewal(
+        &[(Some(spec("they", 15, 0)), 0), (None, 2)], None, 16, "wait until 17.0")]
+    #[case::deleted_and_expired(&[(Some(spec("they", 15, 0)), 0), (None, 2)], None, 17, "Create")]
     #[case::deleted_from_us(&[(Some(spec("we", 15, 0)), 0), (None, 2)], Some(0), 2, "Create")]
     #[case::vacated_and_deleted(&[(Some(spec("", 15, 0)), 0), (None, 2)], None, 2, "Create")]
     #[case::ours(&[(Some(spec("we", 15, 0)), 0)], Some(0), 2, "wait until 3.0")]
@@ -213,6 +222,21 @@ mod tests {
                 seen.take_in(Some(&renewed), TIMING.duration, now);
             }
             now += seconds(wait);
+            let decision = seen.decide("we", None, TIMING, now);
+            let is_held = now < last_renewal + TIMING.duration;
+            prop_assert!(!is_held || matches!(decision, Decision::Wait(_)), "{decision:?}");
+        }
+
+        /// Nor does it make a Lease again that somebody deleted, however often its holder renewed
+        /// it unseen before that.
+        #[test]
+        fn nothing_is_made_early(unseen in prop::option::of(0u64..30), gone in 0u64..5, wait in 0u64..30) {
+            let start = Instant::now();
+            let mut seen = Seen::nothing(start);
+            seen.take_in(Some(&spec("they", 15, 0)), TIMING.duration, start);
+            let last_renewal = start + seconds(unseen.unwrap_or_default());
+            seen.take_in(None, TIMING.duration, last_renewal + seconds(gone));
+            let now = last_renewal + seconds(gone + wait);
             let decision = seen.decide("we", None, TIMING, now);
             let is_held = now < last_renewal + TIMING.duration;
             prop_assert!(!is_held || matches!(decision, Decision::Wait(_)), "{decision:?}");
