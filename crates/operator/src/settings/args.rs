@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Arguments of `ompipe operator`, as they were typed or set. [`Settings::read`] checks them.
+/// Arguments of `ompipe operator`, as they were typed or set. [`super::Settings::read`] checks them.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct OperatorArgs {
     /// Namespaces to work in, separated by commas; ALL is the whole cluster. By default its own.
