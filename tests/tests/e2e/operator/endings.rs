@@ -110,7 +110,8 @@ async fn a_pod_that_never_starts(#[case] fields: Value, #[case] why: &str) {
     let _operator = Operator::start(&stage.scene, &[]);
     let mut main = Stage::shell("true");
     main.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    let limit = json!({ "mainPodSpec": main, "activeDeadlineSeconds": 6 });
+    // Long enough for a busy scheduler to say why.
+    let limit = json!({ "mainPodSpec": main, "activeDeadlineSeconds": 20 });
     stage.run("run", "", limit).await;
     let stalled = |job: &ompipe_api::OMJob| condition(job, "Stalled") == format!("True {why}");
     stage.job("run", "a condition that says why", stalled).await;
