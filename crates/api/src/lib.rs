@@ -29,7 +29,7 @@ pub use cron_om_job::{CronOMJob, CronOMJobSpec, CronOMJobStatus, OMJobReference}
 pub use om_job::{Attempt, OMJob, OMJobSpec, OMJobStatus};
 pub use ompipe_core::config::ConcurrencyPolicy;
 pub use ompipe_core::omjob::Phase;
-pub use pod_spec::{ResourceAmounts, StagePodSpec};
+pub use pod_spec::{ResourceAmounts, StagePodSpec, fill_placeholders};
 pub use record::{
     EndRecord, PodRecord, ReportingRecord, ReportingState, StageRecord, TroubleRecord,
 };
@@ -37,7 +37,7 @@ pub use schedule::TRIGGER;
 pub use status_patch::status_patch;
 
 /// Label of a pod: the `OMJob` that it belongs to.
-pub const OMJOB_NAME: &str = "omjob.pipelines.openmetadata.org/name";
+pub const OMJOB_NAME: &str = ompipe_core::labels::OMJOB_NAME;
 /// Label of a pod: which stage it is, [`MAIN`] or [`EXIT_HANDLER`].
 pub const POD_TYPE: &str = ompipe_core::labels::POD_TYPE;
 /// Value of [`POD_TYPE`] on pods of the ingestion.

@@ -13,7 +13,7 @@ use ompipe_core::run::MAIN_CONTAINER;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{rules, schema};
+use crate::{NAME_PLACEHOLDER, RUN_ID_PLACEHOLDER, rules, schema};
 
 type Texts = BTreeMap<String, String>;
 
@@ -167,6 +167,19 @@ fn usable_variables(variables: &[EnvVar]) -> Vec<EnvVar> {
         variable
     };
     variables.iter().map(usable).collect()
+}
+
+/// Puts the run's id and the name of its `OMJob` where a variable's whole value is upstream's
+/// placeholder ([`RUN_ID_PLACEHOLDER`], [`NAME_PLACEHOLDER`]).
+pub fn fill_placeholders(variables: Option<&mut Vec<EnvVar>>, run_id: &str, name: &str) {
+    for variable in variables.into_iter().flatten() {
+        let value = match variable.value.as_deref() {
+            Some(RUN_ID_PLACEHOLDER) => run_id,
+            Some(NAME_PLACEHOLDER) => name,
+            _ => continue,
+        };
+        variable.value = Some(value.to_owned());
+    }
 }
 
 /// Requests and limits of a container.

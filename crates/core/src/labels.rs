@@ -44,6 +44,8 @@ pub const JOB_UID: &str = "batch.kubernetes.io/controller-uid";
 /// Label that the Job controller puts on a Job's pods: the Job's name.
 pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 
+/// Label of an `OMJob`'s pods: the name of the `OMJob`.
+pub const OMJOB_NAME: &str = "omjob.pipelines.openmetadata.org/name";
 /// Label of an `OMJob`'s pods: which stage they are (crate `ompipe-api` has the values).
 pub const POD_TYPE: &str = "omjob.pipelines.openmetadata.org/pod-type";
 

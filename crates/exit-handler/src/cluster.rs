@@ -26,8 +26,6 @@ const LOG_LINES: &str = "500";
 const LOG_BYTES: usize = 64 << 10;
 /// Where the kubelet puts what a pod needs to speak to the API server.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// Label that the operator, upstream's too, puts on an `OMJob`'s pods: the name of the `OMJob`.
-const OMJOB_NAME: &str = "omjob.pipelines.openmetadata.org/name";
 
 /// A namespace of the cluster that this process runs in.
 pub(crate) struct Cluster {
@@ -158,7 +156,8 @@ async fn read<T: DeserializeOwned>(answer: Response) -> Result<Option<T>, Error>
 
 /// Where the main pod may be found, best first.
 fn selectors(job: Option<&str>, run: Option<RunId>) -> Vec<String> {
-    let of_job = [labels::JOB_NAME, OMJOB_NAME].map(|label| Some(format!("{label}={}", job?)));
+    let of_job =
+        [labels::JOB_NAME, labels::OMJOB_NAME].map(|label| Some(format!("{label}={}", job?)));
     let of_run = run.map(|run| format!("{}={run}", labels::RUN_ID));
     of_job.into_iter().chain([of_run]).flatten().collect()
 }

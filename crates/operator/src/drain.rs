@@ -7,13 +7,14 @@
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::Store;
-use ompipe_core::omjob::{FINALIZER, TRACKING_FINALIZER};
+use ompipe_core::omjob::FINALIZER;
 use serde_json::json;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::context::Context;
 use crate::error::{Error, code};
-use crate::view::{Attempt, JobView, PodView};
+use crate::tracking;
+use crate::view::{Attempt, JobView};
 
 /// Lets go of every `OMJob` and pod of a scope.
 pub(crate) async fn drain(context: &Context, jobs: &Store<JobView>, limit: Duration) {
@@ -34,7 +35,7 @@ async fn all_over(context: &Context, jobs: &Store<JobView>) {
     let mut changes = context.changes.subscribe();
     loop {
         changes.borrow_and_update();
-        if jobs.find(is_held).is_none() {
+        if jobs.find(JobView::is_held).is_none() {
             return;
         }
         // The sender lives as long as the context.
@@ -42,17 +43,13 @@ async fn all_over(context: &Context, jobs: &Store<JobView>) {
     }
 }
 
-pub(crate) fn is_held(job: &JobView) -> bool {
-    job.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
-}
-
 /// Runs first: the pods of one that is not ours any more are not taken up again.
 async fn let_go(context: &Context, jobs: &Store<JobView>) -> Result<(), Error> {
-    for job in jobs.state_filter(is_held) {
+    for job in jobs.state_filter(JobView::is_held) {
         remove_finalizer(context, &job).await?;
     }
     for attempt in context.pods.filter(|attempt: &Attempt| attempt.seen.tracked) {
-        release(context, &attempt).await?;
+        tracking::release(context, attempt.id()).await?;
     }
     Ok(())
 }
@@ -68,19 +65,5 @@ async fn remove_finalizer(context: &Context, job: &JobView) -> Result<(), Error>
         Ok(_) => Ok(()),
         Err(error) if code(&error) == 404 => Ok(()),
         Err(error) => Err(Error::api("let go of an OMJob")(error)),
-    }
-}
-
-/// Lets go of a pod. That it is gone is success.
-pub(crate) async fn release(context: &Context, attempt: &Attempt) -> Result<(), Error> {
-    let patch = json!({ "metadata": {
-        "uid": attempt.seen.uid, "$deleteFromPrimitiveList/finalizers": [TRACKING_FINALIZER],
-    }});
-    let api = context.writes.to::<PodView>(&attempt.namespace)?;
-    let params = PatchParams::default();
-    match api.patch(&attempt.seen.name, &params, &Patch::Strategic(patch)).await {
-        Ok(_) => Ok(()),
-        Err(error) if matches!(code(&error), 404 | 409) => Ok(()),
-        Err(error) => Err(Error::api("write a pod's finalizers")(error)),
     }
 }

@@ -29,6 +29,7 @@ mod queue;
 mod scope;
 pub mod settings;
 mod slots;
+mod tracking;
 mod view;
 mod writes;
 mod written;

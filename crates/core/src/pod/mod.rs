@@ -38,19 +38,20 @@ impl PodState {
     /// Reads a pod.
     #[must_use]
     pub fn of(pod: &Pod) -> Self {
-        let status = pod.status.clone().unwrap_or_default();
+        let unknown = PodStatus::default();
+        let status = pod.status.as_ref().unwrap_or(&unknown);
         let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
-        let main = main_state(&status);
+        let main = main_state(status);
         if let Some(terminated) = main.and_then(|main| main.terminated.as_ref()) {
             if pod.metadata.deletion_timestamp.is_some() && never_ran(terminated) {
                 let end = End::without_code(Reason::Deleted, "deleted before it started");
                 return Self::Ended { end, lingers: false };
             }
-            let end = end_of_container(&status, terminated);
-            return Self::Ended { end, lingers: !over && has_sidecar(&status) };
+            let end = end_of_container(status, terminated);
+            return Self::Ended { end, lingers: !over && has_sidecar(status) };
         }
         if over {
-            return Self::Ended { end: end_of_pod(&status), lingers: false };
+            return Self::Ended { end: end_of_pod(status), lingers: false };
         }
         if pod.metadata.deletion_timestamp.is_some() && !has_node(pod) {
             // No kubelet knows it, so nobody else will ever call it ended.
@@ -60,7 +61,7 @@ impl PodState {
         if main.is_some_and(|main| main.running.is_some()) {
             return Self::Running;
         }
-        Self::Waiting(trouble(&status))
+        Self::Waiting(trouble(status))
     }
 
     /// True when the main container has begun, so that it has a log.

@@ -2,9 +2,7 @@
 
 use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt};
-use ompipe_api::{
-    CronOMJob, NAME_PLACEHOLDER, OMJob, OMJobSpec, RUN_ID_PLACEHOLDER, StagePodSpec, TRIGGER,
-};
+use ompipe_api::{CronOMJob, OMJob, OMJobSpec, StagePodSpec, TRIGGER, fill_placeholders};
 use ompipe_core::labels;
 use uuid::Uuid;
 
@@ -49,14 +47,7 @@ fn filled(spec: &OMJobSpec, run_id: &str, name: &str) -> OMJobSpec {
 }
 
 fn fill(stage: &mut StagePodSpec, run_id: &str, name: &str) {
-    for variable in stage.env.iter_mut().flatten() {
-        let value = match variable.value.as_deref() {
-            Some(RUN_ID_PLACEHOLDER) => run_id,
-            Some(NAME_PLACEHOLDER) => name,
-            _ => continue,
-        };
-        variable.value = Some(value.to_owned());
-    }
+    fill_placeholders(stage.env.as_mut(), run_id, name);
     // A run id in the template's labels would be the same for every run.
     if let Some(label) = stage.labels.as_mut().and_then(|all| all.get_mut(labels::RUN_ID)) {
         run_id.clone_into(label);
@@ -65,6 +56,7 @@ fn fill(stage: &mut StagePodSpec, run_id: &str, name: &str) {
 
 #[cfg(test)]
 mod tests {
+    use ompipe_api::{NAME_PLACEHOLDER, RUN_ID_PLACEHOLDER};
     use serde_json::{Value, json};
 
     use super::*;

@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt};
 use ompipe_api::{OMJob, OMJobStatus, status_patch};
 use ompipe_core::omjob::{
     Action, Decision, FINALIZER, Lasting, Observed, PodSeen, Reason, Refusal, Report, Stage,
-    Status, TRACKING_FINALIZER, Trouble,
+    Status, Trouble,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use super::{Context, happening, observe, pod};
 use crate::clock;
 use crate::error::{Error, code};
 use crate::last_resort;
+use crate::tracking::{self, PodId};
 use crate::view::{JobView, PodView};
 
 /// One pass over an `OMJob`: it ends when nothing is left to do, or at the first error.
@@ -68,9 +69,15 @@ impl<'c> Pass<'c> {
                         return Ok(Outcome::Again(Box::new(again)));
                     }
                 }
-                Action::TrackPod { name, uid } => self.track(name, uid).await?,
+                Action::TrackPod { name, uid } => {
+                    let namespace = &self.namespace();
+                    tracking::track(self.context, PodId { namespace, name, uid }).await?;
+                }
                 Action::DeletePod { name, uid } => self.delete_pod(name, uid).await?,
-                Action::ReleasePod { name, uid } => self.release(name, uid).await?,
+                Action::ReleasePod { name, uid } => {
+                    let namespace = &self.namespace();
+                    tracking::release(self.context, PodId { namespace, name, uid }).await?;
+                }
                 Action::ReportLastResort => {
                     let report = Some(self.report().await?);
                     let again = Observed { report, ..self.again() };
@@ -202,31 +209,6 @@ impl<'c> Pass<'c> {
         Ok(Some(self.refused(stage, Refusal { lasting: Lasting::ForNow, trouble })))
     }
 
-    async fn track(&self, name: &str, uid: &str) -> Result<(), Error> {
-        let patch = json!({ "metadata": { "uid": uid, "finalizers": [TRACKING_FINALIZER] } });
-        self.patch_pod(name, patch).await
-    }
-
-    async fn release(&self, name: &str, uid: &str) -> Result<(), Error> {
-        let patch = json!({ "metadata": {
-            "uid": uid, "$deleteFromPrimitiveList/finalizers": [TRACKING_FINALIZER],
-        }});
-        self.patch_pod(name, patch).await
-    }
-
-    /// That the pod is gone, or another one has its name, is success: the pod meant is gone.
-    async fn patch_pod(&self, name: &str, patch: Value) -> Result<(), Error> {
-        let api: Api<PodView> = self.pods()?;
-        let params = PatchParams::default();
-        match api.patch(name, &params, &Patch::Strategic(patch)).await {
-            Ok(pod) if is_gone(&pod) => self.context.pods.note_removed(&pod),
-            Ok(pod) => self.context.pods.note(&pod),
-            Err(error) if matches!(code(&error), 404 | 409) => {}
-            Err(error) => return Err(Error::api("write a pod's finalizers")(error)),
-        }
-        Ok(())
-    }
-
     async fn delete_pod(&self, name: &str, uid: &str) -> Result<(), Error> {
         let api: Api<PodView> = self.pods()?;
         let params = DeleteParams::default()
@@ -270,10 +252,6 @@ impl<'c> Pass<'c> {
 
 async fn patch_merge(api: &Api<JobView>, name: &str, patch: Value) -> Result<JobView, kube::Error> {
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
-}
-
-fn is_gone(pod: &PodView) -> bool {
-    pod.attempt.as_ref().is_some_and(|attempt| attempt.seen.deletion.is_some() && !attempt.held)
 }
 
 fn refusal(error: &kube::Error) -> Refusal {

@@ -28,7 +28,6 @@ use tokio::time::Instant;
 use crate::by_owner::Owned;
 use crate::clock;
 use crate::context::Context;
-use crate::drain;
 use crate::error::{Error, result_of};
 use crate::metrics::Controller;
 use crate::view::{JobView, PodView};
@@ -56,7 +55,7 @@ pub(crate) async fn control(
 /// One pass, measured.
 async fn reconcile(job: Arc<JobView>, context: Arc<Context>) -> Result<Action, Error> {
     let key = ObjectRef::from_obj(&*job);
-    let _slot = context.slots.take(!drain::is_held(&job)).await;
+    let _slot = context.slots.take(!job.is_held()).await;
     // It may have changed while it waited.
     let job = context.job_cache.get(&key).unwrap_or(job);
     let waited = context.jobs.take(&key);
@@ -76,7 +75,7 @@ async fn reconcile(job: Arc<JobView>, context: Arc<Context>) -> Result<Action, E
 
 /// True for what this replica has to deal with: a drain takes up nothing new.
 fn is_ours(context: &Context, job: &JobView) -> bool {
-    let known = !context.draining || drain::is_held(job);
+    let known = !context.draining || job.is_held();
     known && context.writes.leadership().is_held()
 }
 

@@ -9,8 +9,8 @@ use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
 
 use crate::context::Context;
-use crate::drain;
 use crate::error::Error;
+use crate::tracking;
 use crate::view::{Attempt, JobView};
 
 type Reconciled = Result<(ObjectRef<JobView>, Action), controller::Error<Error, Infallible>>;
@@ -45,7 +45,7 @@ async fn release(context: &Context, omjob: &ObjectRef<DynamicObject>) -> Result<
         .map_err(Error::api("read the OMJob"))?;
     let gone = |attempt: &&Attempt| found.as_ref().is_none_or(|job| job.uid() != attempt.owner);
     for attempt in left.iter().filter(gone) {
-        drain::release(context, attempt).await?;
+        tracking::release(context, attempt.id()).await?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
-use ompipe_api::{NAME_PLACEHOLDER, OMJOB_NAME, OMJob, POD_TYPE, RUN_ID_PLACEHOLDER, StagePodSpec};
+use ompipe_api::{OMJOB_NAME, OMJob, POD_TYPE, StagePodSpec, fill_placeholders};
 use ompipe_core::kubernetes::LabelValue;
 use ompipe_core::labels;
 use ompipe_core::omjob::{End, Stage, TRACKING_FINALIZER, pod_name};
@@ -32,7 +32,7 @@ pub(super) fn build(
     harden(&mut spec);
     bound(&mut spec, job, stage);
     for container in spec.containers.iter_mut().filter(|c| c.name == MAIN_CONTAINER) {
-        fill_placeholders(container, job);
+        fill_placeholders(container.env.as_mut(), &run_id(job), &job.name_any());
         if stage == Stage::Exit {
             tell_end(container, end);
         }
@@ -117,18 +117,6 @@ fn bound(spec: &mut PodSpec, job: &JobView, stage: Stage) {
     };
     if spec.active_deadline_seconds.is_none() {
         spec.active_deadline_seconds = limit.map(|limit| limit.as_secs() + LATER);
-    }
-}
-
-/// Upstream's two placeholders, where they are the whole value.
-fn fill_placeholders(container: &mut Container, job: &JobView) {
-    for variable in container.env.iter_mut().flatten() {
-        let value = match variable.value.as_deref() {
-            Some(RUN_ID_PLACEHOLDER) => run_id(job),
-            Some(NAME_PLACEHOLDER) => job.name_any(),
-            _ => continue,
-        };
-        variable.value = Some(value);
     }
 }
 

@@ -85,8 +85,12 @@ impl From<Wire> for JobView {
 
 fn is_active(record: &Status, metadata: &ObjectMeta) -> bool {
     let reports = matches!(record.reporting, Reporting::Outstanding { .. });
-    let held = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
-    !record.phase.is_terminal() || record.completed.is_none() || reports || held
+    let open = !record.phase.is_terminal() || record.completed.is_none() || reports;
+    open || has_finalizer(metadata)
+}
+
+fn has_finalizer(metadata: &ObjectMeta) -> bool {
+    metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
 }
 
 /// The status as it is on the wire; none for a run that is over.
@@ -110,6 +114,11 @@ impl JobView {
 
     pub(crate) fn resource_version(&self) -> &str {
         self.metadata.resource_version.as_deref().unwrap_or_default()
+    }
+
+    /// True while it carries our finalizer.
+    pub(crate) fn is_held(&self) -> bool {
+        has_finalizer(&self.metadata)
     }
 
     pub(crate) fn is_deleted(&self) -> bool {
@@ -151,7 +160,7 @@ impl JobView {
         Observed {
             name: self.name_any(),
             deleted: self.is_deleted(),
-            finalizer: self.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+            finalizer: self.is_held(),
             limits: self.limits.clone(),
             status: Status::clone(&self.record),
             pods,

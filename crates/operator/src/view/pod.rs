@@ -6,6 +6,7 @@ use ompipe_core::omjob::PodSeen;
 use serde::Deserialize;
 
 use super::meta::{self, Meta};
+use crate::tracking::PodId;
 
 /// A pod, as far as it tells about an attempt.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -27,6 +28,13 @@ pub(crate) struct Attempt {
     pub(crate) seen: PodSeen,
     /// Whether a finalizer of anybody keeps the pod.
     pub(crate) held: bool,
+}
+
+impl Attempt {
+    /// The pod.
+    pub(crate) fn id(&self) -> PodId<'_> {
+        PodId { namespace: &self.namespace, name: &self.seen.name, uid: &self.seen.uid }
+    }
 }
 
 super::view_of!(PodView, Pod);
