@@ -18,6 +18,7 @@
 //! - [`postgres`]: a PostgreSQL server with the sample database of `sql/shop.sql`, in-process
 //!   ([`postgres::Postgres`]) or as the program `sample-postgres`.
 //! - [`api_proxy`]: a proxy in front of the real API server that fails on demand.
+//! - [`tls`]: a TLS listener with a certificate of its own.
 //! - [`contract`]: what each key of the configuration promises, as a table.
 //!
 //! The servers listen on loopback or private addresses only, pick a free port, and end with the
@@ -30,5 +31,6 @@ pub mod contract;
 mod late_event;
 pub mod postgres;
 pub mod standin;
+pub mod tls;
 
 pub use address::NotLocal;

@@ -46,11 +46,34 @@ impl Schedule {
         &self.zone
     }
 
-    /// The first slot strictly after `time`.
+    /// The first slot strictly after `time`: the next moment at which the zone's clocks show a time
+    /// of the schedule. As on a `CronJob`, a time that the clocks leave out is no slot, and one that
+    /// they show twice is two.
     #[must_use]
     pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
-        let local = time.to_zoned(self.zone.0.clone());
-        self.cron.find_next_occurrence(&local, false).ok().map(|slot| slot.timestamp())
+        let zone = &self.zone.0;
+        let mut changes = zone.following(time).map(|change| change.timestamp());
+        let (mut from, mut inclusive) = (time, false);
+        loop {
+            let offset = zone.to_offset(from);
+            let slot = self.next_at_offset(from, offset, inclusive)?;
+            // The slot is where it was looked for only as long as the clocks keep that offset.
+            match changes.next() {
+                Some(change) if slot >= change => (from, inclusive) = (change, true),
+                _ => return Some(slot),
+            }
+        }
+    }
+
+    /// The next slot on clocks that never change.
+    fn next_at_offset(
+        &self,
+        from: Timestamp,
+        offset: tz::Offset,
+        inclusive: bool,
+    ) -> Option<Timestamp> {
+        let local = from.to_zoned(offset.to_time_zone());
+        self.cron.find_next_occurrence(&local, inclusive).ok().map(|slot| slot.timestamp())
     }
 }
 

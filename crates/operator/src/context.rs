@@ -16,10 +16,12 @@ use crate::metrics::{Controller, Metrics};
 use crate::queue::{Failures, Queue};
 use crate::scope::Triggers;
 use crate::settings::Settings;
-use crate::slots::Slots;
 use crate::view::{JobView, PodView, ScheduleView};
 use crate::writes::Writes;
 use crate::written::Written;
+
+/// Schedules that are dealt with at once: on the hour, many are due.
+const SCHEDULES: usize = 64;
 
 /// Everything that a reconcile needs beside the object.
 #[derive(Debug)]
@@ -38,8 +40,6 @@ pub(crate) struct Context {
     pub(crate) schedules: Queue<ScheduleView>,
     pub(crate) job_failures: Failures<ObjectRef<JobView>>,
     pub(crate) schedule_failures: Failures<ObjectRef<ScheduleView>>,
-    /// Reconciles of `OMJob`s at once.
-    pub(crate) slots: Slots,
     /// Nothing new is begun.
     pub(crate) draining: bool,
     /// Time that a drain gives to runs under way.
@@ -62,9 +62,9 @@ impl Context {
             impl Stream<Item = ObjectRef<ScheduleView>> + use<>,
         >,
     ) {
-        let (jobs, job_triggers) = Queue::new();
+        let (jobs, job_triggers) = Queue::new(settings.reconciliation_threads.get());
         let (job_cache, cache_writer) = reflector::store();
-        let (schedules, schedule_triggers) = Queue::new();
+        let (schedules, schedule_triggers) = Queue::new(SCHEDULES);
         let longest = settings.requeue_delay.get();
         let context = Self {
             writes,
@@ -78,7 +78,6 @@ impl Context {
             schedules,
             job_failures: Failures::new(longest),
             schedule_failures: Failures::new(longest),
-            slots: Slots::new(settings.reconciliation_threads.get()),
             draining: settings.drain,
             drain_limit: settings.drain_timeout.get(),
             changes: watch::Sender::new(0),

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::IgnoredAny;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::clock;
+use crate::create::create;
 use crate::error::code;
 
 /// Source of the events; upstream's.
@@ -119,7 +121,7 @@ fn event<K: Resource<DynamicType = ()>>(object: &K, note: &Note, now: Timestamp)
 async fn write(client: &Client, event: &Event) {
     let namespace = event.namespace().unwrap_or_default();
     let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-    let written = match api.create(&PostParams::default(), event).await {
+    let written = match create::<_, IgnoredAny>(client, event).await {
         Err(error) if code(&error) == 409 => count_again(&api, event).await,
         other => other.map(drop),
     };

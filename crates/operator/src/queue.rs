@@ -1,50 +1,138 @@
-//! What waits to be reconciled: triggers go in, kube's `applier` takes them out. It measures how long
-//! they wait, which is the first thing to look at when an operator is slow.
+//! What waits to be reconciled: triggers go in, kube's `applier` takes out as many as there are
+//! places. It measures how long they wait, which is the first thing to look at when an operator is
+//! slow.
+//!
+//! Runs that begin have places of their own: a thousand of them at once do not keep the exit
+//! handlers of runs that have ended waiting, for which people wait. What has no place stays here,
+//! since the `applier` looks at everything that it was given whenever one thing moves.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::Stream;
+use futures::{Stream, stream};
 use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Duration, Instant};
+
+/// Whose places an object waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Of what begins.
+    Begins,
+    /// Of what is under way.
+    GoesOn,
+}
 
 /// Triggers of one controller.
 #[derive(Debug)]
 pub(crate) struct Queue<K: Resource<DynamicType = ()>> {
-    triggers: mpsc::UnboundedSender<ObjectRef<K>>,
-    /// Since when an object waits.
-    waiting: Mutex<HashMap<ObjectRef<K>, Instant>>,
+    begins: mpsc::UnboundedSender<ObjectRef<K>>,
+    goes_on: mpsc::UnboundedSender<ObjectRef<K>>,
+    waiting: Waiting<K>,
+}
+
+/// What was asked for and has not begun.
+type Waiting<K> = Arc<Mutex<HashMap<ObjectRef<K>, Asked>>>;
+
+#[derive(Debug)]
+struct Asked {
+    since: Instant,
+    lane: Lane,
+    /// Given on the way out.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+/// Something that was taken out; its place is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// How long it waited.
+    pub(crate) waited: Duration,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl<K: Resource<DynamicType = ()> + 'static> Queue<K> {
-    /// The queue, and its end for the `applier`.
-    pub(crate) fn new() -> (Self, impl Stream<Item = ObjectRef<K>>) {
-        let (triggers, mut triggered) = mpsc::unbounded_channel();
-        let stream = futures::stream::poll_fn(move |context| triggered.poll_recv(context));
-        (Self { triggers, waiting: Mutex::default() }, stream)
+    /// The queue, and its end for the `applier`. Of `places`, half and at least one is for what
+    /// begins, the others for what is under way.
+    pub(crate) fn new(places: usize) -> (Self, impl Stream<Item = ObjectRef<K>>) {
+        let waiting = Waiting::default();
+        let half = (places / 2).max(1);
+        let (begins, first) = lane(Lane::Begins, half, &waiting);
+        let (goes_on, second) = lane(Lane::GoesOn, places.saturating_sub(half).max(1), &waiting);
+        (Self { begins, goes_on, waiting }, stream::select(first, second))
     }
 
     /// Asks for a reconcile; asking twice before it begins is one.
-    pub(crate) fn add(&self, object: ObjectRef<K>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.entry(object.clone()).or_insert_with(Instant::now);
+    pub(crate) fn add(&self, object: ObjectRef<K>, lane: Lane) {
+        let mut waiting = lock(&self.waiting);
+        if let Some(asked) = waiting.get_mut(&object) {
+            if asked.lane == lane || lane == Lane::Begins {
+                return;
+            }
+            // It is under way, which was not known before: what begins need not go first.
+            asked.lane = lane;
+        } else {
+            let asked = Asked { since: Instant::now(), lane, place: None };
+            waiting.insert(object.clone(), asked);
+        }
+        let sender = if lane == Lane::Begins { &self.begins } else { &self.goes_on };
         // A closed channel means that the controller has ended.
-        drop(self.triggers.send(object));
+        drop(sender.send(object));
     }
 
-    /// An object is taken out; `Some` with its wait when something had triggered it.
-    pub(crate) fn take(&self, object: &ObjectRef<K>) -> Option<Duration> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.remove(object).map(|since| since.elapsed())
+    /// An object is taken out; `Some` when something had triggered it.
+    pub(crate) fn take(&self, object: &ObjectRef<K>) -> Option<Taken> {
+        let asked = lock(&self.waiting).remove(object)?;
+        Some(Taken { waited: asked.since.elapsed(), _place: asked.place })
     }
 
     /// Objects that wait.
     pub(crate) fn depth(&self) -> usize {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
+        lock(&self.waiting).len()
     }
+}
+
+fn lock<K: Resource<DynamicType = ()>>(
+    waiting: &Waiting<K>,
+) -> MutexGuard<'_, HashMap<ObjectRef<K>, Asked>> {
+    // Whoever panicked did so between two whole changes.
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The two ends of a lane.
+fn lane<K: Resource<DynamicType = ()> + 'static>(
+    lane: Lane,
+    places: usize,
+    waiting: &Waiting<K>,
+) -> (mpsc::UnboundedSender<ObjectRef<K>>, impl Stream<Item = ObjectRef<K>> + use<K>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let (places, waiting) = (Arc::new(Semaphore::new(places)), Arc::clone(waiting));
+    let next = move |mut receiver: mpsc::UnboundedReceiver<ObjectRef<K>>| {
+        let (places, waiting) = (Arc::clone(&places), Arc::clone(&waiting));
+        async move {
+            loop {
+                let object = receiver.recv().await?;
+                let place = places.clone().acquire_owned().await.ok()?;
+                if give(&waiting, &object, lane, place) {
+                    return Some((object, receiver));
+                }
+            }
+        }
+    };
+    (sender, stream::unfold(receiver, next))
+}
+
+/// Gives an object its place, unless it has one, has begun, or waits in the other lane by now.
+fn give<K: Resource<DynamicType = ()>>(
+    waiting: &Waiting<K>,
+    object: &ObjectRef<K>,
+    lane: Lane,
+    place: OwnedSemaphorePermit,
+) -> bool {
+    let mut waiting = lock(waiting);
+    let asked = waiting.get_mut(object).filter(|asked| asked.lane == lane);
+    asked.filter(|asked| asked.place.is_none()).map(|asked| asked.place = Some(place)).is_some()
 }
 
 /// Failures in a row of each object, which its next try waits for.
@@ -78,7 +166,57 @@ impl<K: Eq + Hash> Failures<K> {
 
 #[cfg(test)]
 mod tests {
+    use futures::{FutureExt, StreamExt};
+    use k8s_openapi::api::core::v1::Pod;
+
     use super::*;
+
+    fn pod(name: &str) -> ObjectRef<Pod> {
+        ObjectRef::new(name)
+    }
+
+    #[tokio::test]
+    async fn runs_that_begin_leave_room_for_those_that_end() {
+        let (queue, triggers) = Queue::new(4);
+        let mut triggers = Box::pin(triggers);
+        for name in ["a", "b", "c"] {
+            queue.add(pod(name), Lane::Begins);
+        }
+        assert_eq!(triggers.next().await, Some(pod("a")));
+        assert_eq!(triggers.next().await, Some(pod("b")));
+        assert!(triggers.next().now_or_never().is_none(), "there is a third place for them");
+        queue.add(pod("d"), Lane::GoesOn);
+        assert_eq!(triggers.next().await, Some(pod("d")));
+        drop(queue.take(&pod("a")));
+        assert_eq!(triggers.next().await, Some(pod("c")), "its place is free again");
+    }
+
+    #[tokio::test]
+    async fn what_turns_out_to_be_under_way_overtakes() {
+        let (queue, triggers) = Queue::new(2);
+        let mut triggers = Box::pin(triggers);
+        queue.add(pod("a"), Lane::Begins);
+        queue.add(pod("b"), Lane::Begins);
+        assert_eq!(triggers.next().await, Some(pod("a")));
+        queue.add(pod("b"), Lane::GoesOn);
+        assert_eq!(triggers.next().await, Some(pod("b")));
+        drop(queue.take(&pod("a")));
+        drop(queue.take(&pod("b")));
+        assert!(triggers.next().now_or_never().is_none(), "it comes once");
+    }
+
+    #[tokio::test]
+    async fn asking_twice_is_one_until_it_begins() {
+        let (queue, triggers) = Queue::new(2);
+        let mut triggers = Box::pin(triggers);
+        queue.add(pod("a"), Lane::GoesOn);
+        queue.add(pod("a"), Lane::GoesOn);
+        assert_eq!(triggers.next().await, Some(pod("a")));
+        assert!(queue.take(&pod("a")).is_some());
+        assert!(queue.take(&pod("a")).is_none());
+        queue.add(pod("a"), Lane::GoesOn);
+        assert_eq!(triggers.next().await, Some(pod("a")));
+    }
 
     #[test]
     fn waits_double_until_it_goes_well() {

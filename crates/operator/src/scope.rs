@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::queue::Lane;
 use crate::settings::{Settings, WatchNamespaces};
 use crate::view::{JobView, PodView, ScheduleView};
 use crate::{cronomjob, drain, omjob};
@@ -149,9 +150,9 @@ async fn watch_jobs(
             context.written.forget(job.uid());
         }
         if let (Some(schedule), Some(namespace)) = (job.schedule(), job.namespace()) {
-            context.schedules.add(ObjectRef::new(&schedule.name).within(&namespace));
+            context.schedules.add(ObjectRef::new(&schedule.name).within(&namespace), Lane::GoesOn);
         }
-        context.jobs.add(ObjectRef::from_obj(job));
+        context.jobs.add(ObjectRef::from_obj(job), job.lane());
         context.changes.send_modify(|count| *count += 1);
     })
     .await;
@@ -164,7 +165,7 @@ async fn watch_pods(api: Api<PodView>, context: &Context) {
         context.pods.follow(&event);
         let Some(pod) = object_of(&event) else { return };
         if let (Some(attempt), Some(namespace)) = (&pod.attempt, pod.namespace()) {
-            context.jobs.add(ObjectRef::new(&attempt.omjob).within(&namespace));
+            context.jobs.add(ObjectRef::new(&attempt.omjob).within(&namespace), Lane::GoesOn);
         }
     })
     .await;
@@ -178,7 +179,7 @@ async fn watch_schedules(
     let stream = reflect::reflector(writer, events(api, watcher::Config::default()));
     follow(stream, |event| {
         if let Some(schedule) = object_of(&event) {
-            context.schedules.add(ObjectRef::from_obj(schedule));
+            context.schedules.add(ObjectRef::from_obj(schedule), Lane::GoesOn);
         }
     })
     .await;
@@ -191,10 +192,10 @@ async fn take_over(context: &Context, jobs: &Store<JobView>, schedules: &Store<S
         leadership.wait_until_held().await;
         wait_for_caches(context, jobs, schedules).await;
         for job in jobs.state() {
-            context.jobs.add(ObjectRef::from_obj(&*job));
+            context.jobs.add(ObjectRef::from_obj(&*job), job.lane());
         }
         for schedule in schedules.state() {
-            context.schedules.add(ObjectRef::from_obj(&*schedule));
+            context.schedules.add(ObjectRef::from_obj(&*schedule), Lane::GoesOn);
         }
         leadership.wait_until_lost().await;
     }

@@ -30,6 +30,14 @@ impl Writes {
         Self { client, leadership }
     }
 
+    /// The client, for one write.
+    ///
+    /// # Errors
+    /// When this replica does not lead.
+    pub(crate) fn leading(&self) -> Result<&Client, Error> {
+        if self.leadership.is_held() { Ok(&self.client) } else { Err(Error::NotLeading) }
+    }
+
     /// Objects of a kind, for one write.
     ///
     /// # Errors
@@ -38,11 +46,7 @@ impl Writes {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
-        if self.leadership.is_held() {
-            Ok(Api::namespaced(self.client.clone(), namespace))
-        } else {
-            Err(Error::NotLeading)
-        }
+        Ok(Api::namespaced(self.leading()?.clone(), namespace))
     }
 
     /// Objects of a kind, to read.

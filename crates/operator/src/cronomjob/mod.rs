@@ -30,9 +30,6 @@ use crate::events::{Kind, Note};
 use crate::metrics::Controller;
 use crate::view::ScheduleView;
 
-/// Schedules that are dealt with at once: on the hour, many are due.
-const AT_ONCE: u16 = 32;
-
 /// Reconciles what the queue brings, until it ends.
 pub(crate) async fn control(
     context: Arc<Context>,
@@ -40,7 +37,8 @@ pub(crate) async fn control(
     triggers: impl Stream<Item = ObjectRef<ScheduleView>>,
 ) {
     let triggers = triggers.map(Ok::<_, std::convert::Infallible>);
-    let config = controller::Config::default().concurrency(AT_ONCE);
+    // How many go on at once is the queue's to say.
+    let config = controller::Config::default();
     let reconcile = |schedule, context| Box::pin(reconcile(schedule, context));
     let queue = Arc::clone(&context);
     applier(reconcile, error_policy, context, schedules, Box::pin(triggers), config)
@@ -66,8 +64,9 @@ impl Context {
 /// One pass, measured.
 async fn reconcile(schedule: Arc<ScheduleView>, context: Arc<Context>) -> Result<Action, Error> {
     let key = ObjectRef::from_obj(&*schedule);
-    let waited = context.schedules.take(&key);
-    waited.inspect(|waited| context.metrics.dequeued(Controller::CronOmJob, *waited));
+    // It keeps its place until this ends.
+    let taken = context.schedules.take(&key);
+    taken.as_ref().inspect(|one| context.metrics.dequeued(Controller::CronOmJob, one.waited));
     let stale = context.written.is_ahead_of(&*schedule);
     let ends = context.draining || schedule.meta().deletion_timestamp.is_some();
     if !context.writes.leadership().is_held() || stale || ends {

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use ompipe_api::{OMJob, OMJobStatus, status_patch};
 use ompipe_core::omjob::{
@@ -15,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{Context, happening, observe, pod};
 use crate::clock;
+use crate::create::create;
 use crate::error::{Error, code};
 use crate::last_resort;
 use crate::tracking::{self, PodId};
@@ -114,10 +114,7 @@ impl<'c> Pass<'c> {
         self.context.writes.to(&self.namespace())
     }
 
-    fn pods<K>(&self) -> Result<Api<K>, Error>
-    where
-        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-    {
+    fn pods(&self) -> Result<Api<PodView>, Error> {
         self.context.writes.to(&self.namespace())
     }
 
@@ -169,10 +166,9 @@ impl<'c> Pass<'c> {
         };
         let end = self.job.record.main.end.as_ref();
         let pod = pod::build(&self.job, (stage, attempt), &spec, end);
-        let api: Api<Pod> = self.pods()?;
-        match api.create(&PostParams::default(), &pod).await {
+        match create(self.context.writes.leading()?, &pod).await {
             Ok(pod) => {
-                self.created(stage, pod);
+                self.created(stage, &pod);
                 Ok(None)
             }
             Err(error) if code(&error) == 409 => self.find(stage, &pod.name_any()).await,
@@ -180,10 +176,9 @@ impl<'c> Pass<'c> {
         }
     }
 
-    fn created(&self, stage: Stage, pod: Pod) {
-        let name = pod.name_any();
-        self.context.pods.note(&PodView::from(pod));
-        self.context.events.tell(&*self.job, &happening::pod_created(stage, &name));
+    fn created(&self, stage: Stage, pod: &PodView) {
+        self.context.pods.note(pod);
+        self.context.events.tell(&*self.job, &happening::pod_created(stage, &pod.name_any()));
         self.context.pod_created(stage, self.triggered.map(|time| time.elapsed()));
     }
 
@@ -210,10 +205,9 @@ impl<'c> Pass<'c> {
     }
 
     async fn delete_pod(&self, name: &str, uid: &str) -> Result<(), Error> {
-        let api: Api<PodView> = self.pods()?;
         let params = DeleteParams::default()
             .preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
-        match api.delete(name, &params).await {
+        match self.pods()?.delete(name, &params).await {
             Ok(answer) => drop(answer.map_left(|pod| self.context.pods.note(&pod))),
             Err(error) if matches!(code(&error), 404 | 409) => {}
             Err(error) => return Err(Error::api("delete a pod")(error)),

@@ -43,7 +43,7 @@ pub(crate) async fn control(
     triggers: impl Stream<Item = ObjectRef<JobView>>,
 ) {
     let triggers = triggers.map(Ok::<_, std::convert::Infallible>);
-    // How many go on at once is the slots' to say.
+    // How many go on at once is the queue's to say.
     let config = controller::Config::default();
     let orphans = Arc::clone(&context);
     let reconcile = |job, context| Box::pin(reconcile(job, context));
@@ -55,10 +55,9 @@ pub(crate) async fn control(
 /// One pass, measured.
 async fn reconcile(job: Arc<JobView>, context: Arc<Context>) -> Result<Action, Error> {
     let key = ObjectRef::from_obj(&*job);
-    let _slot = context.slots.take(!job.is_held()).await;
-    // It may have changed while it waited.
-    let job = context.job_cache.get(&key).unwrap_or(job);
-    let waited = context.jobs.take(&key);
+    // It keeps its place until this ends.
+    let taken = context.jobs.take(&key);
+    let waited = taken.as_ref().map(|taken| taken.waited);
     waited.inspect(|waited| context.metrics.dequeued(Controller::OmJob, *waited));
     if !is_ours(&context, &job) || context.written.is_ahead_of(&*job) {
         // The next leader does it, or the watch brings what we wrote.

@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::meta::{self, Meta};
+use crate::queue::Lane;
 
 /// An `OMJob`: what decides its course, and its specification as text until it is needed.
 #[derive(Clone, Debug, Deserialize)]
@@ -119,6 +120,11 @@ impl JobView {
     /// True while it carries our finalizer.
     pub(crate) fn is_held(&self) -> bool {
         has_finalizer(&self.metadata)
+    }
+
+    /// Whose places it waits for.
+    pub(crate) fn lane(&self) -> Lane {
+        if self.is_held() { Lane::GoesOn } else { Lane::Begins }
     }
 
     pub(crate) fn is_deleted(&self) -> bool {

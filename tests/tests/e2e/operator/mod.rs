@@ -1,8 +1,10 @@
 //! The operator: the program as users start it, real pods, and what is left of every ending.
 
+mod admission;
 mod crash;
 mod cron;
 mod endings;
+mod outages;
 mod process;
 mod replicas;
 mod report;

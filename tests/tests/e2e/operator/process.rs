@@ -31,7 +31,7 @@ impl Operator {
 
     fn command(scene: &Scene, port: u16) -> Command {
         let mut command = Command::new(&bed().ompipe);
-        command.env_clear().env("KUBECONFIG", &bed().kubeconfig).kill_on_drop(true);
+        command.env_clear().env("KUBECONFIG", &scene.kubeconfig).kill_on_drop(true);
         command.env("WATCH_NAMESPACES", &scene.namespace);
         command.env("OPERATOR_NAMESPACE", &scene.namespace);
         command.env("HEALTH_CHECK_PORT", port.to_string()).env("METRICS_PORT", port.to_string());

@@ -6,7 +6,7 @@ use kube::{Api, ResourceExt};
 use ompipe_api::{OMJob, Phase};
 use serde_json::{Value, json};
 
-use crate::support::{Scene, bed, eventually, from, install_crds};
+use crate::support::{Breakable, Scene, bed, eventually, from, install_crds};
 
 /// A scene with the custom resources.
 pub(crate) struct Stage {
@@ -18,6 +18,11 @@ impl Stage {
         let scene = Scene::new(name).await;
         install_crds(&scene.client).await;
         Self { scene }
+    }
+
+    /// The same on a cluster that the test may break.
+    pub(crate) async fn on(cluster: &Breakable, name: &str) -> Self {
+        Self { scene: cluster.scene(name).await }
     }
 
     pub(crate) fn jobs(&self) -> Api<OMJob> {

@@ -13,7 +13,8 @@ pub(crate) async fn install_crds(client: &Client) {
     INSTALLED.get_or_init(|| install(client)).await;
 }
 
-async fn install(client: &Client) {
+/// As [`install_crds`], on whatever cluster.
+pub(super) async fn install(client: &Client) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in ompipe_api::crds() {
         let name = definition.name_any();

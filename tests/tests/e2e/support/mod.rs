@@ -1,6 +1,7 @@
 //! What every test starts from.
 
 mod bed;
+mod breakable;
 mod crds;
 mod following;
 mod outcome;
@@ -8,6 +9,7 @@ mod scene;
 mod wait;
 
 pub(crate) use bed::{Bed, PASSWORD, bed};
+pub(crate) use breakable::Breakable;
 pub(crate) use crds::install_crds;
 pub(crate) use outcome::Outcome;
 pub(crate) use scene::{Scene, from};

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{DeleteParams, ListParams, PostParams};
-use kube::{Api, Client, ResourceExt};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, ResourceExt};
 use ompipe_tests::standin::Standin;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -25,18 +26,28 @@ pub(crate) struct Scene {
     pub(crate) namespace: String,
     pub(crate) client: Client,
     pub(crate) standin: Standin,
+    /// The cluster's.
+    pub(crate) kubeconfig: String,
     dir: TempDir,
 }
 
 impl Scene {
     /// A namespace with the seed's service account and rights.
     pub(crate) async fn new(name: &str) -> Self {
+        Self::on(&bed().kubeconfig, bed().host, name).await
+    }
+
+    /// The same on another cluster, whose pods see this machine as `host`.
+    pub(crate) async fn on(kubeconfig: &str, host: IpAddr, name: &str) -> Self {
         // The second call of a process finds it installed.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let client = Client::try_default().await.unwrap();
+        let access = Kubeconfig::read_from(kubeconfig).unwrap();
+        let access = Config::from_custom_kubeconfig(access, &KubeConfigOptions::default()).await;
+        let client = Client::try_from(access.unwrap()).unwrap();
         let namespace = format!("{name}-{}", &Uuid::new_v4().simple().to_string()[..6]);
-        let standin = Standin::start(SocketAddr::new(bed().host, 0)).unwrap();
-        let scene = Self { namespace, client, standin, dir: TempDir::new().unwrap() };
+        let standin = Standin::start(SocketAddr::new(host, 0)).unwrap();
+        let (kubeconfig, dir) = (kubeconfig.to_owned(), TempDir::new().unwrap());
+        let scene = Self { namespace, client, standin, kubeconfig, dir };
         scene.create_namespace().await;
         scene
     }
@@ -138,7 +149,7 @@ impl Scene {
     /// As [`Self::ompipe`], with further environment.
     pub(crate) async fn ompipe_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Outcome {
         let mut command = Command::new(&bed().ompipe);
-        command.env_clear().env("KUBECONFIG", &bed().kubeconfig);
+        command.env_clear().env("KUBECONFIG", &self.kubeconfig);
         command.envs(environment.iter().copied()).args(args).kill_on_drop(true);
         Outcome::of(&command.output().await.unwrap())
     }

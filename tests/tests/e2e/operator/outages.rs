@@ -1,0 +1,94 @@
+//! What a cluster does to a run: its API server or store is away, its node is drained or lost.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::api::ListParams;
+use ompipe_api::Phase;
+use rstest::rstest;
+use serde_json::json;
+
+use super::stage::{condition, exit_code, phase, reason};
+use super::{Operator, Stage};
+use crate::support::Breakable;
+
+/// A process that runs until it is asked to stop, and stops then.
+const OBEDIENT: &str = "trap 'exit 143' TERM; while :; do sleep 0.2; done";
+
+/// What must have come of the run: one main pod, one exit pod, nothing held.
+async fn assert_two_pods(stage: &Stage) {
+    let pods = stage.pods().list(&ListParams::default()).await.unwrap();
+    let names: Vec<_> = pods.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(names, ["run-exit", "run-main"]);
+    let held: Vec<_> = pods.iter().filter(|pod| !pod.finalizers().is_empty()).collect();
+    assert!(held.is_empty(), "a pod is still tracked");
+}
+
+#[rstest]
+#[case::api_server("apiserver", Duration::from_mins(1))]
+#[case::store("etcd", Duration::from_secs(20))]
+#[tokio::test]
+async fn a_control_plane_that_is_away(#[case] component: &str, #[case] outage: Duration) {
+    let cluster = Breakable::take().await;
+    let stage = Stage::on(&cluster, "away").await;
+    let operator = Operator::start(&stage.scene, &[]);
+    // Its end falls into the outage.
+    stage.run("run", "sleep 10; exit 3", json!({})).await;
+    stage.running("run-main").await;
+    cluster.stop(component).await;
+    // Not a wait for something: the outage itself.
+    tokio::time::sleep(outage).await;
+    cluster.start(component).await;
+    let job = stage.over("run").await;
+    assert_eq!((phase(&job), exit_code(&job)), (Some(Phase::Failed), Some(3)));
+    assert_eq!(
+        (reason(&job), condition(&job, "Reported")),
+        ("Error", "True ExitHandler".to_owned())
+    );
+    assert_eq!(stage.told("run-exit").await.trim(), "told: failed");
+    assert_two_pods(&stage).await;
+    operator.terminate().await;
+    cluster.well(&stage.scene).await;
+    stage.scene.end().await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_drained() {
+    let cluster = Breakable::take().await;
+    let stage = Stage::on(&cluster, "drained").await;
+    let _operator = Operator::start(&stage.scene, &[]);
+    stage.run("run", OBEDIENT, json!({})).await;
+    stage.running("run-main").await;
+    let ours = "--pod-selector=omjob.pipelines.openmetadata.org/pod-type=main";
+    cluster.kubectl(&["drain", "sandbox", "--timeout=120s", ours]).await;
+    // There is no other node for the exit handler.
+    cluster.kubectl(&["uncordon", "sandbox"]).await;
+    let job = stage.over("run").await;
+    assert_eq!((phase(&job), reason(&job)), (Some(Phase::Failed), "Evicted"));
+    assert_eq!(stage.told("run-exit").await.trim(), "told: failed");
+    stage.scene.end().await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_lost() {
+    let cluster = Breakable::take().await;
+    let stage = Stage::on(&cluster, "lost").await;
+    let _operator = Operator::start(&stage.scene, &[]);
+    let mut main = Stage::shell(OBEDIENT);
+    main["podTemplate"] = json!({ "spec": { "tolerations": [
+        { "key": "node.kubernetes.io/unreachable", "effect": "NoExecute",
+          "operator": "Exists", "tolerationSeconds": 1 },
+    ]}});
+    stage.run("run", "", json!({ "mainPodSpec": main })).await;
+    stage.running("run-main").await;
+    cluster.stop("kubelet").await;
+    let finished = |job: &ompipe_api::OMJob| condition(job, "MainFinished").starts_with("True");
+    let job = stage.job("run", "an end of main", finished).await;
+    assert_eq!((reason(&job), exit_code(&job)), ("NodeLost", None));
+    cluster.start("kubelet").await;
+    let job = stage.over("run").await;
+    assert_eq!((phase(&job), reason(&job)), (Some(Phase::Failed), "NodeLost"));
+    assert_eq!(stage.told("run-exit").await.trim(), "told: failed");
+    cluster.well(&stage.scene).await;
+    stage.scene.end().await;
+}
