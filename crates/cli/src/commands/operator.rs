@@ -36,8 +36,9 @@ fn read_settings(args: &Args, operator: &OperatorArgs) -> Result<Checked, Failur
 
 /// To stderr, as the other commands do; the kubelet reads both.
 fn start_log(settings: &Settings) {
-    // The controller's spans repeat what our lines say, and cost a tenth of the operator's time.
-    let filter = format!("kube_runtime=warn,{}", settings.log_level.as_filter());
+    // The libraries' spans and failed calls repeat what our lines say, and cost a tenth of the time.
+    let filter = settings.log_level.as_filter();
+    let filter = format!("kube_runtime=warn,kube_client::client::builder=off,{filter}");
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_ansi(std::io::stderr().is_terminal())
