@@ -108,7 +108,8 @@ fn real_slots(cases: &[Case]) -> Vec<Option<Vec<i64>>> {
     command.current_dir(sandbox).args(["run", "./cmd/cronslots"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
-    let questions: String = cases.iter().map(|case| format!("{}\n", question(case))).collect();
+    let questions = cases.iter().map(|case| question(case).to_string());
+    let questions = questions.collect::<Vec<_>>().join("\n");
     std::thread::scope(|scope| {
         scope.spawn(move || input.write_all(questions.as_bytes()).unwrap());
         let output = child.wait_with_output().unwrap();

@@ -54,7 +54,7 @@ impl Breakable {
         let nodes: Api<Node> = Api::all(scene.client.clone());
         eventually("a ready node", || async {
             let node = nodes.get("sandbox").await.map_err(|error| error.to_string())?;
-            let mut conditions = node.status.into_iter().flat_map(|s| s.conditions).flatten();
+            let mut conditions = node.status.into_iter().filter_map(|s| s.conditions).flatten();
             let ready = conditions.any(|c| c.type_ == "Ready" && c.status == "True");
             if ready { Ok(()) } else { Err("not ready".to_owned()) }
         })
