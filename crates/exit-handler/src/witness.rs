@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use crate::Error;
 use crate::cluster::Cluster;
 use crate::input::{EndedSubject, Input};
-use crate::known_end::{JobFate, KnownEnd};
+use crate::known_end::KnownEnd;
+use ompipe_core::run::JobFate;
 
 /// Time that the cluster gets for each question: the end has to be reported without it too.
 const PATIENCE: Duration = Duration::from_secs(5);
