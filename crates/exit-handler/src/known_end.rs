@@ -2,9 +2,11 @@
 //! `pipelineStatus`.
 
 use k8s_openapi::api::core::v1::Pod;
-use ompipe_core::omjob::{Deletion, End, PodState, Reason, disruption};
-use ompipe_core::report::Ending;
+use ompipe_core::omjob::{Deletion, End, PodState, Reason, Trouble, disruption};
+use ompipe_core::report::{Ending, memory_limit};
 use ompipe_core::run::JobFate;
+
+use crate::supervise::Supervised;
 
 /// An end, and what it means for the row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,19 @@ impl KnownEnd {
         }
     }
 
+    /// What the supervisor saw, and for a worker that was asked to end, why that was: by the pod.
+    pub(crate) fn of_supervised(seen: &Supervised, pod: &Pod, job: JobFate) -> Self {
+        let end = seen.end.clone();
+        if !seen.stopped || end.succeeded() {
+            return Self::told(with_limit(end, pod));
+        }
+        let end = match pod.status.as_ref().and_then(disruption) {
+            Some(Trouble { reason, message }) => End { reason, message, ..end },
+            None => end,
+        };
+        Self::told(end.explained(Deletion::of(pod), job.stop()))
+    }
+
     fn of_stop(pod: &Pod, job: JobFate) -> Self {
         let stopped = job.stop().or_else(|| disruption(pod.status.as_ref()?));
         let end = stopped.map_or_else(
@@ -49,6 +64,14 @@ impl KnownEnd {
             End::without_code(Reason::Unknown, "the run failed, and its pod is gone")
         })
     }
+}
+
+/// The limit is on no container that still runs, so the sentence has to say it.
+fn with_limit(mut end: End, pod: &Pod) -> End {
+    if let Some(limit) = memory_limit(pod).filter(|_| end.reason == Reason::OomKilled) {
+        end.message = format!("{}: {limit}", end.message);
+    }
+    end
 }
 
 #[cfg(test)]
@@ -135,6 +158,33 @@ mod tests {
     ) {
         let known = KnownEnd::of_pod(&pod(deleted, &state, &conditions), job);
         assert_eq!((known.end.reason, known.ending), (reason, ending));
+    }
+
+    #[rstest]
+    #[case::failed(false, 1, false, json!([]), JobFate::Lives, Reason::Error)]
+    #[case::failed_beside_a_deletion(false, 1, true, json!([]), JobFate::Deleted, Reason::Error)]
+    #[case::deleted(true, 143, true, json!([]), JobFate::Lives, Reason::Deleted)]
+    #[case::killed(true, 143, true, json!([]), JobFate::Deleted, Reason::Killed)]
+    #[case::late(true, 143, true, json!([]), JobFate::Late, Reason::DeadlineExceeded)]
+    #[case::evicted(true, 143, true, evicted(), JobFate::Lives, Reason::Evicted)]
+    #[case::killed_while_evicted(true, 143, true, evicted(), JobFate::Deleted, Reason::Killed)]
+    #[case::evicted_by_the_kubelet(true, 143, false, evicted(), JobFate::Lives, Reason::Evicted)]
+    #[case::by_somebody_in_the_container(true, 143, false, json!([]), JobFate::Lives, Reason::Signal)]
+    #[case::ended_well_all_the_same(true, 0, true, json!([]), JobFate::Deleted, Reason::Completed)]
+    fn by_the_supervisor(
+        #[case] stopped: bool,
+        #[case] code: u8,
+        #[case] deleted: bool,
+        #[case] conditions: Value,
+        #[case] job: JobFate,
+        #[case] expected: Reason,
+    ) {
+        let finished = "2026-01-01T12:00:01Z".parse().unwrap();
+        let end = End::of_process(code.into(), false, Some(finished));
+        let seen = Supervised { began: finished, end, stopped, code };
+        let known = KnownEnd::of_supervised(&seen, &pod(deleted, &running(), &conditions), job);
+        assert_eq!((known.end.reason, known.ending), (expected, Ending::of(expected)));
+        assert_eq!(known.end.exit_code, Some(code.into()));
     }
 
     #[test]
