@@ -5,7 +5,7 @@ use std::time::Duration;
 use ompipe_exit_handler::Order;
 
 /// The seed's grace period (*PreStop Hook Validation*).
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_mins(1);
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]

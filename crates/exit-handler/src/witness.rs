@@ -5,10 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use ompipe_core::omjob::End;
+use ompipe_core::omjob::{End, PodState};
 use ompipe_core::run::{JobFate, another_attempt_follows};
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::cluster::Cluster;
 use crate::input::{EndedSubject, Input};
@@ -18,6 +18,10 @@ use crate::{Error, clock};
 
 /// Time that the cluster gets for each question: the end has to be reported without it too.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A worker that ends at once does so before the kubelet has told that it started, and until then
+/// its log cannot be read: a supervisor looks this often.
+const LOOKS: u32 = 6;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// What is said in place of an answer.
 const NO_ANSWER: &str = "the API server did not answer in time";
 
@@ -128,9 +132,16 @@ impl<'i> Witness<'i> {
         };
         let cluster = Cluster::of_pod(self.variable, namespace.as_deref());
         let cluster = cluster.map_err(|error| error.to_string())?;
-        let pod = cluster.main_pod(job.as_deref(), id).await;
-        let pod = pod.map_err(|error| error.to_string())?;
-        Ok((cluster, pod.ok_or("no pod of the run is left")?))
+        for looks_left in (0..LOOKS).rev() {
+            let pod = cluster.main_pod(job.as_deref(), id).await;
+            let pod = pod.map_err(|error| error.to_string())?.ok_or("no pod of the run is left")?;
+            let is_behind = self.seen.is_some() && !PodState::of(&pod).has_started();
+            if !is_behind || looks_left == 0 {
+                return Ok((cluster, pod));
+            }
+            sleep(BETWEEN_LOOKS).await;
+        }
+        Err(NO_ANSWER.to_owned())
     }
 
     /// The pod's Job. The pods of an `OMJob` have none, and its operator tells the end.

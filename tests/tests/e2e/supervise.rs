@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, EvictParams};
+use kube::api::{DeleteParams, EvictParams, LogParams};
 use ompipe_core::RunId;
+use ompipe_core::report::DEADLINE_ENV;
 use ompipe_tests::standin::{Fault, PipelineState};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::{Bed, Outcome, Scene, eventually};
+use crate::operator::Operator;
+use crate::support::{Bed, Outcome, Scene, eventually, install_crds};
 
 const FQN: &str = "shop.nightly";
 
@@ -220,10 +222,13 @@ async fn an_evicted_run_stays_open_for_its_next_attempt() {
     let run = Supervised::with_row("echo up; exec sleep 600", "running", &json!({})).await;
     let pod = run.until_up().await;
     run.scene.api::<Pod>().evict(&pod, &EvictParams::default()).await.unwrap();
-    eventually("the first pod's end, and another pod", || async {
+    // The next attempt waits for the end of the first one, and so of its supervisor.
+    eventually("another worker that is up", || async {
         let pods = run.pods().await;
-        let is_replaced = pods.iter().any(|name| *name != pod);
-        if is_replaced { Ok(()) } else { Err(format!("{pods:?}")) }
+        let next = pods.iter().find(|name| **name != pod).ok_or("no other pod")?;
+        let log = run.scene.api::<Pod>().logs(next, &LogParams::default()).await;
+        let log = log.map_err(|error| error.to_string())?;
+        if log == "up\n" { Ok(()) } else { Err(log) }
     })
     .await;
     assert_eq!(run.states(), [PipelineState::Running]);
@@ -240,7 +245,7 @@ async fn of_several_attempts_the_last_one_is_reported() {
     let pods = run.scene.ours::<Pod>().await;
     assert_eq!(pods.len(), 2, "{:?}", pods.keys());
     let first = pods.values().min_by_key(|pod| pod.creation_timestamp()).unwrap().name_any();
-    let log = run.scene.api::<Pod>().logs(&first, &kube::api::LogParams::default()).await.unwrap();
+    let log = run.scene.api::<Pod>().logs(&first, &LogParams::default()).await.unwrap();
     assert_eq!(log, "another attempt of the run follows, so its status stays open\n");
     run.scene.end().await;
 }
@@ -273,10 +278,44 @@ async fn an_outage_at_the_end_is_ridden_out() {
 /// What was deployed with a token that is no longer good: the worker's exit code stays its own.
 #[tokio::test]
 async fn a_report_that_is_refused_does_not_change_the_exit_code() {
-    let run = Supervised::with_row("exit 0", "running", &json!({})).await;
+    let seconds = json!({ "extraEnvVars": { "WORKER_MAIN": "exit 0", DEADLINE_ENV: "5" } });
+    let run = Supervised::with_row("", "running", &seconds).await;
     run.scene.standin.inject(Fault::status(401));
     let outcome = run.to_end().await.good();
     assert!(outcome.stdout.contains("401 Unauthorized"), "{outcome:?}");
     assert_eq!(run.states(), [PipelineState::Running]);
+    run.scene.end().await;
+}
+
+/// With an operator the supervisor hands signals on, and the report is the exit handler's.
+#[rstest]
+#[case::failed("exit 1", false, "failed")]
+#[case::failed_after_success("exit 1", true, "failed")]
+#[case::killed("exec sleep 600", false, "stopped")]
+#[tokio::test]
+async fn in_mode_operator_the_exit_handlers_pod_reports(
+    #[case] script: &str,
+    #[case] success: bool,
+    #[case] expected: &str,
+) {
+    let first = if success { "success" } else { "running" };
+    let parameters = json!({ "useOMJobOperator": true });
+    let run = Supervised::with_row(&format!("echo up; {script}"), first, &parameters).await;
+    install_crds(&run.scene.client).await;
+    let operator = Operator::start(&run.scene, &[]);
+    if expected == "stopped" {
+        run.until_up().await;
+        let start = Instant::now();
+        run.call("kill", &[]).await.good();
+        run.until_states(&[state(first), state(expected)]).await;
+        assert!(start.elapsed() < Duration::from_secs(45), "{:?}", start.elapsed());
+    } else {
+        run.start().await;
+        run.until_states(&[state(first), state(expected)]).await;
+        let (told, known) = run.told();
+        assert!(told.starts_with("Error: ended with exit code 1"), "{told}");
+        assert!(known.contains("Container main: terminated: Error, exit code 1"), "{known}");
+    }
+    operator.terminate().await;
     run.scene.end().await;
 }
