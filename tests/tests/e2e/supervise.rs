@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::operator::Operator;
-use crate::support::{Bed, Outcome, Scene, eventually, install_crds};
+use crate::support::{Bed, Outcome, Scene, bed, eventually, install_crds};
 
 const FQN: &str = "shop.nightly";
 
@@ -214,6 +214,31 @@ async fn a_stop_ends_the_worker_and_is_reported(
     assert!(start.elapsed() < Duration::from_secs(45), "{:?}", start.elapsed());
     let (told, _) = run.told();
     assert!(told.starts_with(error), "{told}");
+    run.scene.end().await;
+}
+
+/// Python installs no handler for SIGTERM, which a first process needs.
+#[tokio::test]
+async fn python_ends_at_once_when_it_is_stopped() {
+    let sleeps = ["python", "-c", "import time; print('up', flush=True); time.sleep(600)"];
+    let run = Supervised::with_row(
+        "",
+        "running",
+        &json!({
+            "ingestionImage": bed().ingestion_image,
+            "podTemplate": { "spec": {
+                "terminationGracePeriodSeconds": 240,
+                "containers": [{ "name": "main", "command": sleeps }],
+            }},
+        }),
+    )
+    .await;
+    let pod = run.until_up().await;
+    let start = Instant::now();
+    run.scene.api::<Pod>().delete(&pod, &DeleteParams::default()).await.unwrap();
+    run.until_states(&[PipelineState::Running, PipelineState::Failed]).await;
+    // One that ignored the signal would be killed after a quarter of the grace period.
+    assert!(start.elapsed() < Duration::from_secs(45), "{:?}", start.elapsed());
     run.scene.end().await;
 }
 
