@@ -32,6 +32,7 @@ crds: ## Write the definitions of the custom resources to crds/
 
 bench: sandbox images ## Measure what the documents promise
 	@bench/run
+	@bench/exit-handler
 
 bench-operator: sandbox ## Measure the operator on fake nodes; ARGS="--check --soak-minutes 2"
 	@bench/operator $(ARGS)

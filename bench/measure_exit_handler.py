@@ -29,6 +29,7 @@ NAMESPACE = "ompipe-bench-exit-handler"
 JOB = "om-job-bench"
 FQN = "shop.bench"
 TIMES = 21
+TERMINATED = 128 + 15
 PYTHON = "a Python one: 3800 ms and 396 MiB for imports alone"
 
 
@@ -51,6 +52,7 @@ def main() -> None:
     report.add("size of the static program", size, "MB", 6)
     measure(report, "report of a failed run, with diagnostics", fresh=True)
     measure(report, "the row stands", fresh=False)
+    measure_supervisor(report)
     kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     if report.missed():
         sys.exit(1)
@@ -66,6 +68,21 @@ def measure(report: Report, what: str, *, fresh: bool) -> None:
     report.add(f"{what}: processor time", cpu, "ms", 50, PYTHON)
     report.add(f"{what}: memory", peak, "MiB", 12)
     report.add(f"{what}: time", wall, "ms")
+
+
+def measure_supervisor(report: Report) -> None:
+    """Read what the supervisor takes while its worker runs."""
+    command = [EXIT_HANDLER, "supervise", "--no-report", "--", "sleep", "600"]
+    program = subprocess.Popen(command)
+    children = Path(f"/proc/{program.pid}/task/{program.pid}/children")
+    while not children.read_text():
+        time.sleep(0.01)
+    time.sleep(1)
+    peak = peak_mib(program.pid)
+    program.terminate()
+    if program.wait() != TERMINATED:
+        sys.exit(f"the supervisor ended with {program.returncode}")
+    report.add("supervisor beside a worker: memory", peak, "MiB", 4)
 
 
 def call(run: str) -> Used:

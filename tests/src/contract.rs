@@ -121,6 +121,21 @@ impl Stage {
 /// When the object is not of the kind that the stage belongs to.
 #[must_use]
 pub fn view(stage: Stage, object: &Value, pod_of_stage: impl Fn(&Value) -> Value) -> Value {
+    let mut view = cut(stage, object, pod_of_stage);
+    for list in NAMED_LISTS {
+        if let Some(list) = view.pointer_mut(list) {
+            name_members(list);
+        }
+    }
+    view
+}
+
+/// The same with every list as it is.
+///
+/// # Panics
+/// As [`view`].
+#[must_use]
+pub fn cut(stage: Stage, object: &Value, pod_of_stage: impl Fn(&Value) -> Value) -> Value {
     let (mut object, mut run) = (object.clone(), Value::Null);
     if let Some(place) = object.pointer_mut(stage.run()) {
         run = place.take();
@@ -135,6 +150,24 @@ pub fn view(stage: Stage, object: &Value, pod_of_stage: impl Fn(&Value) -> Value
     json!({ "object": object, "run": run, "pod": pod })
 }
 
+/// Lists to which several keys add: in a view their members stand under their names, so that a
+/// pointer does not depend on what else there is.
+const NAMED_LISTS: [&str; 3] =
+    ["/pod/spec/volumes", "/pod/spec/initContainers", "/pod/spec/containers/0/volumeMounts"];
+
+fn name_members(list: &mut Value) {
+    let members = list.as_array().into_iter().flatten();
+    let named =
+        members.filter_map(|member| Some((member["name"].as_str()?.to_owned(), member.clone())));
+    *list = named.collect::<Map<_, _>>().into();
+}
+
+/// What a view has at a pointer; null for what is not there.
+#[must_use]
+pub fn at<'v>(view: &'v Value, pointer: &str) -> &'v Value {
+    view.pointer(pointer).unwrap_or(&Value::Null)
+}
+
 /// One key of the configuration.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -146,6 +179,8 @@ pub struct Row {
     pub variables: Vec<(&'static str, String)>,
     /// What holds then; each stage is named once.
     pub promises: Vec<Promise>,
+    /// Whether it takes the place of what other keys say, so that not all can hold at once.
+    pub is_alternative: bool,
 }
 
 /// What a key promises of some stages.
@@ -160,7 +195,7 @@ pub struct Promise {
 /// How a promise is kept.
 #[derive(Clone, Debug)]
 pub enum Kept {
-    /// By these values of the [`view`], and no other difference.
+    /// By these values of the [`view`], null for what must not be there, and no other difference.
     At(Vec<(&'static str, Value)>),
     /// By nothing; the text says why.
     Nowhere(&'static str),
@@ -169,7 +204,13 @@ pub enum Kept {
 impl Row {
     fn new(key: &'static str, value: Value) -> Self {
         let parameters = Map::from_iter([(key.to_owned(), value)]).into();
-        Self { key, parameters, variables: Vec::new(), promises: Vec::new() }
+        Self { key, parameters, variables: Vec::new(), promises: Vec::new(), is_alternative: false }
+    }
+
+    /// Takes the place of what other keys say.
+    const fn alternative(mut self) -> Self {
+        self.is_alternative = true;
+        self
     }
 
     /// Also needs another parameter.
@@ -217,10 +258,10 @@ impl Row {
     }
 }
 
-/// The parameters of every key that is seen on objects, all at once.
+/// The parameters of every key that is seen on objects, all at once but alternatives.
 #[must_use]
 pub fn all_parameters(table: &[Row]) -> Value {
-    let on_objects = table.iter().filter(|row| row.is_on_objects());
+    let on_objects = table.iter().filter(|row| row.is_on_objects() && !row.is_alternative);
     let pairs = on_objects.filter_map(|row| row.parameters.as_object()).flatten();
     pairs.map(|(key, value)| (key.clone(), value.clone())).collect::<Map<_, _>>().into()
 }
@@ -232,6 +273,7 @@ pub fn table(namespace: &str) -> Vec<Row> {
         places(namespace),
         images(),
         amounts(),
+        supervision(),
         limits(),
         schedules(),
         security(),
@@ -311,6 +353,61 @@ fn amounts() -> Vec<Row> {
                 ],
             )
             .nowhere(&WORKERS, "in mode job the exit handler is a hook in the worker's container"),
+    ]
+}
+
+fn supervision() -> Vec<Row> {
+    const IMAGE: &str = "registry.local:5000/exit-handler:1";
+    let amounts = json!({
+        "requests": { "cpu": "20m", "memory": "32Mi" },
+        "limits": { "cpu": "500m", "memory": "32Mi" },
+    });
+    let supervised = |reports: bool, command: &[&str]| {
+        let mut order = vec!["/ompipe/ompipe-exit", "supervise", "--grace-seconds", "60"];
+        order.extend((!reports).then_some("--no-report"));
+        order.push("--");
+        let mount = json!({ "name": "ompipe-exit", "mountPath": "/ompipe", "readOnly": true });
+        vec![
+            ("/pod/spec/containers/0/command", json!([&order[..], command].concat())),
+            ("/pod/spec/containers/0/volumeMounts/ompipe-exit", mount),
+            ("/pod/spec/volumes/ompipe-exit/emptyDir", json!({})),
+            (
+                "/pod/spec/initContainers/install-exit-handler",
+                json!({
+                    "name": "install-exit-handler",
+                    "image": IMAGE,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["/ompipe-exit", "install", "/ompipe"],
+                    "resources": amounts,
+                    "volumeMounts": [{ "name": "ompipe-exit", "mountPath": "/ompipe" }],
+                    "securityContext": {
+                        "runAsNonRoot": true,
+                        "allowPrivilegeEscalation": false,
+                        "readOnlyRootFilesystem": true,
+                        "capabilities": { "drop": ["ALL"] },
+                        "seccompProfile": { "type": "RuntimeDefault" },
+                    },
+                }),
+            ),
+        ]
+    };
+    let main: &[&str] = &["python", "main.py"];
+    let application: &[&str] = &["python", "-m", "metadata.applications.runner"];
+    let own_report = [("/pod/spec/containers/0/lifecycle", Value::Null)];
+    let exit_handler = vec![
+        (CONTAINER_IMAGE, json!(IMAGE)),
+        ("/pod/spec/containers/0/command", json!(["/ompipe-exit", "report"])),
+        ("/pod/spec/containers/0/resources", amounts.clone()),
+    ];
+    vec![
+        Row::new("exitHandlerImage", json!(IMAGE))
+            .alternative()
+            .at(&[Job, CronJob], supervised(true, main).into_iter().chain(own_report).collect())
+            .at(&[OmJobMain, CronOmJobMain], supervised(false, main))
+            .at(&[OmJobExit, CronOmJobExit], exit_handler)
+            .at(&[Automation], supervised(true, &["python", "run_automation.py"]))
+            .at(&[Application, ApplicationMain], supervised(false, application))
+            .at(&[ApplicationExit], vec![("/pod/spec/containers/0/resources", amounts.clone())]),
     ]
 }
 
@@ -445,7 +542,7 @@ fn templates() -> Vec<Row> {
 fn environment() -> Vec<Row> {
     let extra = json!({ "name": "LOG_LEVEL", "value": "DEBUG" });
     let file = json!({ "name": "configFile", "value": "/etc/ompipe/config.yaml" });
-    let mount = json!([{ "name": "config", "mountPath": "/etc/ompipe", "readOnly": true }]);
+    let mount = json!({ "name": "config", "mountPath": "/etc/ompipe", "readOnly": true });
     vec![
         Row::new("extraEnvVars", json!(["LOG_LEVEL:DEBUG"]))
             .variable("K8S_EXTRA_ENV_VARS", r#"["LOG_LEVEL:DEBUG"]"#)
@@ -460,8 +557,8 @@ fn environment() -> Vec<Row> {
                 &OF_PIPELINES,
                 vec![
                     ("/pod/spec/containers/0/env/0", file),
-                    ("/pod/spec/containers/0/volumeMounts", mount),
-                    ("/pod/spec/volumes/0/name", json!("config")),
+                    ("/pod/spec/containers/0/volumeMounts/config", mount),
+                    ("/pod/spec/volumes/config/name", json!("config")),
                 ],
             )
             .nowhere(&OF_TASKS, "the programs of automations and applications read the variable"),

@@ -11,9 +11,6 @@ use ompipe_core::workflow::CONFIG_ENV;
 
 use crate::Error;
 
-/// A preStop hook shares the grace period of 60 s with the end of the container itself.
-const DEADLINE: Duration = Duration::from_secs(40);
-
 /// What is to be reported, and where.
 #[derive(Debug)]
 pub(crate) struct Input {
@@ -36,8 +33,11 @@ pub(crate) enum EndedSubject {
 }
 
 impl Input {
-    /// Reads the environment; an empty variable counts as none.
-    pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    /// Reads the environment; an empty variable counts as none. `deadline` holds where it says none.
+    pub(crate) fn read(
+        variable: impl Fn(&str) -> Option<String>,
+        deadline: Duration,
+    ) -> Result<Self, Error> {
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let recipient = Recipient::read(&config(variable)?)?;
         Ok(Self {
@@ -47,7 +47,7 @@ impl Input {
             succeeded: variable(PIPELINE_STATUS_ENV).map(|status| is_success(&status)),
             job: variable("jobName"),
             namespace: variable("namespace"),
-            deadline: deadline(variable)?,
+            deadline: deadline_told(variable)?.unwrap_or(deadline),
         })
     }
 }
@@ -81,12 +81,15 @@ fn is_success(status: &str) -> bool {
     matches!(status, "success" | "Succeeded")
 }
 
-fn deadline(variable: impl Fn(&str) -> Option<String>) -> Result<Duration, Error> {
+fn deadline_told(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Duration>, Error> {
     let Some(value) = variable(DEADLINE_ENV) else {
-        return Ok(DEADLINE);
+        return Ok(None);
     };
     let seconds = value.trim().parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or(Error::BadDeadline { name: DEADLINE_ENV, value })
+    seconds
+        .map(Duration::from_secs)
+        .map(Some)
+        .ok_or(Error::BadDeadline { name: DEADLINE_ENV, value })
 }
 
 #[cfg(test)]
@@ -99,6 +102,7 @@ mod tests {
 
     use super::*;
 
+    const DEADLINE: Duration = Duration::from_secs(40);
     const RUN: &str = "a1b2c3d4-e5f6-7890-abcd-ef1234567890";
     const CONFIG: &str = "{ingestionPipelineFQN: shop.nightly, workflowConfig: \
         {openMetadataServerConfig: {hostPort: 'http://om/api', securityConfig: {jwtToken: t}}}}";
@@ -113,7 +117,7 @@ mod tests {
             ("namespace", "n"),
         ];
         let variables: HashMap<_, _> = all.into_iter().chain(changes.iter().copied()).collect();
-        Input::read(|name| variables.get(name).map(|value| (*value).to_owned()))
+        Input::read(|name| variables.get(name).map(|value| (*value).to_owned()), DEADLINE)
     }
 
     #[test]

@@ -1,40 +1,18 @@
-//! How the run ended, by whoever knows best: the operator, the pod, at last `pipelineStatus`.
+//! How the run ended, by whoever knows best: the operator, the supervisor, the pod, at last
+//! `pipelineStatus`.
 
-use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use ompipe_core::omjob::{Deletion, End, PodState, Reason};
-use ompipe_core::report::Ending;
+use ompipe_core::omjob::{Deletion, End, PodState, Reason, Trouble, disruption};
+use ompipe_core::report::{Ending, memory_limit};
+use ompipe_core::run::JobFate;
+
+use crate::supervise::Supervised;
 
 /// An end, and what it means for the row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KnownEnd {
     pub(crate) end: End,
     pub(crate) ending: Ending,
-}
-
-/// What became of the Job that a pod belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum JobFate {
-    /// It goes on, or nobody knows.
-    Lives,
-    /// It took longer than its deadline.
-    Late,
-    /// Somebody deleted it: that is how a run is stopped.
-    Deleted,
-}
-
-impl JobFate {
-    /// Reads the Job; `None` is one that is gone.
-    pub(crate) fn of(job: Option<&Job>) -> Self {
-        let Some(job) = job.filter(|job| job.metadata.deletion_timestamp.is_none()) else {
-            return Self::Deleted;
-        };
-        let status = job.status.as_ref();
-        let mut conditions = status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let late = conditions
-            .any(|c| c.status == "True" && c.reason.as_deref() == Some("DeadlineExceeded"));
-        if late { Self::Late } else { Self::Lives }
-    }
 }
 
 impl KnownEnd {
@@ -46,19 +24,31 @@ impl KnownEnd {
     /// What the pod says. While the worker still runs, in a hook, a success in the row may be true:
     /// the worker has a part of the grace period left.
     pub(crate) fn of_pod(pod: &Pod, job: JobFate) -> Self {
-        let deletion = Deletion::of(pod);
         match PodState::of(pod) {
-            PodState::Ended { end, .. } => Self::told(explained(end, deletion, job)),
+            PodState::Ended { end, .. } => Self::told(end.explained(Deletion::of(pod), job.stop())),
             PodState::Running | PodState::Waiting(_) => Self::of_stop(pod, job),
         }
     }
 
-    fn of_stop(pod: &Pod, job: JobFate) -> Self {
-        let end = match stop(job) {
-            Some((reason, message)) => End::without_code(reason, message),
-            None => disruption(pod)
-                .unwrap_or_else(|| End::without_code(Reason::Deleted, "its pod is being deleted")),
+    /// What the supervisor saw, and for a worker that was asked to end, why that was: by the pod.
+    pub(crate) fn of_supervised(seen: &Supervised, pod: &Pod, job: JobFate) -> Self {
+        let end = seen.end.clone();
+        if !seen.stopped || end.succeeded() {
+            return Self::told(with_limit(end, pod));
+        }
+        let end = match pod.status.as_ref().and_then(disruption) {
+            Some(Trouble { reason, message }) => End { reason, message, ..end },
+            None => end,
         };
+        Self::told(end.explained(Deletion::of(pod), job.stop()))
+    }
+
+    fn of_stop(pod: &Pod, job: JobFate) -> Self {
+        let stopped = job.stop().or_else(|| disruption(pod.status.as_ref()?));
+        let end = stopped.map_or_else(
+            || End::without_code(Reason::Deleted, "its pod is being deleted"),
+            |why| End::of_trouble(&why),
+        );
         let ending = match Ending::of(end.reason) {
             Ending::Stopped => Ending::Stopped,
             _ => Ending::Unknown,
@@ -76,36 +66,12 @@ impl KnownEnd {
     }
 }
 
-/// Why the worker ended, when it did because its pod was deleted.
-fn explained(end: End, deletion: Option<Deletion>, job: JobFate) -> End {
-    let Some(deletion) = deletion.filter(|_| !end.succeeded()) else {
-        return end;
-    };
-    if end.finished.is_some_and(|finished| finished < deletion.requested) {
-        return end;
+/// The limit is on no container that still runs, so the sentence has to say it.
+fn with_limit(mut end: End, pod: &Pod) -> End {
+    if let Some(limit) = memory_limit(pod).filter(|_| end.reason == Reason::OomKilled) {
+        end.message = format!("{}: {limit}", end.message);
     }
-    let (reason, message) = match stop(job) {
-        Some(stop) => stop,
-        None if end.reason.is_disruption() => return end,
-        None => (Reason::Deleted, "its pod was deleted"),
-    };
-    End { reason, message: message.to_owned(), ..end }
-}
-
-const fn stop(job: JobFate) -> Option<(Reason, &'static str)> {
-    match job {
-        JobFate::Lives => None,
-        JobFate::Late => Some((Reason::DeadlineExceeded, "took longer than its deadline")),
-        JobFate::Deleted => Some((Reason::Killed, "stopped because the Job was deleted")),
-    }
-}
-
-fn disruption(pod: &Pod) -> Option<End> {
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let target = conditions.iter().find(|c| c.type_ == "DisruptionTarget" && c.status == "True")?;
-    let reason = target.reason.clone().unwrap_or_default();
-    let message = target.message.as_deref().unwrap_or_default();
-    Some(End::without_code(Reason::Evicted, format!("{reason}: {message}")))
+    end
 }
 
 #[cfg(test)]
@@ -142,7 +108,11 @@ mod tests {
     }
 
     fn evicted() -> Value {
-        json!([{ "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI" }])
+        disrupted("EvictionByEvictionAPI")
+    }
+
+    fn disrupted(reason: &str) -> Value {
+        json!([{ "type": "DisruptionTarget", "status": "True", "reason": reason }])
     }
 
     #[rstest]
@@ -168,6 +138,14 @@ mod tests {
         Reason::Evicted,
         Ending::Unknown
     )]
+    #[case::hook_of_a_lost_node(
+        true,
+        running(),
+        disrupted("DeletionByTaintManager"),
+        JobFate::Lives,
+        Reason::NodeLost,
+        Ending::Unknown
+    )]
     #[case::hook_of_a_deadline(true, running(), json!([]), JobFate::Late, Reason::DeadlineExceeded, Ending::Unknown)]
     #[case::hook_of_a_kill(true, running(), json!([]), JobFate::Deleted, Reason::Killed, Ending::Stopped)]
     fn by_the_pod(
@@ -183,18 +161,30 @@ mod tests {
     }
 
     #[rstest]
-    #[case::gone(None, JobFate::Deleted)]
-    #[case::lives(Some(json!({ "metadata": {} })), JobFate::Lives)]
-    #[case::leaves(Some(json!({ "metadata": { "deletionTimestamp": DELETED } })), JobFate::Deleted)]
-    #[case::late(
-        Some(json!({ "metadata": {}, "status": { "conditions": [
-            { "type": "FailureTarget", "status": "True", "reason": "DeadlineExceeded" },
-        ]}})),
-        JobFate::Late
-    )]
-    fn by_the_job(#[case] job: Option<Value>, #[case] expected: JobFate) {
-        let job: Option<Job> = job.map(|job| serde_json::from_value(job).unwrap());
-        assert_eq!(JobFate::of(job.as_ref()), expected);
+    #[case::failed(false, 1, false, json!([]), JobFate::Lives, Reason::Error)]
+    #[case::failed_beside_a_deletion(false, 1, true, json!([]), JobFate::Deleted, Reason::Error)]
+    #[case::deleted(true, 143, true, json!([]), JobFate::Lives, Reason::Deleted)]
+    #[case::killed(true, 143, true, json!([]), JobFate::Deleted, Reason::Killed)]
+    #[case::late(true, 143, true, json!([]), JobFate::Late, Reason::DeadlineExceeded)]
+    #[case::evicted(true, 143, true, evicted(), JobFate::Lives, Reason::Evicted)]
+    #[case::killed_while_evicted(true, 143, true, evicted(), JobFate::Deleted, Reason::Killed)]
+    #[case::evicted_by_the_kubelet(true, 143, false, evicted(), JobFate::Lives, Reason::Evicted)]
+    #[case::by_somebody_in_the_container(true, 143, false, json!([]), JobFate::Lives, Reason::Signal)]
+    #[case::ended_well_all_the_same(true, 0, true, json!([]), JobFate::Deleted, Reason::Completed)]
+    fn by_the_supervisor(
+        #[case] stopped: bool,
+        #[case] code: u8,
+        #[case] deleted: bool,
+        #[case] conditions: Value,
+        #[case] job: JobFate,
+        #[case] expected: Reason,
+    ) {
+        let finished = "2026-01-01T12:00:01Z".parse().unwrap();
+        let end = End::of_process(code.into(), false, Some(finished));
+        let seen = Supervised { began: finished, end, stopped, code };
+        let known = KnownEnd::of_supervised(&seen, &pod(deleted, &running(), &conditions), job);
+        assert_eq!((known.end.reason, known.ending), (expected, Ending::of(expected)));
+        assert_eq!(known.end.exit_code, Some(code.into()));
     }
 
     #[test]

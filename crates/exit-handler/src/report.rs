@@ -7,9 +7,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::input::{EndedSubject, Input};
 use crate::known_end::KnownEnd;
+use crate::supervise::Supervised;
 use crate::witness::Witness;
 use crate::{Error, clock};
 
+/// A preStop hook shares the grace period of 60 s with the end of the container itself.
+const DEADLINE: Duration = Duration::from_secs(40);
+/// A supervisor whose worker is over has time: it holds back nobody but its own pod, and where
+/// nobody else reports, an outage of minutes should not cost the status.
+const SUPERVISORS_DEADLINE: Duration = Duration::from_mins(5);
 /// Pause before the first repeat; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause.
@@ -21,16 +27,33 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// # Errors
 /// See [`Error`].
 pub async fn report(variable: impl Fn(&str) -> Option<String>) -> Result<String, Error> {
-    let input = Input::read(&variable)?;
+    let input = Input::read(&variable, DEADLINE)?;
+    report_to_deadline(&input, &Witness::new(&input, &variable, None)).await
+}
+
+/// Reports an end that this process saw, likewise.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn report_supervised(
+    variable: impl Fn(&str) -> Option<String>,
+    seen: &Supervised,
+) -> Result<String, Error> {
+    let input = Input::read(&variable, SUPERVISORS_DEADLINE)?;
+    report_to_deadline(&input, &Witness::new(&input, &variable, Some(seen))).await
+}
+
+async fn report_to_deadline(input: &Input, witness: &Witness<'_>) -> Result<String, Error> {
     let deadline = Instant::now() + input.deadline;
-    let witness = Witness::new(&input, &variable);
-    let known = witness.end().await?;
+    let Some(known) = witness.end().await? else {
+        return Ok("another attempt of the run follows, so its status stays open".to_owned());
+    };
     let server = OpenMetadata::new(&input.recipient.connection)?;
     let mut last = "OpenMetadata does not answer".to_owned();
     let tries = async {
         let mut pause = FIRST_PAUSE;
         loop {
-            match try_once(&server, &input, &known, &witness).await {
+            match try_once(&server, input, &known, witness).await {
                 Err(error) if !error.is_final() => last = error.to_string(),
                 outcome => return outcome,
             }

@@ -3,17 +3,25 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use ompipe_core::omjob::{End, PodState};
+use ompipe_core::run::{JobFate, another_attempt_follows};
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use crate::Error;
 use crate::cluster::Cluster;
 use crate::input::{EndedSubject, Input};
-use crate::known_end::{JobFate, KnownEnd};
+use crate::known_end::KnownEnd;
+use crate::supervise::Supervised;
+use crate::{Error, clock};
 
 /// Time that the cluster gets for each question: the end has to be reported without it too.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A worker that ends at once does so before the kubelet has told that it started, and until then
+/// its log cannot be read: a supervisor looks this often.
+const LOOKS: u32 = 6;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// What is said in place of an answer.
 const NO_ANSWER: &str = "the API server did not answer in time";
 
@@ -21,34 +29,74 @@ const NO_ANSWER: &str = "the API server did not answer in time";
 pub(crate) struct Witness<'i> {
     input: &'i Input,
     variable: &'i dyn Fn(&str) -> Option<String>,
+    /// What the supervisor saw, if this is one.
+    seen: Option<&'i Supervised>,
     found: OnceCell<Result<(Cluster, Pod), String>>,
     text: OnceCell<String>,
 }
 
+/// The Job that a pod belongs to.
+struct Owner {
+    fate: JobFate,
+    /// As it was read; `None` when it is gone, or nobody knows.
+    job: Option<Job>,
+}
+
+impl Owner {
+    const UNKNOWN: Self = Self { fate: JobFate::Lives, job: None };
+}
+
 impl<'i> Witness<'i> {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         input: &'i Input,
         variable: &'i dyn Fn(&str) -> Option<String>,
+        seen: Option<&'i Supervised>,
     ) -> Self {
-        Self { input, variable, found: OnceCell::const_new(), text: OnceCell::const_new() }
+        let (found, text) = (OnceCell::new(), OnceCell::new());
+        Self { input, variable, seen, found, text }
     }
 
-    /// The end that the operator tells, or the pod, or `pipelineStatus`.
-    pub(crate) async fn end(&self) -> Result<KnownEnd, Error> {
-        if let Some(end) = self.input.told.clone() {
-            return Ok(KnownEnd::told(end));
+    /// The end that the supervisor saw, that the operator tells, or the pod, or `pipelineStatus`;
+    /// `None` while another attempt of the run follows.
+    pub(crate) async fn end(&self) -> Result<Option<KnownEnd>, Error> {
+        let told = || self.input.told.clone();
+        let certain = match self.seen {
+            Some(seen) => Some(seen.end.clone()).filter(End::succeeded),
+            None => told(),
+        };
+        if let Some(end) = certain {
+            return Ok(Some(KnownEnd::told(end)));
         }
         match self.found().await {
-            Ok((cluster, pod)) => {
-                let fate = timeout(PATIENCE, self.fate(cluster, pod)).await;
-                Ok(KnownEnd::of_pod(pod, fate.unwrap_or(JobFate::Lives)))
-            }
-            Err(_) => self.input.succeeded.map(KnownEnd::of_status).ok_or(Error::NoEnd),
+            Ok((cluster, pod)) => Ok(self.end_of(pod, &self.owner(cluster, pod).await)),
+            // Rather a status that a further attempt opens again than one that stays open for ever.
+            Err(_) => self.end_alone().map(Some),
         }
     }
 
-    /// When the pod began, if it was asked for.
+    fn end_of(&self, pod: &Pod, owner: &Owner) -> Option<KnownEnd> {
+        let known = match self.seen {
+            Some(seen) => KnownEnd::of_supervised(seen, pod, owner.fate),
+            None => KnownEnd::of_pod(pod, owner.fate),
+        };
+        let follows = |job: &Job| another_attempt_follows(job, pod, &known.end, clock::now());
+        let is_over = !owner.job.as_ref().is_some_and(follows);
+        is_over.then_some(known)
+    }
+
+    fn end_alone(&self) -> Result<KnownEnd, Error> {
+        match self.seen {
+            Some(seen) => Ok(KnownEnd::told(seen.end.clone())),
+            None => self.input.succeeded.map(KnownEnd::of_status).ok_or(Error::NoEnd),
+        }
+    }
+
+    /// When the run's attempt began, as far as it is known by now.
     pub(crate) fn began(&self) -> Option<Timestamp> {
+        self.seen.map(|seen| seen.began).or_else(|| self.pod_began())
+    }
+
+    fn pod_began(&self) -> Option<Timestamp> {
         let (_, pod) = self.found.get()?.as_ref().ok()?;
         pod.status.as_ref()?.start_time.as_ref().map(|time| time.0)
     }
@@ -84,19 +132,28 @@ impl<'i> Witness<'i> {
         };
         let cluster = Cluster::of_pod(self.variable, namespace.as_deref());
         let cluster = cluster.map_err(|error| error.to_string())?;
-        let pod = cluster.main_pod(job.as_deref(), id).await;
-        let pod = pod.map_err(|error| error.to_string())?;
-        Ok((cluster, pod.ok_or("no pod of the run is left")?))
+        for looks_left in (0..LOOKS).rev() {
+            let pod = cluster.main_pod(job.as_deref(), id).await;
+            let pod = pod.map_err(|error| error.to_string())?.ok_or("no pod of the run is left")?;
+            let is_behind = self.seen.is_some() && !PodState::of(&pod).has_started();
+            if !is_behind || looks_left == 0 {
+                return Ok((cluster, pod));
+            }
+            sleep(BETWEEN_LOOKS).await;
+        }
+        Err(NO_ANSWER.to_owned())
     }
 
-    /// What became of the pod's Job. The pods of an `OMJob` have none, and its operator tells the
-    /// end.
-    async fn fate(&self, cluster: &Cluster, pod: &Pod) -> JobFate {
+    /// The pod's Job. The pods of an `OMJob` have none, and its operator tells the end.
+    async fn owner(&self, cluster: &Cluster, pod: &Pod) -> Owner {
         let mut owners = pod.metadata.owner_references.iter().flatten();
-        let Some(job) = owners.find(|owner| owner.kind == "Job") else {
-            return JobFate::Lives;
+        let Some(owner) = owners.find(|owner| owner.kind == "Job") else {
+            return Owner::UNKNOWN;
         };
-        let job = cluster.job(&job.name).await;
-        job.map_or(JobFate::Lives, |job| JobFate::of(job.as_ref()))
+        let Ok(Ok(job)) = timeout(PATIENCE, cluster.job(&owner.name)).await else {
+            return Owner::UNKNOWN;
+        };
+        let job = job.filter(|job| job.metadata.uid.as_ref() == Some(&owner.uid));
+        Owner { fate: JobFate::of(job.as_ref()), job }
     }
 }

@@ -11,7 +11,7 @@ use ompipe_core::{
     WorkflowConfig,
 };
 use ompipe_tests::contract::{
-    ALL, APPLICATION, AUTOMATION, PIPELINE, PIPELINE_FQN, SERVICE, Stage, view,
+    ALL, APPLICATION, AUTOMATION, PIPELINE, PIPELINE_FQN, SERVICE, Stage, cut, view,
 };
 use serde_json::{Value, json};
 
@@ -36,14 +36,21 @@ pub(crate) fn views(parameters: &Value) -> ByStage<Value> {
 
 /// The pods of every workload, those of an `OMJob` as its operator makes them.
 pub(crate) fn pods(parameters: &Value) -> ByStage<PodTemplateSpec> {
-    let pod = |(stage, view): (Stage, Value)| {
-        (stage, serde_json::from_value(view["pod"].clone()).unwrap())
-    };
-    views(parameters).into_iter().map(pod).collect()
+    let config = read(parameters, &[]).unwrap();
+    let pod =
+        |(stage, cut): (Stage, Value)| (stage, serde_json::from_value(cut["pod"].clone()).unwrap());
+    each_of(&config, |stage, object| cut(stage, object, pod_of)).into_iter().map(pod).collect()
 }
 
 /// As [`views`], of a configuration that was read.
 pub(crate) fn views_of(config: &K8sPipelineClientConfig) -> ByStage<Value> {
+    each_of(config, |stage, object| view(stage, object, pod_of))
+}
+
+fn each_of(
+    config: &K8sPipelineClientConfig,
+    make: impl Fn(Stage, &Value) -> Value,
+) -> ByStage<Value> {
     let runnable = runnable();
     let slug = Slug::candidates(PIPELINE, PIPELINE_FQN).next().unwrap();
     let objects = Objects::new(config, &runnable, &slug);
@@ -64,7 +71,7 @@ pub(crate) fn views_of(config: &K8sPipelineClientConfig) -> ByStage<Value> {
             serde_json::to_value(application.om_job())
         }
     };
-    ALL.into_iter().map(|stage| (stage, view(stage, &object(stage).unwrap(), pod_of))).collect()
+    ALL.into_iter().map(|stage| (stage, make(stage, &object(stage).unwrap()))).collect()
 }
 
 /// The pod that an operator makes of a stage.

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
-use kube::{Api, ResourceExt};
 use ompipe_core::RunId;
 use ompipe_core::omjob::{End, Reason};
 use ompipe_core::report::{self, variables};
@@ -39,12 +39,8 @@ impl Stage {
     /// would refuse.
     async fn new(name: &str) -> Self {
         let stage = Self { scene: Scene::new(name).await, id: RunId::random() };
-        let namespaces: Api<Namespace> = Api::all(stage.scene.client.clone());
-        let label = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
-        let patch = Patch::Merge(json!({ "metadata": { "labels": label } }));
-        let namespace = &stage.scene.namespace;
-        namespaces.patch(namespace, &PatchParams::default(), &patch).await.unwrap();
-        stage.add_pipeline();
+        stage.scene.restrict().await;
+        stage.scene.add_nightly();
         let secret: Secret = from(json!({
             "metadata": { "name": "config" },
             "stringData": { "config": stage.config().to_string() },
@@ -61,24 +57,9 @@ impl Stage {
         })
     }
 
-    fn add_pipeline(&self) {
-        let standin = &self.scene.standin;
-        let service =
-            standin.add_service("databaseService", "shop", "Postgres", &json!({})).unwrap();
-        let fields = json!({ "name": "nightly", "pipelineType": "metadata", "airflowConfig": {} });
-        standin.add_pipeline("databaseService", &service, &fields).unwrap();
-    }
-
     /// What the worker would have written.
     async fn write_row(&self, state: &str) {
-        let standin = &self.scene.standin;
-        let url = format!("{}/v1/services/ingestionPipelines/{FQN}/pipelineStatus", standin.url());
-        let row = json!({
-            "runId": self.id.to_string(), "pipelineState": state, "timestamp": 1, "startDate": 1,
-            "status": [{ "name": "Postgres", "records": 9 }],
-        });
-        let put = reqwest::Client::new().put(url).bearer_auth(standin.token()).json(&row);
-        put.send().await.unwrap().error_for_status().unwrap();
+        self.scene.write_row(self.id, state).await;
     }
 
     /// Starts a Job whose worker runs `script`; `changes` are merged into its pod's specification.

@@ -28,6 +28,7 @@ mod logs;
 mod models;
 mod operator;
 mod runs;
+mod supervise;
 mod support;
 mod tasks;
 mod toggle;

@@ -11,7 +11,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::access::library_with;
-use crate::support::{PASSWORD, Scene, bed, eventually, install_crds};
+use crate::support::{Bed, PASSWORD, Scene, bed, eventually, install_crds};
 
 /// An automation of the stand-in's server that tests the connection to the sample database.
 async fn automation(scene: &Scene, password: &str) -> Value {
@@ -73,6 +73,22 @@ async fn a_connection_is_tested_and_its_secret_goes_with_its_job(
         if left.is_empty() { Ok(()) } else { Err(format!("{:?}", left.keys())) }
     })
     .await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_test_whose_worker_dies_fails_with_why() {
+    let scene = Scene::new("automation").await;
+    scene.restrict().await;
+    let workflow = scene.file("workflow.json", &automation(&scene, PASSWORD).await);
+    let config = scene.config(&json!({
+        "exitHandlerImage": Bed::exit_handler_image(),
+        "extraEnvVars": [{ "name": "WORKER_MAIN", "value": "kill -9 $$" }],
+    }));
+    let test = ["test-connection", "-c", &config, "-f", &workflow];
+    let outcome = scene.ompipe(&test).await.ended_with(1);
+    assert!(outcome.stdout.contains("the test ended: Failed"), "{outcome:?}");
+    assert!(outcome.stdout.contains("Signal: ended by signal 9"), "{outcome:?}");
     scene.end().await;
 }
 

@@ -19,6 +19,7 @@ mod om_job;
 mod pod;
 mod run_pod;
 mod secret;
+mod supervisor;
 mod task;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};

@@ -9,9 +9,12 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use ompipe_core::config::{K8sPipelineClientConfig, PodSecurity, SeccompProfile};
+use ompipe_core::kubernetes::Image;
 use ompipe_core::labels::Pairs;
 use ompipe_core::run::MAIN_CONTAINER;
 use ompipe_core::workflow::CONFIG_ENV;
+
+use super::supervisor;
 
 /// Time for the exit handler and the worker to end (seed *PreStop Hook Validation*).
 pub(super) const TERMINATION_GRACE_SECONDS: i64 = 60;
@@ -24,6 +27,7 @@ pub(super) const CONFIG_FILE: &str = "/etc/ompipe/config.yaml";
 pub(super) struct Blueprint<'a> {
     pub(super) labels: Pairs,
     pub(super) annotations: Pairs,
+    pub(super) image: &'a Image,
     pub(super) command: &'a [&'a str],
     pub(super) env: Vec<EnvVar>,
     pub(super) resources: &'a ResourceRequirements,
@@ -35,8 +39,11 @@ pub(super) struct Blueprint<'a> {
 /// What a pod is for, which decides what it needs of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// A worker that reports its own end when it is stopped: a hook asks the API about the pod.
+    /// A worker whose end is reported from its own pod, by a supervisor or a hook, which asks the
+    /// API about the pod.
     SelfReporting,
+    /// A worker of an automation: whoever waits for the result should not wait for a dead one.
+    Answering,
     /// A worker whose end somebody else reports.
     Worker,
     /// The exit handler, which asks the API about the worker's pod.
@@ -50,8 +57,13 @@ impl Role {
         matches!(self, Self::SelfReporting | Self::ExitHandler)
     }
 
+    /// Whether a supervisor reports the end.
+    pub(super) const fn reports(self) -> bool {
+        matches!(self, Self::SelfReporting | Self::Answering)
+    }
+
     const fn works(self) -> bool {
-        matches!(self, Self::SelfReporting | Self::Worker)
+        matches!(self, Self::SelfReporting | Self::Answering | Self::Worker)
     }
 }
 
@@ -74,6 +86,9 @@ pub(super) fn template<'t>(
         let change = for_role(change, role);
         clear_replaced(&mut template, &change);
         template.merge_from(change);
+    }
+    if let Some(image) = config.exit_handler_image.as_ref().filter(|_| role.works()) {
+        supervisor::supervise(&mut template, config, image, role);
     }
     template
 }
@@ -134,12 +149,13 @@ fn spec(config: &K8sPipelineClientConfig, blueprint: Blueprint<'_>) -> PodSpec {
 }
 
 fn main_container(config: &K8sPipelineClientConfig, blueprint: Blueprint<'_>) -> Container {
+    let has_hook = blueprint.role == Role::SelfReporting && config.exit_handler_image.is_none();
     Container {
         name: MAIN_CONTAINER.to_owned(),
-        image: Some(config.ingestion_image.to_string()),
+        image: Some(blueprint.image.to_string()),
         image_pull_policy: Some(config.image_pull_policy.as_str().to_owned()),
         command: Some(words(blueprint.command)),
-        lifecycle: (blueprint.role == Role::SelfReporting).then(pre_stop),
+        lifecycle: has_hook.then(pre_stop),
         resources: Some(blueprint.resources.clone()),
         security_context: Some(container_security(&config.security)),
         // What a worker that wrote no message says is the end of its log.
@@ -189,7 +205,7 @@ fn pod_security(security: &PodSecurity) -> PodSecurityContext {
     }
 }
 
-fn container_security(security: &PodSecurity) -> SecurityContext {
+pub(super) fn container_security(security: &PodSecurity) -> SecurityContext {
     SecurityContext {
         run_as_non_root: Some(security.run_as_non_root),
         allow_privilege_escalation: Some(false),
@@ -209,7 +225,7 @@ fn seccomp(profile: &SeccompProfile) -> KubernetesSeccomp {
     KubernetesSeccomp { type_: type_.to_owned(), localhost_profile }
 }
 
-fn words(command: &[&str]) -> Vec<String> {
+pub(super) fn words(command: &[&str]) -> Vec<String> {
     command.iter().map(|&word| word.to_owned()).collect()
 }
 

@@ -4,12 +4,14 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use ompipe_core::config::ConfigDelivery;
 use ompipe_core::labels::{self, Pairs};
 
-use super::Objects;
 use super::environment::{self, Trigger};
 use super::pod::{self, Blueprint, Role};
+use super::{Objects, supervisor};
 
 /// The worker's program (seed *Job Template*).
 const MAIN_COMMAND: [&str; 2] = ["python", "main.py"];
+/// The exit handler of `exitHandlerImage`.
+const NATIVE_EXIT_HANDLER: [&str; 2] = [supervisor::PROGRAM, "report"];
 
 pub(super) fn worker(objects: &Objects<'_>, trigger: Trigger<'_>, role: Role) -> PodTemplateSpec {
     let blueprint = Blueprint {
@@ -21,7 +23,14 @@ pub(super) fn worker(objects: &Objects<'_>, trigger: Trigger<'_>, role: Role) ->
 }
 
 pub(super) fn exit_handler(objects: &Objects<'_>, trigger: Trigger<'_>) -> PodTemplateSpec {
-    template(objects, blueprint(objects, trigger, Role::ExitHandler))
+    let blueprint = blueprint(objects, trigger, Role::ExitHandler);
+    template(
+        objects,
+        match &objects.config.exit_handler_image {
+            Some(image) => Blueprint { image, command: &NATIVE_EXIT_HANDLER, ..blueprint },
+            None => blueprint,
+        },
+    )
 }
 
 /// Labels of a run's object and pods.
@@ -37,6 +46,7 @@ fn blueprint<'o>(objects: &'o Objects<'_>, trigger: Trigger<'_>, role: Role) -> 
     Blueprint {
         labels: run_labels(objects, trigger),
         annotations: labels::annotations_of(&objects.pipeline().identity),
+        image: &objects.config.ingestion_image,
         command: &pod::EXIT_HANDLER_COMMAND,
         env: environment::of_run(objects, trigger),
         resources: &objects.config.exit_handler_resources,

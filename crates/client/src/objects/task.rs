@@ -34,6 +34,7 @@ pub struct TaskObjects<'a> {
     name: String,
     labels: Pairs,
     command: &'static [&'static str],
+    role: Role,
     run: RunId,
 }
 
@@ -48,7 +49,15 @@ impl<'a> TaskObjects<'a> {
         let entity = workflow.entity();
         let labels = labels::of_task(AUTOMATION, run);
         let name = slug(entity).automation(run);
-        Self { config, entity, name, labels, command: &AUTOMATION_COMMAND, run }
+        Self {
+            config,
+            entity,
+            name,
+            labels,
+            command: &AUTOMATION_COMMAND,
+            role: Role::Answering,
+            run,
+        }
     }
 
     /// Of a run of an application.
@@ -63,7 +72,15 @@ impl<'a> TaskObjects<'a> {
         let app = LabelValue::sanitised(&entity.name).to_string();
         labels.insert(labels::APP_NAME.to_owned(), app);
         let name = slug(entity).application(run);
-        Self { config, entity, name, labels, command: &APPLICATION_COMMAND, run }
+        Self {
+            config,
+            entity,
+            name,
+            labels,
+            command: &APPLICATION_COMMAND,
+            role: Role::Worker,
+            run,
+        }
     }
 
     /// Id of the run.
@@ -130,10 +147,11 @@ impl<'a> TaskObjects<'a> {
         Blueprint {
             labels: self.labels.clone(),
             annotations: self.annotations(),
+            image: &self.config.ingestion_image,
             command: self.command,
             env: environment::of_task(&self.config.extra_env_vars, &self.name),
             resources: &self.config.resources,
-            role: Role::Worker,
+            role: self.role,
             config_file: None,
         }
     }

@@ -60,6 +60,9 @@ pub struct K8sPipelineClientConfig {
     pub resources: ResourceRequirements,
     /// What the exit handler's own pod may use, in operator mode.
     pub exit_handler_resources: ResourceRequirements,
+    /// Image of ompipe's own exit handler, which also supervises workers; without one the
+    /// ingestion image's is used.
+    pub exit_handler_image: Option<Image>,
     /// Seconds that a finished run stays.
     pub ttl_seconds_after_finished: i32,
     /// Seconds that a run may take.

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use serde_json::{Value, json};
 
 use super::pod_template::{PodTemplates, refuse_reserved};
@@ -81,7 +82,16 @@ pub const PARAMETERS: &[Parameter] = &[
         "exitHandlerResources",
         None,
         "{requests: {cpu: 100m, memory: 256Mi}, limits: {cpu: 500m, memory: 512Mi}}",
-        "resources of the exit handler's own pod, with useOMJobOperator",
+        "resources of the exit handler's own pod, with useOMJobOperator, and of what puts it into \
+         others; with exitHandlerImage by default {requests: {cpu: 20m, memory: 32Mi}, limits: \
+         {cpu: 500m, memory: 32Mi}}",
+    ),
+    parameter(
+        "exitHandlerImage",
+        None,
+        "null",
+        "image of ompipe's exit handler, which then also supervises the workers; null: \
+         exit_handler.py of the ingestion image",
     ),
     parameter(
         "ttlSecondsAfterFinished",
@@ -234,6 +244,11 @@ pub const PARAMETERS: &[Parameter] = &[
     parameter("skipInit", None, "false", "no effect: a switch of upstream's tests"),
 ];
 
+/// What the exit handler of ompipe needs, a small part of what that in Python does: the default
+/// beside `exitHandlerImage`.
+const NATIVE_EXIT_HANDLER_RESOURCES: &str =
+    "{requests: {cpu: 20m, memory: 32Mi}, limits: {cpu: 500m, memory: 32Mi}}";
+
 /// The value of a parameter when nothing is given. A test reads every default through the same
 /// code as a user's value.
 fn default_of(key: &str) -> &'static str {
@@ -262,11 +277,8 @@ pub(super) fn read(
         image_pull_secrets: pull_secrets(fields),
         service_account_name: or_default(fields, "serviceAccountName")?,
         resources: resources(fields, "resources", default_of("resources")),
-        exit_handler_resources: resources(
-            fields,
-            "exitHandlerResources",
-            default_of("exitHandlerResources"),
-        ),
+        exit_handler_resources: exit_handler_resources(fields),
+        exit_handler_image: fields.parsed("exitHandlerImage"),
         ttl_seconds_after_finished: number(fields, "ttlSecondsAfterFinished", 0)?,
         active_deadline_seconds: number(fields, "activeDeadlineSeconds", 1)?.into(),
         backoff_limit: number(fields, "backoffLimit", 0)?,
@@ -287,6 +299,13 @@ pub(super) fn read(
     };
     fields.refuse_unknown();
     Some(config)
+}
+
+fn exit_handler_resources(fields: &mut Fields<'_>) -> ResourceRequirements {
+    const KEY: &str = "exitHandlerResources";
+    let is_native = fields.value("exitHandlerImage").is_some();
+    let default = if is_native { NATIVE_EXIT_HANDLER_RESOURCES } else { default_of(KEY) };
+    resources(fields, KEY, default)
 }
 
 /// The given value, or the default.

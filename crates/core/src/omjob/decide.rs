@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Action, Decision, End, Lasting, Observed, Phase, PodRef, PodSeen, PodState, Reason, Refusal,
-    Report, Reporting, Source, Stage, StageStatus, Status, Trouble, pod_name,
+    Action, Decision, Deletion, End, Lasting, Observed, Phase, PodRef, PodSeen, PodState, Reason,
+    Refusal, Report, Reporting, Source, Stage, StageStatus, Status, Trouble, pod_name,
 };
 
 /// How long after its grace period a deleted pod that nobody calls ended counts as lost: longer
@@ -172,7 +172,10 @@ impl<'o> Step<'o> {
             });
         };
         let end = match stage {
-            Stage::Main => self.explained(end.clone(), pod),
+            Stage::Main => {
+                let stop = pod.deletion.and_then(|deletion| self.stop(deletion));
+                end.clone().explained(pod.deletion, stop)
+            }
             Stage::Exit => end.clone(),
         };
         Some(Ending { pod: Some(pod), end, certain: true })
@@ -183,31 +186,19 @@ impl<'o> Step<'o> {
             && pod.deletion.is_some_and(|deletion| after(deletion.due, LOST_AFTER) <= self.now)
     }
 
-    /// Why main ended, when it did because its pod was deleted. Exit code 0 needs no other reason.
-    fn explained(&self, end: End, pod: &PodSeen) -> End {
-        let Some(deletion) = pod.deletion.filter(|_| !end.succeeded()) else {
-            return end;
-        };
-        if end.finished.is_some_and(|finished| finished < deletion.requested) {
-            return end;
-        }
+    /// Why main's pod is stopped, if it is the `OMJob` that wants it.
+    fn stop(&self, deletion: Deletion) -> Option<Trouble> {
         let late = self.deadline(Stage::Main).is_some_and(|time| time <= deletion.requested);
-        let (reason, message) = if self.observed.deleted {
-            (Reason::Killed, "stopped because the OMJob was deleted")
-        } else if end.reason.is_disruption() {
-            return end;
+        if self.observed.deleted {
+            Some(Trouble::new(Reason::Killed, "stopped because the OMJob was deleted"))
         } else if late {
-            return End {
-                exit_code: end.exit_code,
-                signal: end.signal,
-                ..self.too_late(Stage::Main)
-            };
-        } else if self.observed.limits.suspend {
-            (Reason::Suspended, "stopped because spec.suspend is true")
+            let End { reason, message, .. } = self.too_late(Stage::Main);
+            Some(Trouble::new(reason, message))
         } else {
-            (Reason::Deleted, "its pod was deleted")
-        };
-        End { reason, message: message.to_owned(), ..end }
+            let suspended =
+                || Trouble::new(Reason::Suspended, "stopped because spec.suspend is true");
+            self.observed.limits.suspend.then(suspended)
+        }
     }
 
     /// How a stage without a pod ends, if it does.

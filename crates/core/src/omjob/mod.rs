@@ -32,12 +32,12 @@ mod status;
 mod tests;
 
 pub use crate::labels::POD_TYPE;
-pub use crate::pod::{End, Lasting, PodState, Reason, Refusal, Trouble};
+pub use crate::pod::{Deletion, End, Lasting, PodState, Reason, Refusal, Trouble, disruption};
 pub use decide::{State, decide};
 pub use decision::{Action, Decision};
 pub use names::{attempt_of, pod_name};
 pub use observed::{Limits, Observed, Report, Source};
-pub use pod::{Deletion, PodSeen};
+pub use pod::PodSeen;
 pub use status::{Condition, ConditionKind, Phase, PodRef, Reporting, Stage, StageStatus, Status};
 
 /// Finalizer of an `OMJob` whose exit handler has not run yet: a deleted one waits for it.

@@ -1,9 +1,9 @@
 //! The pods of an `OMJob`: whose attempt each one is, and who wants it gone.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{POD_TYPE, PodState, Stage, TRACKING_FINALIZER, attempt_of};
+use super::{Deletion, POD_TYPE, PodState, Stage, TRACKING_FINALIZER, attempt_of};
 
 /// One pod of an `OMJob`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,15 +24,6 @@ pub struct PodSeen {
     pub deletion: Option<Deletion>,
     /// How its main container stands.
     pub state: PodState,
-}
-
-/// That a pod is being deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Deletion {
-    /// When it was asked for.
-    pub requested: Timestamp,
-    /// When the grace period ends.
-    pub due: Timestamp,
 }
 
 impl PodSeen {
@@ -69,15 +60,4 @@ fn upstreams_attempt(pod: &Pod) -> Option<(Stage, u32)> {
     let kind = pod.metadata.labels.as_ref()?.get(POD_TYPE)?;
     let stages = [Stage::Main, Stage::Exit];
     stages.into_iter().find(|stage| stage.pod_type() == kind).map(|stage| (stage, 0))
-}
-
-impl Deletion {
-    /// Reads it off a pod. A deletion timestamp is the end of the grace period.
-    #[must_use]
-    pub fn of(pod: &Pod) -> Option<Self> {
-        let due = pod.metadata.deletion_timestamp.as_ref()?.0;
-        let grace =
-            SignedDuration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or(0));
-        Some(Self { requested: due.checked_sub(grace).unwrap_or(due), due })
-    }
 }

@@ -41,6 +41,24 @@ impl End {
         Self { reason, exit_code: None, signal: None, message: message.into(), finished: None }
     }
 
+    /// The end of a process by its exit code, 128 and the number for a signal. The kernel's want of
+    /// memory counts whether it ended the process itself or what the process could not do without.
+    #[must_use]
+    pub fn of_process(exit_code: i32, out_of_memory: bool, finished: Option<Timestamp>) -> Self {
+        let signal = signal_of(exit_code);
+        let (reason, message) = match (exit_code, signal) {
+            (0, _) => (Reason::Completed, "ended with exit code 0".to_owned()),
+            _ if out_of_memory => {
+                (Reason::OomKilled, "used more memory than resources.limits.memory allows".into())
+            }
+            (code, Some(signal)) => {
+                (Reason::Signal, format!("ended by signal {signal} (exit code {code})"))
+            }
+            (code, None) => (Reason::Error, format!("ended with exit code {code}")),
+        };
+        Self { reason, exit_code: Some(exit_code), signal, message, finished }
+    }
+
     /// What a trouble becomes when the wait is over.
     #[must_use]
     pub fn of_trouble(trouble: &Trouble) -> Self {

@@ -4,6 +4,7 @@
 mod end;
 mod reason;
 mod refusal;
+mod stop;
 
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,
@@ -14,6 +15,7 @@ pub(crate) use end::signal_of;
 pub use end::{End, Trouble};
 pub use reason::Reason;
 pub use refusal::{Lasting, Refusal};
+pub use stop::Deletion;
 
 /// Name of the container that runs the ingestion, in pods of every kind.
 pub const MAIN_CONTAINER: &str = "main";
@@ -122,41 +124,23 @@ fn main_state(status: &PodStatus) -> Option<&ContainerState> {
 fn end_of_container(status: &PodStatus, terminated: &ContainerStateTerminated) -> End {
     let code = terminated.exit_code;
     let signal = terminated.signal.or_else(|| signal_of(code));
-    let (reason, message) = explain(status, terminated, signal);
-    End {
-        reason,
-        exit_code: Some(code),
-        signal,
-        message,
-        finished: terminated.finished_at.as_ref().map(|time| time.0),
+    let finished = terminated.finished_at.as_ref().map(|time| time.0);
+    let out_of_memory = terminated.reason.as_deref() == Some("OOMKilled");
+    let end = End { signal, ..End::of_process(code, out_of_memory, finished) };
+    match outside(status, terminated).filter(|_| !end.succeeded()) {
+        Some(Trouble { reason, message }) => End { reason, message, ..end },
+        None => end,
     }
 }
 
-fn explain(
-    status: &PodStatus,
-    terminated: &ContainerStateTerminated,
-    signal: Option<i32>,
-) -> (Reason, String) {
-    if terminated.exit_code == 0 {
-        return (Reason::Completed, "ended with exit code 0".to_owned());
-    }
-    if let Some(Trouble { reason, message }) = disruption(status) {
-        return (reason, message);
-    }
-    match (terminated.reason.as_deref(), signal) {
-        (Some("OOMKilled"), _) => {
-            (Reason::OomKilled, "used more memory than resources.limits.memory allows".to_owned())
-        }
-        (Some("ContainerStatusUnknown"), _) => (
-            Reason::NodeLost,
-            terminated.message.clone().unwrap_or_else(|| "its node lost track of it".to_owned()),
-        ),
-        (_, Some(signal)) => (
-            Reason::Signal,
-            format!("ended by signal {signal} (exit code {})", terminated.exit_code),
-        ),
-        (_, None) => (Reason::Error, format!("ended with exit code {}", terminated.exit_code)),
-    }
+/// What ended the container rather than its process.
+fn outside(status: &PodStatus, terminated: &ContainerStateTerminated) -> Option<Trouble> {
+    let lost = || {
+        let told = terminated.message.clone();
+        Trouble::new(Reason::NodeLost, told.unwrap_or_else(|| "its node lost track of it".into()))
+    };
+    let is_lost = terminated.reason.as_deref() == Some("ContainerStatusUnknown");
+    disruption(status).or_else(|| is_lost.then(lost))
 }
 
 /// A pod that is over without its main container having run to an end.
@@ -169,7 +153,8 @@ fn end_of_pod(status: &PodStatus) -> End {
 }
 
 /// What happened to the pod from outside.
-fn disruption(status: &PodStatus) -> Option<Trouble> {
+#[must_use]
+pub fn disruption(status: &PodStatus) -> Option<Trouble> {
     let told = || status.message.clone();
     let of_pod = match status.reason.as_deref() {
         Some(

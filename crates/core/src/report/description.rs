@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
     PodSpec, PodStatus,
 };
 
-use crate::pod::signal_of;
+use crate::pod::{MAIN_CONTAINER, signal_of};
 
 /// The latest events are enough to see what happened.
 const MAX_EVENTS: usize = 10;
@@ -95,7 +95,7 @@ fn of_terminated(
         let _ = write!(text, ", signal {signal}");
     }
     if reason == "OOMKilled" {
-        let limit = memory_limit(spec, &container.name).unwrap_or("none of its own");
+        let limit = limit_of(spec, &container.name).unwrap_or("none of its own");
         let _ = write!(text, ", memory limit {limit}");
     }
     if let (Some(started), Some(finished)) = (&terminated.started_at, &terminated.finished_at) {
@@ -104,7 +104,13 @@ fn of_terminated(
     text
 }
 
-fn memory_limit<'s>(spec: &'s PodSpec, name: &str) -> Option<&'s str> {
+/// The memory limit of the worker's container.
+#[must_use]
+pub fn memory_limit(pod: &Pod) -> Option<&str> {
+    limit_of(pod.spec.as_ref()?, MAIN_CONTAINER)
+}
+
+fn limit_of<'s>(spec: &'s PodSpec, name: &str) -> Option<&'s str> {
     let init = spec.init_containers.iter().flatten();
     let container = init.chain(&spec.containers).find(|container| container.name == name)?;
     let limits = container.resources.as_ref()?.limits.as_ref()?;

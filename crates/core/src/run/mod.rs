@@ -9,6 +9,7 @@
 //! | being deleted, no pod runs any more | stopped |
 
 mod attempt;
+mod fate;
 mod workload;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::pod::{PodState, Refusal, Trouble};
 
 pub use crate::pod::{MAIN_CONTAINER, Reason};
 pub use attempt::{attempts, exit_handlers, has_log};
+pub use fate::{JobFate, another_attempt_follows};
 pub use workload::{End, Failure, Workload, WorkloadKind, run_id};
 
 /// The HTTP code of what quotas, policies and webhooks refuse.

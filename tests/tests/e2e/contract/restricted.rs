@@ -1,9 +1,8 @@
 //! A namespace that enforces the Pod Security Standard `restricted` takes every pod of ours as the
 //! default configuration makes it.
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::PostParams;
 use ompipe_api::{CronOMJob, OMJob, StagePodSpec};
 use ompipe_client::PipelineServiceClient;
 use ompipe_core::{Application, RunId};
@@ -14,11 +13,7 @@ use crate::support::{Scene, from, install_crds};
 
 async fn restricted(name: &str) -> Scene {
     let scene = Scene::new(name).await;
-    let namespaces: Api<Namespace> = Api::all(scene.client.clone());
-    let label =
-        json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
-    let patch = Patch::Merge(label);
-    namespaces.patch(&scene.namespace, &PatchParams::default(), &patch).await.unwrap();
+    scene.restrict().await;
     scene
 }
 

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
+use ompipe_core::RunId;
 use ompipe_tests::standin::Standin;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -74,6 +75,36 @@ impl Scene {
         }));
         self.api().create(&post, &role).await.unwrap();
         self.api().create(&post, &binding).await.unwrap();
+    }
+
+    /// Lets the namespace take restricted pods only.
+    pub(crate) async fn restrict(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let label = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
+        let patch = Patch::Merge(json!({ "metadata": { "labels": label } }));
+        namespaces.patch(&self.namespace, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// Lets OpenMetadata know the pipeline `shop.nightly`.
+    pub(crate) fn add_nightly(&self) {
+        let add = |fields: Value| {
+            let service =
+                self.standin.add_service("databaseService", "shop", "Postgres", &json!({}));
+            self.standin.add_pipeline("databaseService", &service.unwrap(), &fields).unwrap()
+        };
+        add(json!({ "name": "nightly", "pipelineType": "metadata", "airflowConfig": {} }));
+    }
+
+    /// Writes a row of `shop.nightly` as a worker does.
+    pub(crate) async fn write_row(&self, run: RunId, state: &str) {
+        let row = json!({
+            "runId": run.to_string(), "pipelineState": state, "timestamp": 1, "startDate": 1,
+            "status": [{ "name": "Postgres", "records": 9 }],
+        });
+        let path = "v1/services/ingestionPipelines/shop.nightly/pipelineStatus";
+        let put = reqwest::Client::new().put(format!("{}/{path}", self.standin.url()));
+        let put = put.bearer_auth(self.standin.token()).json(&row);
+        put.send().await.unwrap().error_for_status().unwrap();
     }
 
     /// Objects of a kind in the scene's namespace.
