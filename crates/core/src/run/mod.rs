@@ -27,7 +27,7 @@ pub use workload::{End, Failure, Workload, WorkloadKind, run_id};
 const FORBIDDEN: u16 = 403;
 
 /// A state of OpenMetadata's `PipelineStatus` (contract §7.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PipelineState {
     /// Asked for, not started.
