@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::RunId;
+use crate::job::Reported;
 use crate::pod::{PodState, Refusal, Trouble};
 
 pub use crate::pod::{MAIN_CONTAINER, Reason};
@@ -103,6 +104,9 @@ pub struct Run {
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished: Option<Timestamp>,
+    /// Who told OpenMetadata so, where the operator looks after that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reported: Option<Reported>,
 }
 
 impl Run {
@@ -123,6 +127,7 @@ impl Run {
             attempts: attempts.len(),
             created: workload.created,
             finished: workload.end.as_ref().and_then(|end| end.time),
+            reported: workload.reported.clone(),
         }
     }
 

@@ -206,6 +206,7 @@ mod tests {
             "DRAIN_TIMEOUT_SECONDS" => &mut args.drain_timeout_seconds,
             "LEASE_NAME" => &mut args.lease_name,
             "LEASE_DURATION_SECONDS" => &mut args.lease_duration_seconds,
+            "REPORT_JOBS" => &mut args.report_jobs,
             "WORKER_THREADS" => &mut args.worker_threads,
             other => panic!("{other}"),
         };
@@ -228,6 +229,7 @@ mod tests {
         assert_eq!(settings.log_level.as_filter(), "info");
         assert_eq!(settings.log_format, LogFormat::Json);
         assert_eq!(settings.worker_threads.get(), 2);
+        assert!(settings.report_jobs);
         let election = settings.election.unwrap();
         assert_eq!(election.lease_name.as_str(), "ompipe-operator");
         assert_eq!(election.lease_duration.get(), Duration::from_secs(15));
@@ -289,6 +291,7 @@ mod tests {
     )]
     #[case("LOG_FORMAT", "xml", "must be json or text")]
     #[case("LEADER_ELECT", "yes", "must be true or false")]
+    #[case("REPORT_JOBS", "off", "must be true or false")]
     #[case("LEASE_DURATION_SECONDS", "2", "must be a number of seconds from 3 to 600")]
     #[case(
         "LEASE_NAME",
