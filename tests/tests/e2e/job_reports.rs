@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::{Event, Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -161,7 +161,7 @@ fn delay(job: &Job, reported: &Value) -> i64 {
 #[case::success("exit 0", PipelineState::Success, "")]
 #[case::failure("echo last words; exit 3", PipelineState::Failed, "Error: ended with exit code 3")]
 #[case::memory("tail /dev/zero", PipelineState::Failed, "OOMKilled: ")]
-#[case::signal("kill -KILL $$", PipelineState::Failed, "Signal: ")]
+#[case::signal("sh -c 'kill -KILL $$'; exit $?", PipelineState::Failed, "Signal: ")]
 #[case::never_reported("sleep 600", PipelineState::Failed, "DeadlineExceeded: ")]
 #[tokio::test]
 async fn an_end_that_nobody_reported(
@@ -190,7 +190,10 @@ async fn an_end_that_nobody_reported(
         assert!(step["error"].as_str().unwrap().starts_with(reason), "{row}");
         let details = step["stackTrace"].as_str().unwrap();
         assert!(details.contains("Pod Description:") && details.contains("Events:"), "{details}");
-        assert!(!worker.contains("words") || details.ends_with("last words"), "{details}");
+        assert!(
+            !worker.contains("words") || details.trim_end().ends_with("last words"),
+            "{details}"
+        );
     }
     operator.terminate().await;
     play.scene.end().await;
@@ -269,36 +272,41 @@ enum Stop {
     Background,
     /// As upstream's server does it.
     Orphan,
+    /// `ompipe delete`, with everything that the run was made of.
+    Pipeline,
 }
 
 #[rstest]
 #[case::kill(Stop::Kill)]
 #[case::background(Stop::Background)]
 #[case::orphan(Stop::Orphan)]
+#[case::pipeline(Stop::Pipeline)]
 #[tokio::test]
 async fn a_job_that_is_stopped(#[case] how: Stop) {
     let play = Play::new("jobstop", WAITS, json!({})).await;
     let operator = play.operator();
+    play.ompipe(&["deploy"]).await;
     let id = play.run().await;
     play.up().await;
     let name = play.held().await.name_any();
     let jobs = play.scene.api::<Job>();
     match how {
         Stop::Kill => drop(play.ompipe(&["kill"]).await),
+        Stop::Pipeline => drop(play.ompipe(&["delete"]).await),
         Stop::Background => drop(jobs.delete(&name, &DeleteParams::background()).await.unwrap()),
         Stop::Orphan => drop(jobs.delete(&name, &DeleteParams::orphan()).await.unwrap()),
     }
     play.gone().await;
     play.row(id, PipelineState::Stopped);
+    let left = play.scene.ours::<Secret>().await;
+    assert!(left.is_empty() || !matches!(how, Stop::Pipeline), "{:?}", left.keys());
     operator.terminate().await;
     play.scene.end().await;
 }
 
 #[tokio::test]
 async fn nothing_is_said_between_two_tries() {
-    // The hostname is the pod's: another one for every try.
-    let worker = "sleep 2; exit 1";
-    let play = Play::new("jobretry", worker, json!({ "backoffLimit": 1 })).await;
+    let play = Play::new("jobretry", "sleep 2; exit 1", json!({ "backoffLimit": 1 })).await;
     let _operator = play.operator();
     let id = play.run().await;
     let failed = |job: &Job| job.status.as_ref().and_then(|status| status.failed) == Some(1);
@@ -397,6 +405,14 @@ async fn what_the_run_reported_itself_stands() {
     let reported = play.settled().await;
     assert_eq!((&reported["by"], &reported["state"]), (&json!("run"), &json!("partialSuccess")));
     play.row(id, PipelineState::PartialSuccess);
+    let status: Value =
+        serde_json::from_str(&play.ompipe(&["status", "-o", "json"]).await).unwrap();
+    assert_eq!(status[0]["reported"], reported);
+    let table = play.ompipe(&["status"]).await;
+    assert!(
+        table.contains("REPORTED") && table.contains("run ") && table.contains(" ago"),
+        "{table}"
+    );
     play.scene.end().await;
 }
 
