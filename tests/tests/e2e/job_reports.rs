@@ -434,3 +434,18 @@ async fn a_drain_lets_go_and_a_reporter_that_is_off_holds_nothing() {
     off.terminate().await;
     play.scene.end().await;
 }
+
+#[tokio::test]
+async fn without_the_rights_for_jobs_the_rest_works() {
+    let play = Play::new("jobrights", "exit 0", json!({})).await;
+    crate::support::install_crds(&play.scene.client).await;
+    let mut rules = documented_rules();
+    rules.as_array_mut().unwrap().retain(|rule| rule["apiGroups"] != json!(["batch"]));
+    let kubeconfig = limited_kubeconfig(&play.scene, "other", &rules).await;
+    let operator = Operator::start(&play.scene, &[("KUBECONFIG", &kubeconfig)]);
+    operator.ready("leader").await;
+    play.run().await;
+    assert!(play.over().await.finalizers().is_empty());
+    operator.terminate().await;
+    play.scene.end().await;
+}

@@ -19,7 +19,7 @@ mod watches;
 
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, future};
 use kube::runtime::controller::{self, Action, applier};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use ompipe_core::job::decide;
@@ -98,7 +98,17 @@ pub(crate) async fn run(
     tokio::select! {
         () = watches::keep(&scope, feed.cache, &reporter) => {}
         () = control(&reporter, triggers) => {}
+        () = cancelled_early(&reporter, &cancel) => {}
         () = drain::drain(&reporter), if reporter.context.draining => {}
+    }
+}
+
+/// A cancellation before the caches were ready, which they never are without the rights: there is
+/// nothing to finish.
+async fn cancelled_early(reporter: &Reporter, cancel: &CancellationToken) {
+    tokio::select! {
+        () = reporter.ready() => future::pending().await,
+        () = cancel.cancelled() => {}
     }
 }
 
