@@ -40,6 +40,10 @@ use view::{RunPod, RunView};
 /// Decisions that may follow each other in one pass; more would be a defect of `decide`.
 const DECISIONS: usize = 8;
 
+/// Jobs that are dealt with at once. Most of them wait for OpenMetadata: more than the places of a
+/// few servers that hang.
+const PLACES: usize = 256;
+
 /// What the reporter of a scope keeps.
 #[derive(Debug)]
 pub(crate) struct Reporter {
@@ -57,7 +61,7 @@ impl Reporter {
         context: Arc<Context>,
     ) -> (Arc<Self>, Feed<impl Stream<Item = ObjectRef<RunView>> + use<>>) {
         let (cache, writer) = reflector::store();
-        let (queue, triggers) = Queue::new();
+        let (queue, triggers) = Queue::new(PLACES);
         let failures = Failures::new(context.longest_wait);
         let pods = ByOwner::default();
         let reporter = Self { context, cache, pods, queue, failures };
@@ -115,7 +119,7 @@ async fn cancelled_early(reporter: &Reporter, cancel: &CancellationToken) {
 /// Reconciles what the queue brings, until it ends.
 async fn control(reporter: &Arc<Reporter>, triggers: impl Stream<Item = ObjectRef<RunView>>) {
     let triggers = triggers.map(Ok::<_, std::convert::Infallible>);
-    // How many go on at once is for each server to say.
+    // How many go on at once is the queue's to say, and for reports each server's.
     let config = controller::Config::default();
     let reconcile = |run, reporter| Box::pin(reconcile(run, reporter));
     let cache = reporter.cache.clone();
@@ -127,8 +131,9 @@ async fn control(reporter: &Arc<Reporter>, triggers: impl Stream<Item = ObjectRe
 /// One pass, measured.
 async fn reconcile(run: Arc<RunView>, reporter: Arc<Reporter>) -> Result<Action, Error> {
     let (key, context) = (ObjectRef::from_obj(&*run), &reporter.context);
-    let waited = reporter.queue.take(&key);
-    waited.inspect(|waited| context.metrics.dequeued(Controller::Job, *waited));
+    // It keeps its place until this ends.
+    let taken = reporter.queue.take(&key);
+    taken.as_ref().inspect(|one| context.metrics.dequeued(Controller::Job, one.waited));
     let idle = context.draining || !context.writes.leadership().is_held();
     if idle || context.written.is_ahead_of(&*run) {
         // The next leader does it, or the watch brings what we wrote.

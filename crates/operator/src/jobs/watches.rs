@@ -8,6 +8,7 @@ use ompipe_core::labels;
 
 use super::Reporter;
 use super::view::{RunPod, RunView};
+use crate::queue::Lane;
 use crate::scope::{self, Scope, object_of};
 
 /// Keeps the caches, and triggers; never ends.
@@ -46,14 +47,14 @@ fn see_job(reporter: &Reporter, event: &Event<RunView>) {
         reporter.context.written.forget(run.uid());
         reporter.context.servers.forget(run.uid());
     }
-    reporter.queue.add(ObjectRef::from_obj(run));
+    reporter.queue.add(ObjectRef::from_obj(run), Lane::GoesOn);
 }
 
 fn see_pod(reporter: &Reporter, event: &Event<RunPod>) {
     reporter.pods.follow(event);
     let Some(pod) = object_of(event) else { return };
     if let (Some(attempt), Some(namespace)) = (pod.attempt(), pod.namespace()) {
-        reporter.queue.add(ObjectRef::new(&attempt.job).within(&namespace));
+        reporter.queue.add(ObjectRef::new(&attempt.job).within(&namespace), Lane::GoesOn);
     }
 }
 
@@ -64,10 +65,12 @@ async fn take_over(reporter: &Reporter) {
         leadership.wait_until_held().await;
         reporter.ready().await;
         for run in reporter.cache.state() {
-            reporter.queue.add(ObjectRef::from_obj(&*run));
+            reporter.queue.add(ObjectRef::from_obj(&*run), Lane::GoesOn);
         }
         for attempt in reporter.pods.filter(|attempt| attempt.seen.tracked) {
-            reporter.queue.add(ObjectRef::new(&attempt.job).within(&attempt.namespace));
+            reporter
+                .queue
+                .add(ObjectRef::new(&attempt.job).within(&attempt.namespace), Lane::GoesOn);
         }
         leadership.wait_until_lost().await;
     }
