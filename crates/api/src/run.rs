@@ -1,7 +1,9 @@
 //! An `OMJob` as the run that it is.
 
 use kube::ResourceExt;
+use ompipe_core::job::{Reported, Reporter};
 use ompipe_core::labels;
+use ompipe_core::omjob::{ConditionKind, Reporting};
 use ompipe_core::run::{self, End, Failure, Reason, Workload, WorkloadKind};
 
 use crate::{OMJob, OMJobStatus, Phase};
@@ -25,6 +27,7 @@ impl OMJob {
             deleting: self.metadata.deletion_timestamp.is_some(),
             started: status.phase == Some(Phase::ExitHandlerRunning),
             end: status.end(),
+            reported: status.reported(),
         })
     }
 
@@ -45,6 +48,19 @@ impl OMJobStatus {
         let main_failed = self.mainly_failed(phase);
         let time = self.completion_time.as_ref().map(|time| time.0);
         Some(End { time, failure: main_failed.then(|| self.failure()) })
+    }
+
+    /// Who reported the end, as the condition has it.
+    fn reported(&self) -> Option<Reported> {
+        let (by, message) = match self.recorded().reporting {
+            Reporting::NotDue | Reporting::Outstanding { .. } => return None,
+            Reporting::ByExitHandler => (Reporter::Run, None),
+            Reporting::ByOperator => (Reporter::Operator, None),
+            Reporting::GivenUp(why) => (Reporter::Nobody, Some(why)),
+        };
+        let kind = ConditionKind::Reported.as_str();
+        let condition = self.conditions.iter().find(|condition| condition.type_ == kind)?;
+        Some(Reported { at: condition.last_transition_time.0, by, state: None, message })
     }
 
     fn mainly_failed(&self, phase: Phase) -> bool {

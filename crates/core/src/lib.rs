@@ -13,6 +13,7 @@ pub mod config;
 pub mod cron;
 pub mod diagnosis;
 mod fields;
+pub mod job;
 pub mod kubernetes;
 pub mod labels;
 pub mod logs;

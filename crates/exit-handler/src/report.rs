@@ -87,7 +87,7 @@ async fn try_once(
     let reported =
         server.report(&run, async || Some(witness.diagnostics().await.to_owned())).await?;
     Ok(match reported {
-        Reported::Stands => format!("run {id} of {pipeline_fqn}: what OpenMetadata has stands"),
+        Reported::Stands(_) => format!("run {id} of {pipeline_fqn}: what OpenMetadata has stands"),
         Reported::Written(state) => format!("run {id} of {pipeline_fqn} reported as {state}"),
     })
 }

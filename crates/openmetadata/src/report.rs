@@ -27,16 +27,16 @@ pub struct EndedRun<'r> {
 /// What came of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reported {
-    /// The row was right already, or is the better account.
-    Stands,
+    /// The row, which says this, was right already, or is the better account.
+    Stands(Option<PipelineState>),
     /// The row says so now.
     Written(PipelineState),
 }
 
-/// A row that has to change.
-struct Judged {
-    row: Row,
-    correction: Correction,
+/// A row, and what is to be done about it.
+enum Judged {
+    Right(Option<PipelineState>),
+    Wrong(Box<Row>, Correction),
 }
 
 impl OpenMetadata {
@@ -52,38 +52,38 @@ impl OpenMetadata {
         run: &EndedRun<'_>,
         diagnose: impl AsyncFnOnce() -> Option<String>,
     ) -> Result<Reported, Error> {
-        let Some(mut judged) = self.judge(run).await? else {
-            return Ok(Reported::Stands);
+        let (mut row, mut correction) = match self.judge(run).await? {
+            Judged::Right(state) => return Ok(Reported::Stands(state)),
+            Judged::Wrong(row, correction) => (row, correction),
         };
-        let wanted = judged.correction.wants_diagnostics();
-        let diagnostics = if wanted { diagnose().await } else { None };
+        let diagnostics = if correction.wants_diagnostics() { diagnose().await } else { None };
         if diagnostics.is_some() {
             // That took its time, in which the row may have changed.
-            let Some(again) = self.judge(run).await? else {
-                return Ok(Reported::Stands);
+            (row, correction) = match self.judge(run).await? {
+                Judged::Right(state) => return Ok(Reported::Stands(state)),
+                Judged::Wrong(row, correction) => (row, correction),
             };
-            judged = again;
         }
-        self.correct(run, judged, diagnostics.as_deref()).await
+        self.correct(run, &row, correction, diagnostics.as_deref()).await
     }
 
-    /// The row, if it has to change.
-    async fn judge(&self, run: &EndedRun<'_>) -> Result<Option<Judged>, Error> {
+    /// The row, and whether it has to change.
+    async fn judge(&self, run: &EndedRun<'_>) -> Result<Judged, Error> {
         let row = self.row(run.pipeline_fqn, run.id).await?;
         let row = row.unwrap_or_else(|| Row::new(run.id, run.began));
         Ok(match decide(run.ending, row.state()) {
-            Verdict::Stands => None,
-            Verdict::Write(correction) => Some(Judged { row, correction }),
+            Verdict::Stands => Judged::Right(row.state()),
+            Verdict::Write(correction) => Judged::Wrong(Box::new(row), correction),
         })
     }
 
     async fn correct(
         &self,
         run: &EndedRun<'_>,
-        judged: Judged,
+        row: &Row,
+        correction: Correction,
         diagnostics: Option<&str>,
     ) -> Result<Reported, Error> {
-        let Judged { row, correction } = judged;
         let evidence = Evidence { end: run.end, diagnostics, now: run.now };
         let written = async |correction: Correction| {
             let row = row.clone().corrected(correction, &evidence);
@@ -215,7 +215,8 @@ mod tests {
             worker.write(json!({ "runId": RUN, "pipelineState": "partialSuccess" }));
             Some("Pod: p".to_owned())
         };
-        assert_eq!(server.report(&run(&end), diagnose).await.unwrap(), Reported::Stands);
+        let stands = Reported::Stands(Some(PipelineState::PartialSuccess));
+        assert_eq!(server.report(&run(&end), diagnose).await.unwrap(), stands);
         assert_eq!(rows.written().len(), 1);
     }
 

@@ -12,9 +12,11 @@ use tokio::time::Duration;
 use crate::by_owner::ByOwner;
 use crate::clock;
 use crate::events::Events;
+use crate::jobs::Reporter;
 use crate::metrics::{Controller, Metrics};
 use crate::queue::{Failures, Queue};
 use crate::scope::Triggers;
+use crate::servers::Servers;
 use crate::settings::Settings;
 use crate::view::{JobView, PodView, ScheduleView};
 use crate::writes::Writes;
@@ -29,6 +31,8 @@ pub(crate) struct Context {
     pub(crate) writes: Writes,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
+    /// Where ends are reported to.
+    pub(crate) servers: Servers,
     pub(crate) job_cache: Store<JobView>,
     /// Pods by the UID of their `OMJob`.
     pub(crate) pods: ByOwner<PodView>,
@@ -40,6 +44,8 @@ pub(crate) struct Context {
     pub(crate) schedules: Queue<ScheduleView>,
     pub(crate) job_failures: Failures<ObjectRef<JobView>>,
     pub(crate) schedule_failures: Failures<ObjectRef<ScheduleView>>,
+    /// Longest wait after a failure.
+    pub(crate) longest_wait: Duration,
     /// Nothing new is begun.
     pub(crate) draining: bool,
     /// Time that a drain gives to runs under way.
@@ -54,6 +60,7 @@ impl Context {
         writes: Writes,
         events: Events,
         metrics: Metrics,
+        servers: Servers,
         settings: &Settings,
     ) -> (
         Self,
@@ -70,6 +77,7 @@ impl Context {
             writes,
             events,
             metrics,
+            servers,
             job_cache,
             pods: ByOwner::default(),
             children: ByOwner::default(),
@@ -78,6 +86,7 @@ impl Context {
             schedules,
             job_failures: Failures::new(longest),
             schedule_failures: Failures::new(longest),
+            longest_wait: longest,
             draining: settings.drain,
             drain_limit: settings.drain_timeout.get(),
             changes: watch::Sender::new(0),
@@ -108,15 +117,19 @@ impl Context {
 }
 
 /// What is counted at each scrape.
-pub(crate) fn count(contexts: &[Arc<Context>], metrics: &Metrics) {
+pub(crate) fn count(contexts: &[Arc<Context>], reporters: &[Arc<Reporter>], metrics: &Metrics) {
     let sum = |depth: fn(&Context) -> usize| contexts.iter().map(|one| depth(one)).sum();
     metrics.queue_depth(Controller::OmJob, sum(|context| context.jobs.depth()));
     metrics.queue_depth(Controller::CronOmJob, sum(|context| context.schedules.depth()));
+    let waiting = reporters.iter().map(|reporter| reporter.depth()).sum();
+    metrics.queue_depth(Controller::Job, waiting);
     metrics.leader(contexts.iter().any(|context| context.writes.leadership().is_held()));
     let jobs: Vec<_> = contexts.iter().flat_map(|context| context.job_cache.state()).collect();
     for phase in Phase::ALL {
         metrics.runs(phase, jobs.iter().filter(|job| job.record.phase == phase).count());
     }
-    let unreported = jobs.iter().filter_map(|job| job.unreported_since()).min();
+    let of_omjobs = jobs.iter().filter_map(|job| job.unreported_since());
+    let of_jobs = reporters.iter().filter_map(|reporter| reporter.unreported_since());
+    let unreported = of_omjobs.chain(of_jobs).min();
     metrics.oldest_unreported_end(unreported.map(|since| clock::now().duration_since(since)));
 }

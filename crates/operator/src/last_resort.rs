@@ -1,25 +1,34 @@
-//! The last resort: the operator itself reports how a run ended, when the exit handler cannot.
+//! The last resort: the operator itself reports how a run ended, when nobody else did.
 //!
 //! ```text
-//! OMJob ─► variable config ─► Secret or ConfigMap ─► server, pipeline ─┐
-//!     └──► run id ─────────────────────────────────────────────────────┴─► OpenMetadata::report
+//! OMJob ─┐            ┌─► variable config ─► Secret or ConfigMap ─► server, pipeline ─┐
+//!        ├─► Run, pod ┤                                                               ├─► report
+//! Job ───┘            └─► run id ─────────────────────────────────────────────────────┘
 //! ```
 //! Only the server and the pipeline's name are taken from the config: one that broke the ingestion
 //! must not break the report.
 
+use futures::FutureExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, EnvVar, PodSpec, Secret};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, EnvVar, Pod, PodSpec, Secret};
 use kube::api::ListParams;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use ompipe_api::{OMJob, RUN_ID_PLACEHOLDER};
 use ompipe_core::config::CONFIG_FILE_ENV;
+use ompipe_core::job::{self, Reporter};
+use ompipe_core::labels::Pairs;
 use ompipe_core::omjob::{End, Report};
 use ompipe_core::report::{Ending, Recipient, Subject, Unusable};
 use ompipe_core::run::{self, MAIN_CONTAINER};
 use ompipe_core::workflow::CONFIG_ENV;
 use ompipe_core::{RunId, ServerConnection, labels};
-use ompipe_openmetadata::{EndedRun, OpenMetadata};
+use ompipe_openmetadata::{EndedRun, OpenMetadata, Reported};
 use secrecy::{ExposeSecret, SecretString};
+
+use crate::context::Context;
+use crate::diagnosis;
+use crate::servers::Busy;
 
 /// Variable with the run's id.
 const RUN_ID_ENV: &str = "pipelineRunId";
@@ -29,7 +38,7 @@ const DEPLOYED_PIPELINE: &str = "pipeline";
 /// Why a run could not be reported. No variant holds a secret.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("the OMJob has no run id: pipelineRunId is no UUID, and there is no label with one")]
+    #[error("the run has no id: pipelineRunId is no UUID, and there is no label with one")]
     NoRunId,
     #[error(
         "it is neither a run of a pipeline nor an automation: its config and ingestionPipelineFQN \
@@ -46,6 +55,8 @@ enum Error {
     Kubernetes(#[from] kube::Error),
     #[error(transparent)]
     OpenMetadata(#[from] ompipe_openmetadata::Error),
+    #[error(transparent)]
+    Busy(#[from] Busy),
 }
 
 impl Error {
@@ -57,70 +68,159 @@ impl Error {
             | Self::NoConfig
             | Self::NoKey { .. }
             | Self::Unusable(_) => true,
-            Self::Kubernetes(_) => false,
+            Self::Kubernetes(_) | Self::Busy(_) => false,
             Self::OpenMetadata(error) => error.is_final(),
         }
     }
 }
 
-/// Reports how the run of `job` ended, unless OpenMetadata has it already.
-pub async fn report(client: &Client, job: &OMJob, end: &End, now: Timestamp) -> Report {
-    match try_report(client, job, end, now).await {
-        Ok(()) => Report::Done,
+/// Reports how the run of an `OMJob` ended, unless OpenMetadata has it already.
+pub(crate) async fn report(context: &Context, omjob: &OMJob, end: &End, now: Timestamp) -> Report {
+    match tell(context, &Run::of_omjob(omjob, now), end, now).await {
+        Ok(_) => Report::Done,
         Err(error) if error.is_final() => Report::Impossible(error.to_string()),
         Err(error) => Report::Unavailable(error.to_string()),
     }
 }
 
-async fn try_report(client: &Client, job: &OMJob, end: &End, now: Timestamp) -> Result<(), Error> {
-    let pod = main_pod(job);
-    let variables = variables(&pod);
-    let Recipient { connection, subject, .. } = recipient(client, job, &pod).await?;
-    let named = || labels::fqn_in(variables).map(Subject::Pipeline);
-    let subject = subject.or_else(named).ok_or(Error::NoPipeline)?;
-    let ended = Ended { subject, id: run_id(job, variables), began: began(job, now), end, now };
-    match ended.send(&connection).await {
+/// Reports how a run of a Job ended, unless OpenMetadata has it already.
+pub(crate) async fn report_job(
+    context: &Context,
+    run: &Run,
+    end: &End,
+    now: Timestamp,
+) -> job::Report {
+    match tell(context, run, end, now).await {
+        Ok(Told { by, state }) => job::Report::Done { by, state },
+        Err(error) if error.is_final() => job::Report::Impossible(error.to_string()),
+        Err(error) => job::Report::Unavailable(error.to_string()),
+    }
+}
+
+/// A run that is over, whatever its object is.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// UID of its object.
+    uid: String,
+    namespace: String,
+    labels: Pairs,
+    /// What its pods are made of.
+    pod: PodSpec,
+    /// The last of them, where that is known.
+    last_pod: Option<Pod>,
+    id: Option<RunId>,
+    began: Timestamp,
+}
+
+impl Run {
+    fn of_omjob(omjob: &OMJob, now: Timestamp) -> Self {
+        let pod = omjob.spec.main_pod_spec.to_template().spec.unwrap_or_default();
+        let started = omjob.status.as_ref().and_then(|status| status.start_time.clone());
+        let began = started.or_else(|| omjob.creation_timestamp());
+        Self::new(omjob, pod, began.map_or(now, |time| time.0), None)
+    }
+
+    /// The run of a Job, with its last pod, or with that one's UID.
+    pub(crate) fn of_job(
+        job: &Job,
+        last_pod: Option<&Pod>,
+        pod_uid: Option<&str>,
+        now: Timestamp,
+    ) -> Self {
+        let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.clone()).unwrap_or_default();
+        let started = job.status.as_ref().and_then(|status| status.start_time.clone());
+        let began = started.or_else(|| job.creation_timestamp());
+        let uid = last_pod.and_then(|pod| pod.metadata.uid.as_deref()).or(pod_uid);
+        let run = Self::new(job, pod, began.map_or(now, |time| time.0), uid);
+        Self { last_pod: last_pod.cloned(), ..run }
+    }
+
+    fn new(
+        object: &impl ResourceExt,
+        pod: PodSpec,
+        began: Timestamp,
+        pod_uid: Option<&str>,
+    ) -> Self {
+        let uid = object.uid().unwrap_or_default();
+        let id = run_id(object.labels(), &uid, variables(&pod), pod_uid);
+        let namespace = object.namespace().unwrap_or_default();
+        let labels = object.labels().clone();
+        Self { uid, namespace, labels, pod, last_pod: None, id, began }
+    }
+
+    fn variables(&self) -> &[EnvVar] {
+        variables(&self.pod)
+    }
+}
+
+/// Whose account of a run's end stands in OpenMetadata, and what it says.
+struct Told {
+    by: Reporter,
+    state: Option<ompipe_core::PipelineState>,
+}
+
+async fn tell(context: &Context, run: &Run, end: &End, now: Timestamp) -> Result<Told, Error> {
+    let recipient = recipient(context, run).await?;
+    let named = || labels::fqn_in(run.variables()).map(Subject::Pipeline);
+    let subject = recipient.subject.clone().or_else(named).ok_or(Error::NoPipeline)?;
+    let ended = Ended { run, recipient: &recipient, subject, end, now };
+    match ended.send(context, &recipient.connection).await {
         Err(Error::OpenMetadata(refused @ ompipe_openmetadata::Error::Unauthorized(_))) => {
-            let newer = deployed_connection(client, job).await?;
-            ended.send(&newer.ok_or(refused)?).await
+            let newer = deployed_connection(context, run).await?.ok_or(refused)?;
+            ended.send(context, &newer).await
         }
         outcome => outcome,
     }
 }
 
-/// A run or automation that is over.
+/// A run or automation that is over, and how.
 struct Ended<'e> {
+    run: &'e Run,
+    recipient: &'e Recipient,
     subject: Subject,
-    id: Option<RunId>,
-    began: Timestamp,
     end: &'e End,
     now: Timestamp,
 }
 
 impl Ended<'_> {
-    async fn send(&self, connection: &ServerConnection) -> Result<(), Error> {
+    /// Tells the server, in its turn.
+    async fn send(&self, context: &Context, connection: &ServerConnection) -> Result<Told, Error> {
         let server = OpenMetadata::new(connection)?;
-        let Self { id, began, end, now, .. } = *self;
+        // A missing id is no fault of the server's.
+        let id = self.run.id.ok_or(Error::NoRunId)?;
+        let turn = context.servers.turn(&self.run.uid, &connection.host_port).await?;
+        let outcome = turn.call(self.call(context, &server, id)).await?;
+        Ok(match outcome? {
+            Some(Reported::Stands(state)) => Told { by: Reporter::Run, state },
+            Some(Reported::Written(state)) => Told { by: Reporter::Operator, state: Some(state) },
+            None => Told { by: Reporter::Operator, state: None },
+        })
+    }
+
+    async fn call(
+        &self,
+        context: &Context,
+        server: &OpenMetadata,
+        id: RunId,
+    ) -> Result<Option<Reported>, ompipe_openmetadata::Error> {
+        let Self { run: Run { began, .. }, end, now, .. } = *self;
         match &self.subject {
-            Subject::Automation(fqn) => server.fail_automation(fqn, end, now).await?,
+            Subject::Automation(fqn) => server.fail_automation(fqn, end, now).await.map(|()| None),
             Subject::Pipeline(pipeline_fqn) => {
-                let id = id.ok_or(Error::NoRunId)?;
-                let ending = Ending::of(end.reason);
+                let (began, ending) = (*began, Ending::of(end.reason));
                 let run = EndedRun { pipeline_fqn, id, began, ending, end, now };
-                server.report(&run, async || None).await?;
+                // Boxed, for the compiler cannot follow the lifetimes into the closure.
+                let diagnosis = self.diagnose(context).boxed();
+                server.report(&run, async move || diagnosis.await).await.map(Some)
             }
         }
-        Ok(())
     }
-}
 
-fn began(job: &OMJob, now: Timestamp) -> Timestamp {
-    let started = job.status.as_ref().and_then(|status| status.start_time.clone());
-    started.or_else(|| job.creation_timestamp()).map_or(now, |time| time.0)
-}
-
-fn main_pod(job: &OMJob) -> PodSpec {
-    job.spec.main_pod_spec.to_template().spec.unwrap_or_default()
+    /// What the cluster knows of the last pod, without the secrets of the config.
+    async fn diagnose(&self, context: &Context) -> Option<String> {
+        let text = diagnosis::of_pod(&context.writes, self.run.last_pod.as_ref()?).await;
+        Some(self.recipient.scrub(&text))
+    }
 }
 
 fn variables(pod: &PodSpec) -> &[EnvVar] {
@@ -129,20 +229,26 @@ fn variables(pod: &PodSpec) -> &[EnvVar] {
     main.and_then(|main| main.env.as_deref()).unwrap_or_default()
 }
 
-/// What the worker was told. The placeholder of scheduled runs means the object's own id.
-fn run_id(job: &OMJob, variables: &[EnvVar]) -> Option<RunId> {
+/// What the worker was told. The placeholder of scheduled `OMJob`s means the object's own id; a
+/// scheduled Job's worker reads it off its pod: ours the Job's UID, upstream's that of the pod.
+fn run_id(labels: &Pairs, uid: &str, variables: &[EnvVar], pod_uid: Option<&str>) -> Option<RunId> {
     let told = literal(variables, RUN_ID_ENV).filter(|value| value != RUN_ID_PLACEHOLDER);
     let told = told.and_then(|value| value.parse().ok());
-    told.or_else(|| run::run_id(job.labels(), job.metadata.uid.as_deref()))
+    let of_pod = || pod_uid.filter(|_| is_uid_of_pod(variables))?.parse().ok();
+    told.or_else(of_pod).or_else(|| run::run_id(labels, Some(uid)))
 }
 
-async fn recipient(client: &Client, job: &OMJob, pod: &PodSpec) -> Result<Recipient, Error> {
-    let namespace = job.namespace().unwrap_or_default();
-    let source = ConfigSource::of(pod).ok_or(Error::NoConfig)?;
-    let text = match source {
-        ConfigSource::Literal => literal(variables(pod), CONFIG_ENV).map(SecretString::from),
-        ConfigSource::Secret { name, key } => Some(of_secret(client, &namespace, name, key).await?),
-        ConfigSource::ConfigMap { name, key } => Some(of_map(client, &namespace, name, key).await?),
+fn is_uid_of_pod(variables: &[EnvVar]) -> bool {
+    let variable = variables.iter().find(|variable| variable.name == RUN_ID_ENV);
+    let source = variable.and_then(|variable| variable.value_from.as_ref()?.field_ref.as_ref());
+    source.is_some_and(|field| field.field_path == "metadata.uid")
+}
+
+async fn recipient(context: &Context, run: &Run) -> Result<Recipient, Error> {
+    let text = match ConfigSource::of(&run.pod).ok_or(Error::NoConfig)? {
+        ConfigSource::Literal => literal(run.variables(), CONFIG_ENV).map(SecretString::from),
+        ConfigSource::Secret { name, key } => Some(of_secret(context, run, name, key).await?),
+        ConfigSource::ConfigMap { name, key } => Some(of_map(context, run, name, key).await?),
     };
     let text = text.ok_or(Error::NoConfig)?;
     Ok(Recipient::read(text.expose_secret())?)
@@ -151,14 +257,13 @@ async fn recipient(client: &Client, job: &OMJob, pod: &PodSpec) -> Result<Recipi
 /// The connection of the pipeline as it is deployed now: when OpenMetadata gave its bot another
 /// token and deployed anew, the run's own config still has the former one.
 async fn deployed_connection(
-    client: &Client,
-    job: &OMJob,
+    context: &Context,
+    run: &Run,
 ) -> Result<Option<ServerConnection>, Error> {
-    let Some(pipeline) = job.labels().get(labels::PIPELINE_ID) else {
+    let Some(pipeline) = run.labels.get(labels::PIPELINE_ID) else {
         return Ok(None);
     };
-    let secrets: Api<Secret> =
-        Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
+    let secrets: Api<Secret> = context.writes.read(&run.namespace);
     let ours = ListParams::default().labels(&format!("{}={pipeline}", labels::PIPELINE_ID));
     let listed = secrets.list(&ours).await?;
     let deployed = |secret: &Secret| {
@@ -216,24 +321,24 @@ impl ConfigSource {
 }
 
 async fn of_secret(
-    client: &Client,
-    namespace: &str,
+    context: &Context,
+    run: &Run,
     name: String,
     key: String,
 ) -> Result<SecretString, Error> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let api: Api<Secret> = context.writes.read(&run.namespace);
     let data = api.get_opt(&name).await?.and_then(|secret| secret.data);
     let value = data.as_ref().and_then(|data| str::from_utf8(&data.get(&key)?.0).ok());
     value.map(SecretString::from).ok_or(Error::NoKey { kind: "Secret", name, key })
 }
 
 async fn of_map(
-    client: &Client,
-    namespace: &str,
+    context: &Context,
+    run: &Run,
     name: String,
     key: String,
 ) -> Result<SecretString, Error> {
-    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let api: Api<ConfigMap> = context.writes.read(&run.namespace);
     let data = api.get_opt(&name).await?.and_then(|map| map.data);
     let value = data.and_then(|mut data| data.remove(&key));
     value.map(SecretString::from).ok_or(Error::NoKey { kind: "ConfigMap", name, key })
@@ -253,6 +358,7 @@ mod tests {
     use super::*;
 
     const UID: &str = "0b9e5f1c-3d5f-4d0e-9a58-7d1f0e6f2c11";
+    const POD: &str = "5d0e9a58-3d5f-4d0e-9a58-7d1f0e6f2c11";
     const RUN: &str = "a1b2c3d4-e5f6-7890-abcd-ef1234567890";
 
     fn job(main: &Value) -> OMJob {
@@ -262,6 +368,10 @@ mod tests {
             "spec": { "mainPodSpec": main },
         }))
         .unwrap()
+    }
+
+    fn main_pod(job: &OMJob) -> PodSpec {
+        Run::of_omjob(job, Timestamp::UNIX_EPOCH).pod
     }
 
     fn with_env(env: &Value) -> OMJob {
@@ -319,7 +429,31 @@ mod tests {
     ) {
         let mut job = with_env(&env);
         job.metadata.labels = serde_json::from_value(labels).unwrap();
-        let pod = main_pod(&job);
-        assert_eq!(run_id(&job, variables(&pod)).unwrap().to_string(), expected);
+        let run = Run::of_omjob(&job, Timestamp::UNIX_EPOCH);
+        assert_eq!(run.id.unwrap().to_string(), expected);
+    }
+
+    #[rstest]
+    #[case::on_demand(json!({ "value": RUN }), RUN)]
+    #[case::ours_scheduled("metadata.labels['batch.kubernetes.io/controller-uid']", UID)]
+    #[case::upstreams_scheduled("metadata.uid", POD)]
+    fn a_job_is_the_run_that_its_worker_reports_as(
+        #[case] source: impl Into<Value>,
+        #[case] expected: &str,
+    ) {
+        let mut variable: Value = match source.into() {
+            Value::String(path) => json!({ "valueFrom": { "fieldRef": { "fieldPath": path } } }),
+            other => other,
+        };
+        variable["name"] = RUN_ID_ENV.into();
+        let job: Job = serde_json::from_value(json!({
+            "metadata": { "name": "j", "uid": UID },
+            "spec": { "template": { "spec": { "containers": [
+                { "name": MAIN_CONTAINER, "env": [variable] },
+            ]}}},
+        }))
+        .unwrap();
+        let run = Run::of_job(&job, None, Some(POD), Timestamp::UNIX_EPOCH);
+        assert_eq!(run.id.unwrap().to_string(), expected);
     }
 }

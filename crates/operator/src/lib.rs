@@ -6,6 +6,8 @@
 //!    caches  OMJobs · pods · CronOMJobs ──► omjob, cronomjob ──► writes, behind the lease
 //!                                                │
 //!                 events, metrics, health ◄──────┘
+//!
+//!    caches  Jobs · their pods ──► jobs, the reporter of plain runs, beside the others
 //! ```
 //!
 //! The decisions are pure and live in `ompipe-core`; here is what they cost: watches, writes, timers.
@@ -17,17 +19,20 @@ mod clock;
 mod context;
 mod create;
 mod cronomjob;
+mod diagnosis;
 mod drain;
 pub mod endpoints;
 mod error;
 mod events;
 pub mod health;
-pub mod last_resort;
+mod jobs;
+mod last_resort;
 pub mod lease;
 pub mod metrics;
 mod omjob;
 mod queue;
 mod scope;
+mod servers;
 pub mod settings;
 mod tracking;
 mod view;
@@ -45,9 +50,11 @@ use context::Context;
 use endpoints::Endpoints;
 use events::Events;
 use health::Health;
+use jobs::Reporter;
 use lease::{Leadership, Lease, LeaseSettings};
 use metrics::Metrics;
 use scope::Scope;
+use servers::Servers;
 use settings::Settings;
 use writes::Writes;
 
@@ -109,12 +116,23 @@ async fn control(
     let mut tasks = JoinSet::new();
     let scopes = Scope::all(settings, writes.client());
     let unsynced = Arc::new(AtomicUsize::new(scopes.len()));
-    let mut contexts = Vec::new();
+    let servers = Servers::default();
+    let (mut contexts, mut reporters) = (Vec::new(), Vec::new());
     for scope in scopes {
-        let (context, triggers) =
-            Context::new(writes.clone(), events.clone(), metrics.clone(), settings);
+        let (context, triggers) = Context::new(
+            writes.clone(),
+            events.clone(),
+            metrics.clone(),
+            servers.clone(),
+            settings,
+        );
         let context = Arc::new(context);
         contexts.push(Arc::clone(&context));
+        if settings.report_jobs {
+            let (reporter, feed) = Reporter::new(Arc::clone(&context));
+            reporters.push(Arc::clone(&reporter));
+            tasks.spawn(jobs::run(scope.clone(), reporter, feed, shutdown.clone()));
+        }
         let (health, unsynced) = (health.clone(), Arc::clone(&unsynced));
         let synced = move || {
             if unsynced.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -123,7 +141,7 @@ async fn control(
         };
         tasks.spawn(scope::run(scope, context, triggers, synced, shutdown.clone()));
     }
-    metrics.on_scrape(move |metrics| context::count(&contexts, metrics));
+    metrics.on_scrape(move |metrics| context::count(&contexts, &reporters, metrics));
     // The events end with the last that may tell one; what is not told by then is lost.
     drop(events);
     tokio::select! {

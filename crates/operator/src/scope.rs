@@ -47,7 +47,7 @@ impl Scope {
         }
     }
 
-    fn api<K>(&self, client: &Client) -> Api<K>
+    pub(crate) fn api<K>(&self, client: &Client) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
@@ -201,7 +201,8 @@ async fn take_over(context: &Context, jobs: &Store<JobView>, schedules: &Store<S
     }
 }
 
-fn events<K>(
+/// The changes of a kind, for ever.
+pub(crate) fn events<K>(
     api: Api<K>,
     config: watcher::Config,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
@@ -216,7 +217,8 @@ where
     })
 }
 
-async fn follow<K>(
+/// Takes every change in.
+pub(crate) async fn follow<K>(
     stream: impl Stream<Item = watcher::Result<Event<K>>>,
     mut take: impl FnMut(Event<K>),
 ) {
@@ -228,7 +230,8 @@ async fn follow<K>(
     }
 }
 
-fn object_of<K>(event: &Event<K>) -> Option<&K> {
+/// The object that changed, if one did.
+pub(crate) fn object_of<K>(event: &Event<K>) -> Option<&K> {
     match event {
         Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => Some(object),
         Event::Init | Event::InitDone => None,

@@ -22,6 +22,7 @@ mod faults;
 mod health;
 mod hooks;
 mod ingestion;
+mod job_reports;
 mod kill;
 mod lease;
 mod logs;

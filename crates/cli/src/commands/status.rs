@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ompipe_client::{Error, K8sPipelineClient, PipelineServiceClient};
+use ompipe_core::job::Reported;
 use ompipe_core::{PipelineIdentity, PipelineState, Run, RunId, ServerConnection};
 use ompipe_openmetadata::{OpenMetadata, PipelineStatus};
 use serde::Serialize;
@@ -54,13 +55,23 @@ fn print(output: Output, pipeline: &PipelineIdentity, rows: Vec<Row>) -> Result<
             pipeline.fully_qualified_name
         ));
     }
-    let header =
-        ["RUN ID", "STATE", "OPENMETADATA", "REASON", "EXIT", "ATTEMPTS", "AGE", "TOOK", "OBJECT"];
+    let header = [
+        "RUN ID",
+        "STATE",
+        "OPENMETADATA",
+        "REPORTED",
+        "REASON",
+        "EXIT",
+        "ATTEMPTS",
+        "AGE",
+        "TOOK",
+        "OBJECT",
+    ];
     let now = now();
     output::print(output::table(header, rows.into_iter().map(|row| cells(&row, now))))
 }
 
-fn cells(row: &Row, now: Timestamp) -> [String; 9] {
+fn cells(row: &Row, now: Timestamp) -> [String; 10] {
     let run = &row.run;
     let took =
         run.created.zip(run.finished).map(|(from, to)| output::span(to.duration_since(from)));
@@ -68,6 +79,7 @@ fn cells(row: &Row, now: Timestamp) -> [String; 9] {
         run.run_id.to_string(),
         run.state.to_string(),
         output::cell(row.openmetadata),
+        output::cell(run.reported.as_ref().map(|reported| told(reported, now))),
         output::cell(run.reason.map(ompipe_core::Reason::as_str)),
         output::cell(run.exit_code),
         run.attempts.to_string(),
@@ -75,6 +87,11 @@ fn cells(row: &Row, now: Timestamp) -> [String; 9] {
         output::cell(took),
         run.job.clone(),
     ]
+}
+
+/// Who reported the end, and how long ago.
+fn told(reported: &Reported, now: Timestamp) -> String {
+    format!("{} {} ago", reported.by.as_str(), output::age(Some(reported.at), now))
 }
 
 /// What OpenMetadata has of one run; nothing when it does not say.

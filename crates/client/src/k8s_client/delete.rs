@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::{Resource, ResourceExt};
 use ompipe_api::{CronOMJob, OMJob};
+use ompipe_core::job::FINALIZER;
 use ompipe_core::labels::{self, OMPIPE};
 use ompipe_core::{PipelineIdentity, Workload, upstream};
 use serde_json::json;
@@ -26,6 +27,8 @@ struct Everything {
     cron_jobs: Vec<CronJob>,
     cron_om_jobs: Vec<CronOMJob>,
     jobs: Vec<Job>,
+    /// Pods of runs.
+    pods: Vec<Pod>,
     om_jobs: Vec<OMJob>,
     config_maps: Vec<ConfigMap>,
     secrets: Vec<Secret>,
@@ -47,8 +50,8 @@ impl K8sPipelineClient {
         self.delete_all(&mut progress, &found.cron_om_jobs, DeleteParams::background()).await;
         // A schedule may have started a run while it went.
         self.see_runs(pipeline, &mut found).await?;
-        self.leave_to_exit_handlers(&mut progress, &mut found).await;
-        self.delete_all(&mut progress, &found.jobs, DeleteParams::foreground()).await;
+        self.leave_to_reporters(&mut progress, &mut found).await;
+        self.delete_jobs(&mut progress, &found.jobs, &found.pods).await;
         self.delete_all(&mut progress, &found.om_jobs, DeleteParams::background()).await;
         self.delete_all(&mut progress, &found.config_maps, DeleteParams::background()).await;
         self.delete_all(&mut progress, &found.secrets, DeleteParams::background()).await;
@@ -69,6 +72,7 @@ impl K8sPipelineClient {
             config_maps,
             secrets,
             jobs: Vec::new(),
+            pods: Vec::new(),
             om_jobs: Vec::new(),
         };
         self.see_what_upstream_made(pipeline, &mut found).await?;
@@ -98,32 +102,49 @@ impl K8sPipelineClient {
 
     async fn see_runs(&self, pipeline: &PipelineIdentity, found: &mut Everything) -> Result<()> {
         let selector = labels::run_selector(pipeline);
-        let (jobs, om_jobs): (Vec<Job>, Vec<OMJob>) =
-            tokio::try_join!(self.list(&selector), self.list_custom(&selector))?;
+        let (jobs, om_jobs, pods): (Vec<Job>, Vec<OMJob>, Vec<Pod>) = tokio::try_join!(
+            self.list(&selector),
+            self.list_custom(&selector),
+            self.list(&selector)
+        )?;
+        found.pods = pods;
         let is_own = |workload: Option<Workload>| workload.is_some_and(|w| w.belongs_to(pipeline));
         found.jobs = jobs.into_iter().filter(|job| is_own(Workload::of_job(job))).collect();
         found.om_jobs = om_jobs.into_iter().filter(|job| is_own(job.workload())).collect();
         Ok(())
     }
 
-    /// The exit handler of an `OMJob` starts after this and needs the config: its Secret is given
-    /// to the `OMJobs` that have not ended, and goes with the last of them.
-    async fn leave_to_exit_handlers(&self, progress: &mut Progress, found: &mut Everything) {
-        let is_live = |job: &&OMJob| job.workload().is_some_and(|workload| workload.end.is_none());
-        let live: Vec<&OMJob> = found.om_jobs.iter().filter(is_live).collect();
-        let needed: BTreeSet<&str> =
-            live.iter().filter_map(|job| revision_of(job.labels())).collect();
+    /// Who reports the end of a run begins after this and needs the config: its Secret is given to
+    /// the `OMJobs` that have not ended and to the Jobs that an operator holds, and goes with the
+    /// last of them.
+    async fn leave_to_reporters(&self, progress: &mut Progress, found: &mut Everything) {
+        let heirs = heirs_of(found);
+        let needed: BTreeSet<&str> = heirs.iter().map(|heir| heir.revision.as_str()).collect();
         let is_needed =
             |secret: &Secret| revision_of(secret.labels()).is_some_and(|id| needed.contains(id));
         let (given, rest): (Vec<Secret>, Vec<Secret>) =
             std::mem::take(&mut found.secrets).into_iter().partition(is_needed);
         for secret in given {
             let id = revision_of(secret.labels());
-            let owners = live.iter().filter(|job| revision_of(job.labels()) == id);
-            let owners = owners.filter_map(|job| owner::<OMJob>(job)).collect();
+            let owners = heirs.iter().filter(|heir| Some(heir.revision.as_str()) == id);
+            let owners = owners.map(|heir| heir.object.clone()).collect();
             progress.note(&secret, self.give(&secret, owners).await);
         }
         found.secrets = rest;
+    }
+
+    /// Jobs in the foreground, so that they stay until their pods are gone. One that an operator
+    /// holds stays anyway, and so has to keep what it owns: only its pods go at once.
+    async fn delete_jobs(&self, progress: &mut Progress, jobs: &[Job], pods: &[Pod]) {
+        let (held, others): (Vec<Job>, Vec<Job>) = jobs.iter().cloned().partition(is_held);
+        self.delete_all(progress, &others, DeleteParams::foreground()).await;
+        self.delete_all(progress, &held, DeleteParams::background()).await;
+        let of_held = |pod: &&Pod| {
+            let mut owners = pod.owner_references().iter();
+            owners.any(|owner| held.iter().any(|job| job.uid().as_ref() == Some(&owner.uid)))
+        };
+        let pods: Vec<Pod> = pods.iter().filter(of_held).cloned().collect();
+        self.delete_all(progress, &pods, DeleteParams::default()).await;
     }
 
     async fn give(&self, secret: &Secret, owners: Vec<OwnerReference>) -> Result<()> {
@@ -160,6 +181,32 @@ impl K8sPipelineClient {
         let doing = || format!("deleting {} {name}", K::kind(&()));
         Ok(gone.map(drop).map_err(|error| KubernetesError::new(doing(), error))?)
     }
+}
+
+/// An object that needs a Secret for longer than the pipeline is there.
+struct Heir {
+    /// Of the config.
+    revision: String,
+    object: OwnerReference,
+}
+
+impl Heir {
+    fn new<K: Resource<DynamicType = ()>>(object: &K) -> Option<Self> {
+        let revision = revision_of(object.labels())?.to_owned();
+        Some(Self { revision, object: owner::<K>(object)? })
+    }
+}
+
+fn heirs_of(found: &Everything) -> Vec<Heir> {
+    let is_live = |job: &&OMJob| job.workload().is_some_and(|workload| workload.end.is_none());
+    let om_jobs = found.om_jobs.iter().filter(is_live).filter_map(Heir::new);
+    let jobs = found.jobs.iter().filter(|job| is_held(job)).filter_map(Heir::new);
+    om_jobs.chain(jobs).collect()
+}
+
+/// True for a Job whose end an operator is going to report.
+fn is_held(job: &Job) -> bool {
+    job.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
 impl Progress {

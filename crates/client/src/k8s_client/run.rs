@@ -63,7 +63,7 @@ impl K8sPipelineClient {
         let (mut same, others): (Vec<_>, Vec<_>) =
             workloads.into_iter().partition(|workload| workload.run_id == run);
         Ok(match same.pop() {
-            Some(workload) => SameOrOthers::Same(workload),
+            Some(workload) => SameOrOthers::Same(Box::new(workload)),
             None => SameOrOthers::Others(
                 others.into_iter().filter(|workload| workload.end.is_none()).collect(),
             ),
@@ -167,6 +167,6 @@ impl K8sPipelineClient {
 }
 
 enum SameOrOthers {
-    Same(Workload),
+    Same(Box<Workload>),
     Others(Vec<Workload>),
 }

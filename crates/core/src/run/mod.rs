@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::RunId;
+use crate::job::Reported;
 use crate::pod::{PodState, Refusal, Trouble};
 
 pub use crate::pod::{MAIN_CONTAINER, Reason};
@@ -29,7 +30,7 @@ pub use workload::{End, Failure, Workload, WorkloadKind, run_id};
 const FORBIDDEN: u16 = 403;
 
 /// A state of OpenMetadata's `PipelineStatus` (contract §7.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PipelineState {
     /// Asked for, not started.
@@ -105,6 +106,9 @@ pub struct Run {
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished: Option<Timestamp>,
+    /// Who told OpenMetadata so, where the operator looks after that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reported: Option<Reported>,
 }
 
 impl Run {
@@ -125,6 +129,7 @@ impl Run {
             attempts: attempts.len(),
             created: workload.created,
             finished: workload.end.as_ref().and_then(|end| end.time),
+            reported: workload.reported.clone(),
         }
     }
 

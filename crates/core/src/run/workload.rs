@@ -5,6 +5,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Reason, attempts};
+use crate::job::Reported;
 use crate::labels::{self, Pairs};
 use crate::{PipelineIdentity, RunId};
 
@@ -56,6 +57,8 @@ pub struct Workload {
     pub started: bool,
     /// How it ended, if it did.
     pub end: Option<End>,
+    /// That the report of the end is settled, where the operator looks after that.
+    pub reported: Option<Reported>,
 }
 
 /// How a run's object says that the run ended.
@@ -91,6 +94,7 @@ impl Workload {
             run_id: run_id(&labels, metadata.uid.as_deref())?,
             scheduled: !labels.contains_key(labels::RUN_ID),
             labels,
+            reported: metadata.annotations.as_ref().and_then(Reported::read),
             annotations: metadata.annotations.clone().unwrap_or_default(),
             pipeline_fqn: variables.and_then(|variables| labels::fqn_in(variables)),
             created: metadata.creation_timestamp.as_ref().map(|time| time.0),

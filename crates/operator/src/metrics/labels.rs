@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ompipe_core::cron::Missed;
+use ompipe_core::job;
 use ompipe_core::omjob::{Report, Stage};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
@@ -36,6 +37,8 @@ label_values! {
         OmJob = "omjob",
         /// That of `CronOMJob`s.
         CronOmJob = "cronomjob",
+        /// The reporter of plain Jobs.
+        Job = "job",
     }
 }
 
@@ -165,6 +168,17 @@ impl From<&Report> for ResultLabel {
             Report::Done => "done",
             Report::Unavailable(_) => "unavailable",
             Report::Impossible(_) => "impossible",
+        };
+        Self { result }
+    }
+}
+
+impl From<&job::Report> for ResultLabel {
+    fn from(report: &job::Report) -> Self {
+        let result = match report {
+            job::Report::Done { .. } => "done",
+            job::Report::Unavailable(_) => "unavailable",
+            job::Report::Impossible(_) => "impossible",
         };
         Self { result }
     }

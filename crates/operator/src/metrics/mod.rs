@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use ompipe_core::cron::Missed;
+use ompipe_core::job;
 use ompipe_core::omjob::{Phase, Reason, Report, Stage};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -152,6 +153,14 @@ impl Metrics {
     /// OpenMetadata was told the end of a run, or would not hear it.
     pub fn reported(&self, report: &Report) {
         if *report == Report::Done {
+            self.families().last_report.was_now();
+        }
+        self.families().reports.get_or_create(&ResultLabel::from(report)).inc();
+    }
+
+    /// The same of a run that is a Job.
+    pub fn job_reported(&self, report: &job::Report) {
+        if matches!(report, job::Report::Done { .. }) {
             self.families().last_report.was_now();
         }
         self.families().reports.get_or_create(&ResultLabel::from(report)).inc();

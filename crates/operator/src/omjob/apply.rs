@@ -237,8 +237,7 @@ impl<'c> Pass<'c> {
         let Some(end) = &self.job.record.main.end else {
             return Ok(Report::Impossible("nobody knows how the run ended".to_owned()));
         };
-        let client = self.context.writes.client();
-        let report = last_resort::report(client, &job, end, clock::now()).await;
+        let report = last_resort::report(self.context, &job, end, clock::now()).await;
         self.context.metrics.reported(&report);
         Ok(report)
     }

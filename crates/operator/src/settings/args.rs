@@ -63,6 +63,18 @@ pub struct OperatorArgs {
     #[arg(long, value_name = "N", env = "LEASE_DURATION_SECONDS")]
     pub lease_duration_seconds: Option<String>,
 
+    /// Whether the ends of runs that are plain Jobs are reported too: true or false. By default true.
+    /// Without the rights for Jobs, set false.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "REPORT_JOBS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub report_jobs: Option<String>,
+
     /// Threads that run the operator, 1 to 64. By default 2.
     #[arg(long, value_name = "N", env = "WORKER_THREADS")]
     pub worker_threads: Option<String>,

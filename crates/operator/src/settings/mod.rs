@@ -13,7 +13,7 @@ use std::str::FromStr;
 use ompipe_core::kubernetes::Namespace;
 use ompipe_core::{Problem, Problems};
 
-use values::LeaderElect;
+use values::OnByDefault;
 
 pub use args::OperatorArgs;
 pub use values::{
@@ -42,6 +42,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Which Lease decides who acts; `None` where there is one replica only.
     pub election: Option<Election>,
+    /// Whether the ends of plain Jobs are reported too.
+    pub report_jobs: bool,
     /// Threads of the runtime.
     pub worker_threads: WorkerThreads,
     /// The kubeconfig to use instead of the one that is found.
@@ -119,6 +121,7 @@ impl Reader {
             log_level: self.read("LOG_LEVEL", args.log_level.as_deref()),
             log_format: self.read("LOG_FORMAT", args.log_format.as_deref()),
             election: self.election(args),
+            report_jobs: self.read::<OnByDefault>("REPORT_JOBS", args.report_jobs.as_deref()).0,
             worker_threads: self.read("WORKER_THREADS", args.worker_threads.as_deref()),
             kubeconfig: args.kubeconfig.clone(),
             drain: args.drain,
@@ -128,7 +131,7 @@ impl Reader {
     }
 
     fn election(&mut self, args: &OperatorArgs) -> Option<Election> {
-        let elect: LeaderElect = self.read("LEADER_ELECT", args.leader_elect.as_deref());
+        let elect: OnByDefault = self.read("LEADER_ELECT", args.leader_elect.as_deref());
         let lease_name = self.read("LEASE_NAME", args.lease_name.as_deref());
         let lease_duration =
             self.read("LEASE_DURATION_SECONDS", args.lease_duration_seconds.as_deref());
@@ -203,6 +206,7 @@ mod tests {
             "DRAIN_TIMEOUT_SECONDS" => &mut args.drain_timeout_seconds,
             "LEASE_NAME" => &mut args.lease_name,
             "LEASE_DURATION_SECONDS" => &mut args.lease_duration_seconds,
+            "REPORT_JOBS" => &mut args.report_jobs,
             "WORKER_THREADS" => &mut args.worker_threads,
             other => panic!("{other}"),
         };
@@ -225,6 +229,7 @@ mod tests {
         assert_eq!(settings.log_level.as_filter(), "info");
         assert_eq!(settings.log_format, LogFormat::Json);
         assert_eq!(settings.worker_threads.get(), 2);
+        assert!(settings.report_jobs);
         let election = settings.election.unwrap();
         assert_eq!(election.lease_name.as_str(), "ompipe-operator");
         assert_eq!(election.lease_duration.get(), Duration::from_secs(15));
@@ -286,6 +291,7 @@ mod tests {
     )]
     #[case("LOG_FORMAT", "xml", "must be json or text")]
     #[case("LEADER_ELECT", "yes", "must be true or false")]
+    #[case("REPORT_JOBS", "off", "must be true or false")]
     #[case("LEASE_DURATION_SECONDS", "2", "must be a number of seconds from 3 to 600")]
     #[case(
         "LEASE_NAME",
@@ -322,7 +328,7 @@ mod tests {
             Some((arg.get_long().unwrap().to_owned(), variable))
         });
         let called: Vec<(String, String)> = called.collect();
-        assert_eq!(called.len(), 17);
+        assert_eq!(called.len(), 18);
         for (flag, variable) in called {
             assert_eq!(flag, variable.to_lowercase().replace('_', "-"));
         }

@@ -129,16 +129,16 @@ fn seconds(count: u16) -> Duration {
     Duration::from_secs(count.into())
 }
 
-/// Whether several replicas choose one.
-pub(super) struct LeaderElect(pub(super) bool);
+/// A switch that is on unless it is turned off.
+pub(super) struct OnByDefault(pub(super) bool);
 
-impl Default for LeaderElect {
+impl Default for OnByDefault {
     fn default() -> Self {
         Self(true)
     }
 }
 
-impl FromStr for LeaderElect {
+impl FromStr for OnByDefault {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {

@@ -47,4 +47,4 @@ macro_rules! view_of {
         }
     };
 }
-use view_of;
+pub(crate) use view_of;

@@ -11,4 +11,5 @@ mod report;
 mod stage;
 
 pub(crate) use process::Operator;
+pub(crate) use report::documented_rules;
 pub(crate) use stage::Stage;

@@ -18,7 +18,7 @@ use crate::support::from;
 const FQN: &str = "shop.nightly";
 
 /// The rules of the Role in the documents.
-fn documented_rules() -> Value {
+pub(crate) fn documented_rules() -> Value {
     let documents = include_str!("../../../../docs/operator-rbac.yaml").split("\n---\n");
     let mut objects = documents.map(|document| ompipe_core::yaml::parse(document).unwrap());
     objects.find(|object| object["kind"] == "Role").unwrap()["rules"].take()

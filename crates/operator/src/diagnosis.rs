@@ -1,0 +1,60 @@
+//! What the cluster knows about the last pod of a run, for the row of a run that failed.
+
+use futures::AsyncReadExt;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::ResourceExt;
+use kube::api::{ListParams, LogParams};
+use ompipe_core::logs::LogTail;
+use ompipe_core::report;
+use ompipe_core::run::MAIN_CONTAINER;
+use tokio::time::{Duration, timeout};
+
+use crate::writes::Writes;
+
+/// How much of the log belongs into the row (seed *Exit Handler Process*).
+const LOG_LINES: i64 = 500;
+/// The same in bytes: a row is a row of a database, and a line may be long.
+const LOG_BYTES: usize = 64 << 10;
+/// What a node that does not answer may cost.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The pod, its events and the end of its log, as text. What cannot be read is left out; of the log
+/// the reason stands in its place.
+pub(crate) async fn of_pod(writes: &Writes, pod: &Pod) -> String {
+    let (events, log) =
+        tokio::join!(timeout(LIMIT, events(writes, pod)), timeout(LIMIT, log(writes, pod)));
+    let log = match log {
+        Ok(Ok(log)) => log,
+        Ok(Err(error)) => format!("(cannot be read: {error})"),
+        Err(_) => "(cannot be read: its node does not answer)".to_owned(),
+    };
+    report::describe(pod, &events.unwrap_or_default(), &log)
+}
+
+async fn events(writes: &Writes, pod: &Pod) -> Vec<Event> {
+    let about = format!("involvedObject.uid={}", pod.uid().unwrap_or_default());
+    let api = writes.read::<Event>(&pod.namespace().unwrap_or_default());
+    let listed = api.list(&ListParams::default().fields(&about)).await;
+    listed.map(|events| events.items).unwrap_or_default()
+}
+
+async fn log(
+    writes: &Writes,
+    pod: &Pod,
+) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    let api = writes.read::<Pod>(&pod.namespace().unwrap_or_default());
+    let params = LogParams {
+        container: Some(MAIN_CONTAINER.to_owned()),
+        tail_lines: Some(LOG_LINES),
+        ..LogParams::default()
+    };
+    let mut stream = std::pin::pin!(api.log_stream(&pod.name_any(), &params).await?);
+    let mut tail = LogTail::new(LOG_BYTES);
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(tail.finish()),
+            read => tail.push(&buffer[..read]),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The reporter of plain Jobs: fetch · validate · decide · apply · report.
+//!
+//! ```text
+//!  Jobs ──watch──► RunView ─┐                ┌─► Job: finalizer, record, reported
+//!                           ├─► job::decide ─┼─► pods: track, delete, release
+//!  Pods ──watch──► RunPod ──┘     (pure)     └─► OpenMetadata: last resort
+//! ```
+//!
+//! Kubernetes runs these Jobs; this makes sure that their end is told. What must hold is in
+//! [`ompipe_core::job`]. It stands beside the controllers of custom resources: where its rights are
+//! missing, it says so and those work on.
+
+mod apply;
+mod drain;
+mod gone;
+mod observe;
+mod view;
+mod watches;
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt, future};
+use kube::runtime::controller::{self, Action, applier};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use ompipe_core::job::decide;
+use ompipe_core::omjob::Source;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::by_owner::ByOwner;
+use crate::clock;
+use crate::context::Context;
+use crate::error::{Error, result_of};
+use crate::metrics::Controller;
+use crate::queue::{Failures, Queue};
+use crate::scope::Scope;
+use apply::{Outcome, Pass};
+use view::{RunPod, RunView};
+
+/// Decisions that may follow each other in one pass; more would be a defect of `decide`.
+const DECISIONS: usize = 8;
+
+/// Jobs that are dealt with at once. Most of them wait for OpenMetadata: more than the places of a
+/// few servers that hang.
+const PLACES: usize = 256;
+
+/// What the reporter of a scope keeps.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    context: Arc<Context>,
+    cache: Store<RunView>,
+    /// Pods by the UID of their Job.
+    pods: ByOwner<RunPod>,
+    queue: Queue<RunView>,
+    failures: Failures<ObjectRef<RunView>>,
+}
+
+impl Reporter {
+    /// The reporter, and what keeps and triggers it.
+    pub(crate) fn new(
+        context: Arc<Context>,
+    ) -> (Arc<Self>, Feed<impl Stream<Item = ObjectRef<RunView>> + use<>>) {
+        let (cache, writer) = reflector::store();
+        let (queue, triggers) = Queue::new(PLACES);
+        let failures = Failures::new(context.longest_wait);
+        let pods = ByOwner::default();
+        let reporter = Self { context, cache, pods, queue, failures };
+        (Arc::new(reporter), Feed { cache: writer, triggers })
+    }
+
+    /// Jobs that wait to be dealt with.
+    pub(crate) fn depth(&self) -> usize {
+        self.queue.depth()
+    }
+
+    /// Since when the oldest end is not known to OpenMetadata.
+    pub(crate) fn unreported_since(&self) -> Option<jiff::Timestamp> {
+        self.cache.state().iter().filter_map(|run| run.seen().unreported_since()).min()
+    }
+
+    /// Forgets a Job that is gone.
+    fn forget(&self, key: &ObjectRef<RunView>) {
+        self.queue.take(key);
+        self.failures.clear(key);
+    }
+}
+
+/// Where the watch of the Jobs writes, and the end of the queue.
+pub(crate) struct Feed<T> {
+    cache: reflector::store::Writer<RunView>,
+    triggers: T,
+}
+
+/// Watches and reports until cancelled; what has begun then is brought to its end.
+pub(crate) async fn run(
+    scope: Scope,
+    reporter: Arc<Reporter>,
+    feed: Feed<impl Stream<Item = ObjectRef<RunView>>>,
+    cancel: CancellationToken,
+) {
+    let triggers = feed.triggers.take_until(cancel.cancelled());
+    tokio::select! {
+        () = watches::keep(&scope, feed.cache, &reporter) => {}
+        () = control(&reporter, triggers) => {}
+        () = cancelled_early(&reporter, &cancel) => {}
+        () = drain::drain(&reporter), if reporter.context.draining => {}
+    }
+}
+
+/// A cancellation before the caches were ready, which they never are without the rights: there is
+/// nothing to finish.
+async fn cancelled_early(reporter: &Reporter, cancel: &CancellationToken) {
+    tokio::select! {
+        () = reporter.ready() => future::pending().await,
+        () = cancel.cancelled() => {}
+    }
+}
+
+/// Reconciles what the queue brings, until it ends.
+async fn control(reporter: &Arc<Reporter>, triggers: impl Stream<Item = ObjectRef<RunView>>) {
+    let triggers = triggers.map(Ok::<_, std::convert::Infallible>);
+    // How many go on at once is the queue's to say, and for reports each server's.
+    let config = controller::Config::default();
+    let reconcile = |run, reporter| Box::pin(reconcile(run, reporter));
+    let cache = reporter.cache.clone();
+    applier(reconcile, error_policy, Arc::clone(reporter), cache, Box::pin(triggers), config)
+        .for_each_concurrent(None, |result| gone::release_if_gone(Arc::clone(reporter), result))
+        .await;
+}
+
+/// One pass, measured.
+async fn reconcile(run: Arc<RunView>, reporter: Arc<Reporter>) -> Result<Action, Error> {
+    let (key, context) = (ObjectRef::from_obj(&*run), &reporter.context);
+    // It keeps its place until this ends.
+    let taken = reporter.queue.take(&key);
+    taken.as_ref().inspect(|one| context.metrics.dequeued(Controller::Job, one.waited));
+    let idle = context.draining || !context.writes.leadership().is_held();
+    if idle || context.written.is_ahead_of(&*run) {
+        // The next leader does it, or the watch brings what we wrote.
+        return Ok(Action::await_change());
+    }
+    let begin = Instant::now();
+    let result = pass(&run, &reporter).await;
+    context.metrics.reconciled(Controller::Job, result_of(&result), begin.elapsed());
+    result
+}
+
+/// Decides and applies until nothing is left to do now.
+async fn pass(run: &Arc<RunView>, reporter: &Reporter) -> Result<Action, Error> {
+    let mut observed = run.observed(reporter.attempts(run), Source::Cache);
+    observed.outage = reporter.context.servers.is_down_for(run.uid());
+    let mut pass = Pass::new(reporter, Arc::clone(run));
+    for _ in 0..DECISIONS {
+        let decision = decide(&observed, clock::now());
+        match pass.apply(&decision, &observed).await? {
+            Outcome::Again(again) => observed = *again,
+            Outcome::Gone => return Ok(Action::await_change()),
+            Outcome::Done if observed.report.is_some() => {
+                return Ok(reporter.after_report(run, decision.next_look));
+            }
+            Outcome::Done => {
+                let look = decision.next_look.map(clock::until);
+                return Ok(look.map_or_else(Action::await_change, Action::requeue));
+            }
+        }
+    }
+    tracing::error!(job = %ObjectRef::from_obj(&**run), "no decision settles this Job");
+    Ok(Action::await_change())
+}
+
+impl Reporter {
+    /// When to report again, if that is to be. An outage is looked after all the time, which costs
+    /// nothing; a refusal is not.
+    fn after_report(&self, run: &RunView, next_look: Option<jiff::Timestamp>) -> Action {
+        let key = ObjectRef::from_obj(run);
+        let Some(time) = next_look else {
+            self.failures.clear(&key);
+            return Action::await_change();
+        };
+        let wait = clock::until(time);
+        if self.context.servers.is_down_for(run.uid()) {
+            return Action::requeue(wait);
+        }
+        Action::requeue(self.failures.add(key).max(wait))
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature is the applier's")]
+fn error_policy(run: Arc<RunView>, error: &Error, reporter: Arc<Reporter>) -> Action {
+    let key = ObjectRef::from_obj(&*run);
+    let wait = reporter.failures.add(key.clone());
+    match error {
+        Error::NotLeading => return Action::await_change(),
+        Error::Conflict(_) => tracing::debug!(job = %key, %error, "tries again"),
+        Error::Api { .. } => tracing::warn!(job = %key, %error, "tries again"),
+    }
+    Action::requeue(wait)
+}

@@ -1,0 +1,247 @@
+//! The `OpenMetadata` servers that are reported to: each with a few places, and a memory of not
+//! answering, so that a dead one costs the reports to others nothing.
+//!
+//! ```text
+//!            ┌───────── an answer ─────────┐
+//!  answers ──┴─► none ─► down for a moment ┴─► one tries ─► none ─► down for a moment …
+//! ```
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ompipe_openmetadata::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+/// Reports to one server that go on at the same time.
+const PLACES: usize = 8;
+/// Time for one report, which may be four calls.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long a server that did not answer is left alone: less than the time between two tries.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Why a report was not tried, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Busy {
+    #[error("OpenMetadata at {0} did not answer a moment ago")]
+    Down(String),
+    #[error("OpenMetadata at {0} did not answer in {seconds} seconds", seconds = LIMIT.as_secs())]
+    Slow(String),
+}
+
+/// Every server that was reported to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Servers(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    servers: HashMap<String, Arc<Server>>,
+    /// The server of a run that could not be reported, by the UID of its object.
+    waiting: HashMap<String, Arc<Server>>,
+}
+
+#[derive(Debug)]
+struct Server {
+    name: String,
+    places: Arc<Semaphore>,
+    health: Mutex<Health>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Answers,
+    Down(Instant),
+    /// One report tries whether it answers again.
+    Tried,
+}
+
+/// A place, to be used for one report.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    known: Servers,
+    run: String,
+    server: Arc<Server>,
+    _place: OwnedSemaphorePermit,
+    /// What becomes of the server if this ends without an answer.
+    health: Health,
+}
+
+impl Servers {
+    /// Waits for a place at a server.
+    ///
+    /// # Errors
+    /// When it does not answer these days.
+    pub(crate) async fn turn(&self, run: &str, name: &str) -> Result<Turn, Busy> {
+        let server = self.server(name);
+        lock(&self.0).waiting.insert(run.to_owned(), Arc::clone(&server));
+        let down = || Busy::Down(server.name.clone());
+        if server.is_down() {
+            return Err(down());
+        }
+        // Nobody closes the places.
+        let place = Arc::clone(&server.places).acquire_owned().await.map_err(|_| down())?;
+        if !server.begin() {
+            return Err(down());
+        }
+        let health = Health::Down(Instant::now() + PAUSE);
+        Ok(Turn { known: self.clone(), run: run.to_owned(), server, _place: place, health })
+    }
+
+    /// True when a try to report that run would fail without a call, so that it is not worth even
+    /// the preparations.
+    pub(crate) fn is_down_for(&self, run: &str) -> bool {
+        lock(&self.0).waiting.get(run).is_some_and(|server| server.is_down())
+    }
+
+    /// True when a run was tried to be reported, and not with success.
+    pub(crate) fn is_waited_for_by(&self, run: &str) -> bool {
+        lock(&self.0).waiting.contains_key(run)
+    }
+
+    /// Forgets a run that is reported or gone.
+    pub(crate) fn forget(&self, run: &str) {
+        lock(&self.0).waiting.remove(run);
+    }
+
+    fn server(&self, name: &str) -> Arc<Server> {
+        let mut known = lock(&self.0);
+        let known = known.servers.entry(name.to_owned()).or_insert_with(|| {
+            Arc::new(Server {
+                name: name.to_owned(),
+                places: Arc::new(Semaphore::new(PLACES)),
+                health: Mutex::new(Health::Answers),
+            })
+        });
+        Arc::clone(known)
+    }
+}
+
+impl Server {
+    fn is_down(&self) -> bool {
+        match *lock(&self.health) {
+            Health::Answers => false,
+            Health::Down(until) => Instant::now() < until,
+            Health::Tried => true,
+        }
+    }
+
+    /// True when a call may begin.
+    fn begin(&self) -> bool {
+        let mut health = lock(&self.health);
+        match *health {
+            Health::Answers => true,
+            Health::Down(until) if Instant::now() >= until => {
+                *health = Health::Tried;
+                true
+            }
+            Health::Down(_) | Health::Tried => false,
+        }
+    }
+}
+
+impl Turn {
+    /// Makes the call, and learns from it.
+    ///
+    /// # Errors
+    /// When it takes too long. The call's own error is in the answer.
+    pub(crate) async fn call<T>(
+        mut self,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Result<T, Error>, Busy> {
+        let outcome = timeout(LIMIT, call).await;
+        self.health = match &outcome {
+            Ok(Err(error)) if error.is_transient() => Health::Down(Instant::now() + PAUSE),
+            Ok(_) => Health::Answers,
+            Err(_) => Health::Down(Instant::now() + PAUSE),
+        };
+        if matches!(outcome, Ok(Ok(_))) {
+            self.known.forget(&self.run);
+        }
+        outcome.map_err(|_| Busy::Slow(self.server.name.clone()))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *lock(&self.server.health) = self.health;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whoever panicked did so between two whole changes.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use futures::FutureExt;
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn unreachable() -> Result<(), Error> {
+        Err(Error::Unreachable { url: "u".to_owned(), reason: "refused".to_owned() })
+    }
+
+    async fn fails(servers: &Servers, name: &str) {
+        let turn = servers.turn("run", name).await.unwrap();
+        turn.call(async { unreachable() }).await.unwrap().unwrap_err();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_server_is_left_alone_for_a_moment_and_then_tried_once() {
+        let servers = Servers::default();
+        fails(&servers, "dead").await;
+        assert!(servers.is_down_for("run"));
+        assert!(matches!(servers.turn("run", "dead").await, Err(Busy::Down(_))));
+        advance(PAUSE).await;
+        assert!(!servers.is_down_for("run"));
+        let trial = servers.turn("run", "dead").await.unwrap();
+        assert!(matches!(servers.turn("other", "dead").await, Err(Busy::Down(_))));
+        trial.call(async { Ok(()) }).await.unwrap().unwrap();
+        assert!(servers.turn("other", "dead").await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_server_costs_the_others_nothing() {
+        let servers = Servers::default();
+        fails(&servers, "dead").await;
+        assert!(servers.turn("run", "alive").now_or_never().unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hanging_server_is_given_up_and_those_that_waited_do_not_hang() {
+        let servers = Servers::default();
+        let mut turns = Vec::new();
+        for _ in 0..PLACES {
+            turns.push(servers.turn("run", "slow").await.unwrap());
+        }
+        let mut waiting = std::pin::pin!(servers.turn("other", "slow"));
+        assert!(waiting.as_mut().now_or_never().is_none(), "there is one place more");
+        let hangs = turns.pop().unwrap().call(pending::<Result<(), Error>>());
+        assert!(matches!(hangs.await, Err(Busy::Slow(_))));
+        assert!(matches!(waiting.await, Err(Busy::Down(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_an_answer() {
+        let servers = Servers::default();
+        let refused = Error::Unauthorized(reqwest::StatusCode::UNAUTHORIZED);
+        let turn = servers.turn("run", "alive").await.unwrap();
+        turn.call(async { Err::<(), _>(refused) }).await.unwrap().unwrap_err();
+        assert!(!servers.is_down_for("run"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_that_is_dropped_does_not_close_the_server_for_ever() {
+        let servers = Servers::default();
+        fails(&servers, "dead").await;
+        advance(PAUSE).await;
+        drop(servers.turn("run", "dead").await.unwrap());
+        advance(PAUSE).await;
+        assert!(servers.turn("run", "dead").await.is_ok());
+    }
+}
