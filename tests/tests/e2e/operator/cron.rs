@@ -16,7 +16,7 @@ impl Stage {
         self.scene.api()
     }
 
-    async fn schedule(&self, name: &str, main: &str, fields: Value) -> CronOMJob {
+    pub(super) async fn schedule(&self, name: &str, main: &str, fields: Value) -> CronOMJob {
         let mut spec = json!({
             "schedule": "0 0 1 1 *",
             "omJobSpec": {
@@ -32,14 +32,14 @@ impl Stage {
         self.schedules().create(&PostParams::default(), &schedule).await.unwrap()
     }
 
-    async fn trigger(&self, name: &str, value: &str) {
+    pub(super) async fn trigger(&self, name: &str, value: &str) {
         let patch = json!({ "metadata": { "annotations": { ompipe_api::TRIGGER: value } } });
         let params = PatchParams::default();
         self.schedules().patch(name, &params, &Patch::Merge(patch)).await.unwrap();
     }
 
     /// Runs of a schedule, oldest first, once there are as many.
-    async fn children(&self, schedule: &str, count: usize) -> Vec<OMJob> {
+    pub(super) async fn children(&self, schedule: &str, count: usize) -> Vec<OMJob> {
         let jobs = self.jobs();
         eventually(&format!("{count} runs of {schedule}"), || async {
             let all = jobs.list(&ListParams::default()).await.map_err(|error| error.to_string())?;

@@ -8,6 +8,7 @@ mod outages;
 mod process;
 mod replicas;
 mod report;
+mod rights;
 mod stage;
 
 pub(crate) use process::Operator;

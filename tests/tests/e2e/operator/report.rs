@@ -26,7 +26,7 @@ pub(crate) fn documented_rules() -> Value {
 
 impl Stage {
     /// A run of a pipeline that the stand-in knows, whose main and exit handler both fail.
-    async fn run_that_cannot_report(&self, id: Uuid) {
+    pub(super) async fn run_that_cannot_report(&self, id: Uuid) {
         let standin = &self.scene.standin;
         let service =
             standin.add_service("databaseService", "shop", "Postgres", &json!({})).unwrap();
@@ -54,7 +54,7 @@ impl Stage {
     }
 }
 
-fn reported(job: &OMJob) -> bool {
+pub(super) fn reported(job: &OMJob) -> bool {
     condition(job, "Reported") == "True LastResort"
 }
 
