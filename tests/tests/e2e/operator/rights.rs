@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use ompipe_api::Phase;
 use ompipe_tests::api_proxy::{ApiCall, ApiProxy};
 use ompipe_tests::standin::Fault;
@@ -22,7 +22,7 @@ use crate::support::{eventually, from};
 type Rights = BTreeSet<String>;
 
 /// Asked for by the API server of some clusters alone, when an owner reference is written (Kubernetes:
-/// *OwnerReferencesPermissionEnforcement*). No request of the operator shows them.
+/// `OwnerReferencesPermissionEnforcement`). No request of the operator shows them.
 const OF_OWNERS: [&str; 2] = [
     "cronomjobs/finalizers.pipelines.openmetadata.org update",
     "omjobs/finalizers.pipelines.openmetadata.org update",
@@ -111,7 +111,7 @@ impl Stage {
         .await;
         eventually("a repeated event", || async {
             let events = self.scene.api::<k8s_openapi::api::core::v1::Event>();
-            let listed = events.list(&Default::default()).await.map_err(|e| e.to_string())?;
+            let listed = events.list(&ListParams::default()).await.map_err(|e| e.to_string())?;
             let repeated = listed.items.iter().any(|event| event.count > Some(1));
             if repeated { Ok(()) } else { Err(format!("{} events", listed.items.len())) }
         })
