@@ -42,6 +42,8 @@ struct Asked {
     lane: Lane,
     /// Given on the way out.
     place: Option<OwnedSemaphorePermit>,
+    /// Asked for on the way out: what begins may look at an older view than who asked.
+    again: bool,
 }
 
 /// Something that was taken out; its place is free again when this is dropped.
@@ -67,13 +69,14 @@ impl<K: Resource<DynamicType = ()> + 'static> Queue<K> {
     pub(crate) fn add(&self, object: ObjectRef<K>, lane: Lane) {
         let mut waiting = lock(&self.waiting);
         if let Some(asked) = waiting.get_mut(&object) {
-            if asked.lane == lane || lane == Lane::Begins {
+            asked.again |= asked.place.is_some();
+            if asked.place.is_some() || asked.lane == lane || lane == Lane::Begins {
                 return;
             }
             // It is under way, which was not known before: what begins need not go first.
             asked.lane = lane;
         } else {
-            let asked = Asked { since: Instant::now(), lane, place: None };
+            let asked = Asked { since: Instant::now(), lane, place: None, again: false };
             waiting.insert(object.clone(), asked);
         }
         let sender = if lane == Lane::Begins { &self.begins } else { &self.goes_on };
@@ -84,6 +87,9 @@ impl<K: Resource<DynamicType = ()> + 'static> Queue<K> {
     /// An object is taken out; `Some` when something had triggered it.
     pub(crate) fn take(&self, object: &ObjectRef<K>) -> Option<Taken> {
         let asked = lock(&self.waiting).remove(object)?;
+        if asked.again {
+            self.add(object.clone(), asked.lane);
+        }
         Some(Taken { waited: asked.since.elapsed(), _place: asked.place })
     }
 
@@ -192,6 +198,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_asks_on_the_way_out_is_heard() {
+        let (queue, triggers) = Queue::new(2);
+        let mut triggers = Box::pin(triggers);
+        queue.add(pod("a"), Lane::GoesOn);
+        assert_eq!(triggers.next().await, Some(pod("a")));
+        queue.add(pod("a"), Lane::GoesOn);
+        drop(queue.take(&pod("a")));
+        assert_eq!(triggers.next().await, Some(pod("a")));
+    }
+
+    #[tokio::test]
     async fn what_turns_out_to_be_under_way_overtakes() {
         let (queue, triggers) = Queue::new(2);
         let mut triggers = Box::pin(triggers);
@@ -214,6 +231,7 @@ mod tests {
         assert_eq!(triggers.next().await, Some(pod("a")));
         assert!(queue.take(&pod("a")).is_some());
         assert!(queue.take(&pod("a")).is_none());
+        assert!(triggers.next().now_or_never().is_none());
         queue.add(pod("a"), Lane::GoesOn);
         assert_eq!(triggers.next().await, Some(pod("a")));
     }
