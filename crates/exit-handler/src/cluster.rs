@@ -20,10 +20,6 @@ use serde::de::DeserializeOwned;
 /// Time to connect, and for a whole answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much of the log belongs into the row (seed *Exit Handler Process*).
-const LOG_LINES: &str = "500";
-/// The same in bytes: a row is a row of a database, and a line may be long.
-const LOG_BYTES: usize = 64 << 10;
 /// Where the kubelet puts what a pod needs to speak to the API server.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -109,9 +105,10 @@ impl Cluster {
 
     async fn log(&self, pod: &Pod) -> Result<String, Error> {
         let path = format!("pods/{}/log", pod.metadata.name.as_deref().unwrap_or_default());
-        let query = [("container", MAIN_CONTAINER), ("tailLines", LOG_LINES)];
+        let lines = report::LOG_LINES.to_string();
+        let query = [("container", MAIN_CONTAINER), ("tailLines", lines.as_str())];
         let mut answer = ok(self.get("api/v1", &path, &query).await?)?;
-        let mut tail = LogTail::new(LOG_BYTES);
+        let mut tail = LogTail::new(report::LOG_BYTES);
         while let Some(piece) = answer.chunk().await? {
             tail.push(&piece);
         }

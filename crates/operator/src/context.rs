@@ -14,16 +14,17 @@ use crate::clock;
 use crate::events::Events;
 use crate::jobs::Reporter;
 use crate::metrics::{Controller, Metrics};
-use crate::queue::{Failures, Queue};
+use crate::queue::{Failures, Places, Queue};
 use crate::scope::Triggers;
 use crate::servers::Servers;
 use crate::settings::Settings;
+use crate::tracking::Pods;
 use crate::view::{JobView, PodView, ScheduleView};
 use crate::writes::Writes;
 use crate::written::Written;
 
 /// Schedules that are dealt with at once: on the hour, many are due.
-const SCHEDULES: usize = 64;
+const SCHEDULES: usize = 32;
 
 /// Everything that a reconcile needs beside the object.
 #[derive(Debug)]
@@ -44,8 +45,6 @@ pub(crate) struct Context {
     pub(crate) schedules: Queue<ScheduleView>,
     pub(crate) job_failures: Failures<ObjectRef<JobView>>,
     pub(crate) schedule_failures: Failures<ObjectRef<ScheduleView>>,
-    /// Longest wait after a failure.
-    pub(crate) longest_wait: Duration,
     /// Nothing new is begun.
     pub(crate) draining: bool,
     /// Time that a drain gives to runs under way.
@@ -69,9 +68,10 @@ impl Context {
             impl Stream<Item = ObjectRef<ScheduleView>> + use<>,
         >,
     ) {
-        let (jobs, job_triggers) = Queue::new(settings.reconciliation_threads.get());
+        let (jobs, job_triggers) =
+            Queue::new(Places::halved(settings.reconciliation_threads.get()));
         let (job_cache, cache_writer) = reflector::store();
-        let (schedules, schedule_triggers) = Queue::new(SCHEDULES);
+        let (schedules, schedule_triggers) = Queue::new(Places::going_on(SCHEDULES));
         let longest = settings.requeue_delay.get();
         let context = Self {
             writes,
@@ -86,7 +86,6 @@ impl Context {
             schedules,
             job_failures: Failures::new(longest),
             schedule_failures: Failures::new(longest),
-            longest_wait: longest,
             draining: settings.drain,
             drain_limit: settings.drain_timeout.get(),
             changes: watch::Sender::new(0),
@@ -94,6 +93,11 @@ impl Context {
         let triggers =
             Triggers { job_cache: cache_writer, jobs: job_triggers, schedules: schedule_triggers };
         (context, triggers)
+    }
+
+    /// The pods of `OMJob`s, to be written.
+    pub(crate) const fn attempts(&self) -> Pods<'_, PodView> {
+        Pods { writes: &self.writes, cache: &self.pods }
     }
 
     /// Counts the end of a run.

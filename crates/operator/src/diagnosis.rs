@@ -11,10 +11,6 @@ use tokio::time::{Duration, timeout};
 
 use crate::writes::Writes;
 
-/// How much of the log belongs into the row (seed *Exit Handler Process*).
-const LOG_LINES: i64 = 500;
-/// The same in bytes: a row is a row of a database, and a line may be long.
-const LOG_BYTES: usize = 64 << 10;
 /// What a node that does not answer may cost.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -45,11 +41,11 @@ async fn log(
     let api = writes.read::<Pod>(&pod.namespace().unwrap_or_default());
     let params = LogParams {
         container: Some(MAIN_CONTAINER.to_owned()),
-        tail_lines: Some(LOG_LINES),
+        tail_lines: Some(report::LOG_LINES.into()),
         ..LogParams::default()
     };
     let mut stream = std::pin::pin!(api.log_stream(&pod.name_any(), &params).await?);
-    let mut tail = LogTail::new(LOG_BYTES);
+    let mut tail = LogTail::new(report::LOG_BYTES);
     let mut buffer = vec![0; 16 << 10];
     loop {
         match stream.read(&mut buffer).await? {

@@ -13,8 +13,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::context::Context;
 use crate::error::{Error, code};
-use crate::tracking;
-use crate::view::{Attempt, JobView};
+use crate::view::JobView;
 
 /// Lets go of every `OMJob` and pod of a scope.
 pub(crate) async fn drain(context: &Context, jobs: &Store<JobView>, limit: Duration) {
@@ -48,8 +47,8 @@ async fn let_go(context: &Context, jobs: &Store<JobView>) -> Result<(), Error> {
     for job in jobs.state_filter(JobView::is_held) {
         remove_finalizer(context, &job).await?;
     }
-    for attempt in context.pods.filter(|attempt: &Attempt| attempt.seen.tracked) {
-        tracking::release(context, attempt.id()).await?;
+    for attempt in context.pods.filter(|attempt| attempt.seen.tracked) {
+        context.attempts().release(attempt.id()).await?;
     }
     Ok(())
 }

@@ -129,7 +129,7 @@ async fn control(
         let context = Arc::new(context);
         contexts.push(Arc::clone(&context));
         if settings.report_jobs {
-            let (reporter, feed) = Reporter::new(Arc::clone(&context));
+            let (reporter, feed) = Reporter::new(Arc::clone(&context), settings);
             reporters.push(Arc::clone(&reporter));
             tasks.spawn(jobs::run(scope.clone(), reporter, feed, shutdown.clone()));
         }

@@ -54,14 +54,32 @@ pub(crate) struct Taken {
     _place: Option<OwnedSemaphorePermit>,
 }
 
+/// How many reconciles go on at once, in each lane.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    begins: usize,
+    goes_on: usize,
+}
+
+impl Places {
+    /// Half of `count` for each lane, and at least one.
+    pub(crate) fn halved(count: usize) -> Self {
+        let half = (count / 2).max(1);
+        Self { begins: half, goes_on: count.saturating_sub(half).max(1) }
+    }
+
+    /// All of `count` for what is under way: nothing begins here.
+    pub(crate) const fn going_on(count: usize) -> Self {
+        Self { begins: 0, goes_on: count }
+    }
+}
+
 impl<K: Resource<DynamicType = ()> + 'static> Queue<K> {
-    /// The queue, and its end for the `applier`. Of `places`, half and at least one is for what
-    /// begins, the others for what is under way.
-    pub(crate) fn new(places: usize) -> (Self, impl Stream<Item = ObjectRef<K>>) {
+    /// The queue, and its end for the `applier`.
+    pub(crate) fn new(places: Places) -> (Self, impl Stream<Item = ObjectRef<K>>) {
         let waiting = Waiting::default();
-        let half = (places / 2).max(1);
-        let (begins, first) = lane(Lane::Begins, half, &waiting);
-        let (goes_on, second) = lane(Lane::GoesOn, places.saturating_sub(half).max(1), &waiting);
+        let (begins, first) = lane(Lane::Begins, places.begins, &waiting);
+        let (goes_on, second) = lane(Lane::GoesOn, places.goes_on, &waiting);
         (Self { begins, goes_on, waiting }, stream::select(first, second))
     }
 
@@ -183,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn runs_that_begin_leave_room_for_those_that_end() {
-        let (queue, triggers) = Queue::new(4);
+        let (queue, triggers) = Queue::new(Places::halved(4));
         let mut triggers = Box::pin(triggers);
         for name in ["a", "b", "c"] {
             queue.add(pod(name), Lane::Begins);
@@ -199,7 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_asks_on_the_way_out_is_heard() {
-        let (queue, triggers) = Queue::new(2);
+        let (queue, triggers) = Queue::new(Places::halved(2));
         let mut triggers = Box::pin(triggers);
         queue.add(pod("a"), Lane::GoesOn);
         assert_eq!(triggers.next().await, Some(pod("a")));
@@ -210,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_turns_out_to_be_under_way_overtakes() {
-        let (queue, triggers) = Queue::new(2);
+        let (queue, triggers) = Queue::new(Places::halved(2));
         let mut triggers = Box::pin(triggers);
         queue.add(pod("a"), Lane::Begins);
         queue.add(pod("b"), Lane::Begins);
@@ -224,7 +242,7 @@ mod tests {
 
     #[tokio::test]
     async fn asking_twice_is_one_until_it_begins() {
-        let (queue, triggers) = Queue::new(2);
+        let (queue, triggers) = Queue::new(Places::halved(2));
         let mut triggers = Box::pin(triggers);
         queue.add(pod("a"), Lane::GoesOn);
         queue.add(pod("a"), Lane::GoesOn);

@@ -165,7 +165,7 @@ async fn watch_pods(api: Api<PodView>, context: &Context) {
         context.pods.follow(&event);
         let Some(pod) = object_of(&event) else { return };
         if let (Some(attempt), Some(namespace)) = (&pod.attempt, pod.namespace()) {
-            context.jobs.add(ObjectRef::new(&attempt.omjob).within(&namespace), Lane::GoesOn);
+            context.jobs.add(ObjectRef::new(&attempt.object).within(&namespace), Lane::GoesOn);
         }
     })
     .await;

@@ -151,9 +151,8 @@ impl Turn {
     ) -> Result<Result<T, Error>, Busy> {
         let outcome = timeout(LIMIT, call).await;
         self.health = match &outcome {
-            Ok(Err(error)) if error.is_transient() => Health::Down(Instant::now() + PAUSE),
-            Ok(_) => Health::Answers,
-            Err(_) => Health::Down(Instant::now() + PAUSE),
+            Ok(answer) if !answer.as_ref().is_err_and(Error::is_transient) => Health::Answers,
+            _ => Health::Down(Instant::now() + PAUSE),
         };
         if matches!(outcome, Ok(Ok(_))) {
             self.known.forget(&self.run);

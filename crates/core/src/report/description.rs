@@ -10,6 +10,11 @@ use k8s_openapi::api::core::v1::{
 
 use crate::pod::{MAIN_CONTAINER, signal_of};
 
+/// Lines of the log that belong into a row (seed *Exit Handler Process*).
+pub const LOG_LINES: u16 = 500;
+/// The same in bytes: a row is a row of a database, and a line may be long.
+pub const LOG_BYTES: usize = 64 << 10;
+
 /// The latest events are enough to see what happened.
 const MAX_EVENTS: usize = 10;
 /// Longest message of Kubernetes that is kept, in characters: some repeat every node by name.

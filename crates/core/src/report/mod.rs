@@ -21,7 +21,7 @@ mod recipient;
 mod row;
 mod table;
 
-pub use description::{describe, memory_limit};
+pub use description::{LOG_BYTES, LOG_LINES, describe, memory_limit};
 pub use environment::{
     DEADLINE_ENV, EXIT_CODE_ENV, FINISHED_ENV, MESSAGE_ENV, PIPELINE_STATUS_ENV, REASON_ENV,
     SIGNAL_ENV, end_told, pipeline_status, variables,

@@ -4,21 +4,22 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Patch, PatchParams};
 use ompipe_core::PipelineState;
 use ompipe_core::job::{
     self, Action, Decision, FINALIZER, Observed, RECORD, REPORTED, Record, Report, Reported,
 };
-use ompipe_core::omjob::{End, TRACKING_FINALIZER};
+use ompipe_core::omjob::End;
 use serde_json::{Value, json};
 
 use super::Reporter;
 use super::observe::Live;
-use super::view::{RunPod, RunView};
+use super::view::RunView;
 use crate::clock;
 use crate::error::{Error, code};
 use crate::events::{Kind, Note};
 use crate::last_resort;
+use crate::tracking::PodId;
 
 /// One pass over a Job: it ends when nothing is left to do, or at the first error.
 pub(super) struct Pass<'r> {
@@ -50,17 +51,17 @@ impl<'r> Pass<'r> {
         decision: &Decision,
         observed: &Observed,
     ) -> Result<Outcome, Error> {
+        let namespace = &self.namespace();
         for action in &decision.actions {
             match action {
                 Action::Hold => self.patch(json!({ "finalizers": [FINALIZER] })).await?,
                 Action::Remember(record) => self.remember(record).await?,
-                Action::Track { name, uid } => {
-                    let finalizers = json!({ "uid": uid, "finalizers": [TRACKING_FINALIZER] });
-                    self.patch_pod(name, finalizers).await?;
+                Action::Track { name, uid } => self.track(PodId { namespace, name, uid }).await?,
+                Action::Delete { name, uid } => {
+                    self.reporter.attempts().delete(PodId { namespace, name, uid }).await?;
                 }
-                Action::Delete { name, uid } => self.delete(name, uid).await?,
                 Action::Release { name, uid } => {
-                    self.reporter.release(&self.namespace(), name, uid).await?;
+                    self.reporter.attempts().release(PodId { namespace, name, uid }).await?;
                 }
                 Action::ReadFresh => return self.read_fresh().await,
                 Action::Report(end) => return self.report(end, observed).await,
@@ -133,47 +134,12 @@ impl<'r> Pass<'r> {
         }
     }
 
-    async fn patch_pod(&self, name: &str, metadata: Value) -> Result<(), Error> {
-        self.reporter.patch_pod(&self.namespace(), name, metadata).await
-    }
-
-    async fn delete(&self, name: &str, uid: &str) -> Result<(), Error> {
-        let api = self.reporter.context.writes.to::<RunPod>(&self.namespace())?;
-        let params = DeleteParams::default()
-            .preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
-        match api.delete(name, &params).await {
-            Ok(answer) => drop(answer.map_left(|pod| self.reporter.pods.note(&pod))),
-            Err(error) if matches!(code(&error), 404 | 409) => {}
-            Err(error) => return Err(Error::api("delete a pod")(error)),
+    /// A pod that is being deleted takes no finalizer; the watch brings its deletion.
+    async fn track(&self, pod: PodId<'_>) -> Result<(), Error> {
+        match self.reporter.attempts().track(pod).await {
+            Err(Error::Api { source, .. }) if code(&source) == 422 => Ok(()),
+            tracked => tracked,
         }
-        Ok(())
-    }
-}
-
-impl Reporter {
-    /// Takes our finalizer off a pod.
-    pub(super) async fn release(
-        &self,
-        namespace: &str,
-        name: &str,
-        uid: &str,
-    ) -> Result<(), Error> {
-        let metadata =
-            json!({ "uid": uid, "$deleteFromPrimitiveList/finalizers": [TRACKING_FINALIZER] });
-        self.patch_pod(namespace, name, metadata).await
-    }
-
-    /// That the pod is gone, or another one has its name, is success: the pod meant is gone.
-    async fn patch_pod(&self, namespace: &str, name: &str, metadata: Value) -> Result<(), Error> {
-        let api = self.context.writes.to::<RunPod>(namespace)?;
-        let patch = Patch::Strategic(json!({ "metadata": metadata }));
-        match api.patch(name, &PatchParams::default(), &patch).await {
-            Ok(pod) if pod.is_gone() => self.pods.note_removed(&pod),
-            Ok(pod) => self.pods.note(&pod),
-            Err(error) if matches!(code(&error), 404 | 409 | 422) => {}
-            Err(error) => return Err(Error::api("write a pod's finalizers")(error)),
-        }
-        Ok(())
     }
 }
 

@@ -28,7 +28,7 @@ async fn let_go(reporter: &Reporter) -> Result<(), Error> {
         remove_finalizer(reporter, &run).await?;
     }
     for attempt in reporter.pods.filter(|attempt| attempt.seen.tracked) {
-        reporter.release(&attempt.namespace, &attempt.seen.name, &attempt.seen.uid).await?;
+        reporter.attempts().release(attempt.id()).await?;
     }
     Ok(())
 }

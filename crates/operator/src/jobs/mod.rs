@@ -32,8 +32,10 @@ use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, result_of};
 use crate::metrics::Controller;
-use crate::queue::{Failures, Queue};
+use crate::queue::{Failures, Places, Queue};
 use crate::scope::Scope;
+use crate::settings::Settings;
+use crate::tracking::Pods;
 use apply::{Outcome, Pass};
 use view::{RunPod, RunView};
 
@@ -42,7 +44,7 @@ const DECISIONS: usize = 8;
 
 /// Jobs that are dealt with at once. Most of them wait for OpenMetadata: more than the places of a
 /// few servers that hang.
-const PLACES: usize = 256;
+const PLACES: usize = 128;
 
 /// What the reporter of a scope keeps.
 #[derive(Debug)]
@@ -59,13 +61,19 @@ impl Reporter {
     /// The reporter, and what keeps and triggers it.
     pub(crate) fn new(
         context: Arc<Context>,
+        settings: &Settings,
     ) -> (Arc<Self>, Feed<impl Stream<Item = ObjectRef<RunView>> + use<>>) {
         let (cache, writer) = reflector::store();
-        let (queue, triggers) = Queue::new(PLACES);
-        let failures = Failures::new(context.longest_wait);
+        let (queue, triggers) = Queue::new(Places::going_on(PLACES));
+        let failures = Failures::new(settings.requeue_delay.get());
         let pods = ByOwner::default();
         let reporter = Self { context, cache, pods, queue, failures };
         (Arc::new(reporter), Feed { cache: writer, triggers })
+    }
+
+    /// The pods of Jobs, to be written.
+    pub(crate) fn attempts(&self) -> Pods<'_, RunPod> {
+        Pods { writes: &self.context.writes, cache: &self.pods }
     }
 
     /// Jobs that wait to be dealt with.
@@ -147,7 +155,7 @@ async fn reconcile(run: Arc<RunView>, reporter: Arc<Reporter>) -> Result<Action,
 
 /// Decides and applies until nothing is left to do now.
 async fn pass(run: &Arc<RunView>, reporter: &Reporter) -> Result<Action, Error> {
-    let mut observed = run.observed(reporter.attempts(run), Source::Cache);
+    let mut observed = run.observed(reporter.attempts_of(run), Source::Cache);
     observed.outage = reporter.context.servers.is_down_for(run.uid());
     let mut pass = Pass::new(reporter, Arc::clone(run));
     for _ in 0..DECISIONS {

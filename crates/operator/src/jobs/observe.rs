@@ -27,7 +27,7 @@ pub(super) struct Live {
 
 impl Reporter {
     /// The pods of a run that the caches know.
-    pub(super) fn attempts(&self, run: &RunView) -> Vec<AttemptSeen> {
+    pub(super) fn attempts_of(&self, run: &RunView) -> Vec<AttemptSeen> {
         self.pods.of(run.uid()).into_iter().map(|attempt| attempt.seen).collect()
     }
 

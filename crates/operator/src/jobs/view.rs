@@ -11,7 +11,8 @@ use ompipe_core::omjob::Source;
 use serde::Deserialize;
 
 use crate::by_owner::Owned;
-use crate::view::view_of;
+use crate::tracking::Tracked;
+use crate::view::{Attempt, view_of};
 
 /// A Job that is a run.
 #[derive(Clone, Debug, Deserialize)]
@@ -79,20 +80,7 @@ fn by_age(mut attempts: Vec<AttemptSeen>) -> Vec<AttemptSeen> {
 pub(crate) struct RunPod {
     metadata: ObjectMeta,
     /// `None` for a pod of nobody.
-    attempt: Option<(String, Attempt)>,
-}
-
-/// A pod of a Job, and where it is.
-#[derive(Clone, Debug)]
-pub(crate) struct Attempt {
-    pub(crate) namespace: String,
-    /// Name of the Job.
-    pub(crate) job: String,
-    /// Its UID.
-    pub(crate) owner: String,
-    pub(crate) seen: AttemptSeen,
-    /// Whether a finalizer of anybody keeps the pod.
-    held: bool,
+    pub(crate) attempt: Option<Attempt<AttemptSeen>>,
 }
 
 view_of!(RunPod, Pod);
@@ -100,12 +88,12 @@ view_of!(RunPod, Pod);
 impl From<Pod> for RunPod {
     fn from(pod: Pod) -> Self {
         let labels = pod.metadata.labels.as_ref();
-        let job = labels.and_then(|labels| labels.get(labels::JOB_NAME)).cloned();
+        let object = labels.and_then(|labels| labels.get(labels::JOB_NAME)).cloned();
         let held = pod.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty());
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let attempt = AttemptSeen::read(&pod).map(|(owner, seen)| {
-            let job = job.unwrap_or_default();
-            (owner.clone(), Attempt { namespace, job, owner, seen, held })
+            let object = object.unwrap_or_default();
+            Attempt { namespace, object, owner, seen, held }
         });
         let metadata = ObjectMeta {
             name: pod.metadata.name,
@@ -118,21 +106,14 @@ impl From<Pod> for RunPod {
     }
 }
 
-impl RunPod {
-    pub(crate) fn attempt(&self) -> Option<&Attempt> {
-        self.attempt.as_ref().map(|(_, attempt)| attempt)
-    }
+impl Owned for RunPod {
+    type Kept = Attempt<AttemptSeen>;
 
-    /// True for the answer to a write that let the pod go.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.attempt().is_some_and(|attempt| attempt.seen.deletion.is_some() && !attempt.held)
+    fn owned(&self) -> Option<(&str, Self::Kept)> {
+        self.attempt.as_ref().map(|attempt| (attempt.owner.as_str(), attempt.clone()))
     }
 }
 
-impl Owned for RunPod {
-    type Kept = Attempt;
-
-    fn owned(&self) -> Option<(&str, Attempt)> {
-        self.attempt.as_ref().map(|(owner, attempt)| (owner.as_str(), attempt.clone()))
-    }
+impl Tracked for RunPod {
+    type Seen = AttemptSeen;
 }

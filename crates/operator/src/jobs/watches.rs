@@ -53,8 +53,8 @@ fn see_job(reporter: &Reporter, event: &Event<RunView>) {
 fn see_pod(reporter: &Reporter, event: &Event<RunPod>) {
     reporter.pods.follow(event);
     let Some(pod) = object_of(event) else { return };
-    if let (Some(attempt), Some(namespace)) = (pod.attempt(), pod.namespace()) {
-        reporter.queue.add(ObjectRef::new(&attempt.job).within(&namespace), Lane::GoesOn);
+    if let (Some(attempt), Some(namespace)) = (&pod.attempt, pod.namespace()) {
+        reporter.queue.add(ObjectRef::new(&attempt.object).within(&namespace), Lane::GoesOn);
     }
 }
 
@@ -70,7 +70,7 @@ async fn take_over(reporter: &Reporter) {
         for attempt in reporter.pods.filter(|attempt| attempt.seen.tracked) {
             reporter
                 .queue
-                .add(ObjectRef::new(&attempt.job).within(&attempt.namespace), Lane::GoesOn);
+                .add(ObjectRef::new(&attempt.object).within(&attempt.namespace), Lane::GoesOn);
         }
         leadership.wait_until_lost().await;
     }

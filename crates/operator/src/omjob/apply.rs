@@ -17,7 +17,7 @@ use crate::clock;
 use crate::create::create;
 use crate::error::{Error, code};
 use crate::last_resort;
-use crate::tracking::{self, PodId};
+use crate::tracking::PodId;
 use crate::view::{JobView, PodView};
 
 /// One pass over an `OMJob`: it ends when nothing is left to do, or at the first error.
@@ -54,6 +54,7 @@ impl<'c> Pass<'c> {
         decision: &Decision,
         observed: &Observed,
     ) -> Result<Outcome, Error> {
+        let namespace = &self.namespace();
         for action in &decision.actions {
             match action {
                 Action::AddFinalizer => {
@@ -70,13 +71,13 @@ impl<'c> Pass<'c> {
                     }
                 }
                 Action::TrackPod { name, uid } => {
-                    let namespace = &self.namespace();
-                    tracking::track(self.context, PodId { namespace, name, uid }).await?;
+                    self.context.attempts().track(PodId { namespace, name, uid }).await?;
                 }
-                Action::DeletePod { name, uid } => self.delete_pod(name, uid).await?,
+                Action::DeletePod { name, uid } => {
+                    self.context.attempts().delete(PodId { namespace, name, uid }).await?;
+                }
                 Action::ReleasePod { name, uid } => {
-                    let namespace = &self.namespace();
-                    tracking::release(self.context, PodId { namespace, name, uid }).await?;
+                    self.context.attempts().release(PodId { namespace, name, uid }).await?;
                 }
                 Action::ReportLastResort => {
                     let report = Some(self.report().await?);
@@ -202,17 +203,6 @@ impl<'c> Pass<'c> {
             format!("a pod {name} exists that belongs to something else; waiting until it is gone");
         let trouble = Trouble::new(Reason::Admission, message);
         Ok(Some(self.refused(stage, Refusal { lasting: Lasting::ForNow, trouble })))
-    }
-
-    async fn delete_pod(&self, name: &str, uid: &str) -> Result<(), Error> {
-        let params = DeleteParams::default()
-            .preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
-        match self.pods()?.delete(name, &params).await {
-            Ok(answer) => drop(answer.map_left(|pod| self.context.pods.note(&pod))),
-            Err(error) if matches!(code(&error), 404 | 409) => {}
-            Err(error) => return Err(Error::api("delete a pod")(error)),
-        }
-        Ok(())
     }
 
     async fn delete_omjob(&self) -> Result<(), Error> {

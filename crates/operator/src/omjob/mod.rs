@@ -25,12 +25,11 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use ompipe_core::omjob::{PodSeen, decide};
 use tokio::time::Instant;
 
-use crate::by_owner::Owned;
 use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, result_of};
 use crate::metrics::Controller;
-use crate::view::{JobView, PodView};
+use crate::view::JobView;
 use apply::{Outcome, Pass};
 
 /// Decisions that may follow each other in one pass; more would be a defect of `decide`.
@@ -110,17 +109,9 @@ fn error_policy(job: Arc<JobView>, error: &Error, context: Arc<Context>) -> Acti
     Action::requeue(wait)
 }
 
-impl Owned for PodView {
-    type Kept = crate::view::Attempt;
-
-    fn owned(&self) -> Option<(&str, Self::Kept)> {
-        self.attempt.as_ref().map(|attempt| (attempt.owner.as_str(), attempt.clone()))
-    }
-}
-
 impl Context {
     /// The pods of an `OMJob` that the caches know.
-    fn attempts(&self, job: &JobView) -> Vec<PodSeen> {
+    fn attempts_of(&self, job: &JobView) -> Vec<PodSeen> {
         self.pods.of(job.uid()).into_iter().map(|attempt| attempt.seen).collect()
     }
 }

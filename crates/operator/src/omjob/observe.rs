@@ -12,7 +12,7 @@ use crate::view::{JobView, PodView};
 
 /// What the caches know.
 pub(super) fn cached(context: &Context, job: &JobView) -> Observed {
-    job.observed(context.attempts(job), Source::Cache)
+    job.observed(context.attempts_of(job), Source::Cache)
 }
 
 /// What the API server knows: the `OMJob` first, then its pods; `None` when it is gone, or another

@@ -1,15 +1,17 @@
 //! What the caches keep of an object: as little as the decisions need, read straight from the wire.
 //! Ten thousand finished runs, whole, would fill the memory of the node that the operator shares.
 
+mod attempt;
 mod child;
 mod job;
 mod meta;
 mod pod;
 mod schedule;
 
+pub(crate) use attempt::{Attempt, Seen};
 pub(crate) use child::Child;
 pub(crate) use job::JobView;
-pub(crate) use pod::{Attempt, PodView};
+pub(crate) use pod::PodView;
 pub(crate) use schedule::ScheduleView;
 
 /// Lets a view be watched and written as the kind that it is a view of.

@@ -5,8 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use ompipe_core::omjob::PodSeen;
 use serde::Deserialize;
 
+use super::attempt::Attempt;
 use super::meta::{self, Meta};
-use crate::tracking::PodId;
+use crate::by_owner::Owned;
+use crate::tracking::Tracked;
 
 /// A pod, as far as it tells about an attempt.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -14,27 +16,19 @@ use crate::tracking::PodId;
 pub(crate) struct PodView {
     pub(super) metadata: ObjectMeta,
     /// Whose attempt it is, and how that stands; `None` for a pod of nobody.
-    pub(crate) attempt: Option<Attempt>,
+    pub(crate) attempt: Option<Attempt<PodSeen>>,
 }
 
-/// An attempt of an `OMJob`.
-#[derive(Clone, Debug)]
-pub(crate) struct Attempt {
-    pub(crate) namespace: String,
-    /// Name of the `OMJob`.
-    pub(crate) omjob: String,
-    /// Its UID.
-    pub(crate) owner: String,
-    pub(crate) seen: PodSeen,
-    /// Whether a finalizer of anybody keeps the pod.
-    pub(crate) held: bool,
-}
+impl Owned for PodView {
+    type Kept = Attempt<PodSeen>;
 
-impl Attempt {
-    /// The pod.
-    pub(crate) fn id(&self) -> PodId<'_> {
-        PodId { namespace: &self.namespace, name: &self.seen.name, uid: &self.seen.uid }
+    fn owned(&self) -> Option<(&str, Self::Kept)> {
+        self.attempt.as_ref().map(|attempt| (attempt.owner.as_str(), attempt.clone()))
     }
+}
+
+impl Tracked for PodView {
+    type Seen = PodSeen;
 }
 
 super::view_of!(PodView, Pod);
@@ -66,7 +60,7 @@ impl From<Pod> for PodView {
             let held = pod.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty());
             Some(Attempt {
                 namespace: pod.metadata.namespace.clone().unwrap_or_default(),
-                omjob: owner.name.clone(),
+                object: owner.name.clone(),
                 owner: owner.uid.clone(),
                 seen,
                 held,

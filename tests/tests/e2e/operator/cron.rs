@@ -8,6 +8,7 @@ use kube::{Api, ResourceExt};
 use ompipe_api::{CronOMJob, OMJob, Phase};
 use serde_json::{Value, json};
 
+use super::endings::OBEDIENT;
 use super::{Operator, Stage};
 use crate::support::{eventually, from};
 
@@ -214,10 +215,9 @@ async fn a_schedule_that_cannot_be_read_says_so() {
 async fn forbidden_runs_wait_and_replaced_ones_stop() {
     let stage = Stage::new("policy").await;
     let _operator = Operator::start(&stage.scene, &[]);
-    let endless = "trap 'exit 143' TERM; while :; do sleep 0.2; done";
     let minutely = |policy: &str| json!({ "schedule": "* * * * *", "concurrencyPolicy": policy });
-    stage.schedule("forbid", endless, minutely("Forbid")).await;
-    stage.schedule("replace", endless, minutely("Replace")).await;
+    stage.schedule("forbid", OBEDIENT, minutely("Forbid")).await;
+    stage.schedule("replace", OBEDIENT, minutely("Replace")).await;
     let first = stage.children("replace", 1).await.remove(0);
     let forbidden = stage.children("forbid", 1).await.remove(0);
     // The second slot of both is over when the replaced run is gone.

@@ -13,7 +13,7 @@ use super::{Operator, Stage};
 use crate::support::{eventually, from};
 
 /// A process that runs until it is asked to stop, and stops then.
-const OBEDIENT: &str = "trap 'exit 143' TERM; while :; do sleep 0.2; done";
+pub(super) const OBEDIENT: &str = "trap 'exit 143' TERM; while :; do sleep 0.2; done";
 /// Pods that do not hold a test up when they are deleted.
 fn quick() -> Value {
     json!({ "spec": { "terminationGracePeriodSeconds": 1 } })

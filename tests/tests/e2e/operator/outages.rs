@@ -8,12 +8,10 @@ use ompipe_api::Phase;
 use rstest::rstest;
 use serde_json::json;
 
+use super::endings::OBEDIENT;
 use super::stage::{condition, exit_code, phase, reason};
 use super::{Operator, Stage};
 use crate::support::Breakable;
-
-/// A process that runs until it is asked to stop, and stops then.
-const OBEDIENT: &str = "trap 'exit 143' TERM; while :; do sleep 0.2; done";
 
 /// What must have come of the run: one main pod, one exit pod, nothing held.
 async fn assert_two_pods(stage: &Stage) {
