@@ -25,6 +25,7 @@ impl OMJob {
             pipeline_fqn: labels::fqn_in(variables),
             created: self.creation_timestamp().map(|time| time.0),
             deleting: self.metadata.deletion_timestamp.is_some(),
+            queued: run::queued(self.labels(), self.spec.suspend),
             started: status.phase == Some(Phase::ExitHandlerRunning),
             end: status.end(),
             reported: status.reported(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use ompipe_core::RunId;
 use ompipe_operator::settings::OperatorArgs;
+use ompipe_server::settings::ServeArgs;
 
 /// Runs OpenMetadata ingestion pipelines on Kubernetes.
 ///
@@ -53,6 +54,9 @@ pub(crate) enum Command {
     Call(Call),
     /// Run the operator: the controllers of OMJob and CronOMJob. Ends with SIGTERM or SIGINT.
     Operator(Box<OperatorArgs>),
+    /// Serve as the pipeline service of an OpenMetadata server, and our own API. Ends with SIGTERM or
+    /// SIGINT.
+    Serve(Box<ServeArgs>),
 }
 
 /// What is done once, and ends.

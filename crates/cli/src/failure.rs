@@ -89,6 +89,13 @@ impl From<ompipe_operator::Error> for Failure {
     }
 }
 
+impl From<ompipe_server::Error> for Failure {
+    fn from(error: ompipe_server::Error) -> Self {
+        let exit = if error.is_input() { Exit::Input } else { Exit::Server };
+        Self { exit, message: error.to_string(), problems: Vec::new() }
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self { exit: Exit::Server, message: error.to_string(), problems: Vec::new() }

@@ -5,10 +5,11 @@ use std::io::Read;
 use std::path::Path;
 
 use ompipe_client::{K8sPipelineClient, Preparation};
-use ompipe_core::config::{Checked, K8sPipelineClientConfig};
+use ompipe_core::config::{Checked, K8sPipelineClientConfig, SERVER_SECTION};
 use ompipe_core::{
     AutomationWorkflow, ConfigOverrides, IngestionPipeline, Problem, Problems, Service, yaml,
 };
+use ompipe_server::settings::{ServeArgs, Settings};
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -21,11 +22,21 @@ const TOKEN_VARIABLE: &str = "OPENMETADATA_JWT_TOKEN";
 
 /// The configuration that the arguments lead to, with its notices.
 pub(crate) fn check_config(args: &Args) -> Result<Checked, Failure> {
-    let document = match &args.config {
-        Some(file) => read_document(file)?,
-        None => Value::Null,
-    };
-    let mut checked = K8sPipelineClientConfig::read(&document, &environment())?;
+    let document = document(args)?;
+    let checked = read_config(args, &document)?;
+    if !document[SERVER_SECTION].is_null() {
+        Settings::read(&document, &ServeArgs::default())?;
+    }
+    Ok(checked)
+}
+
+/// The configuration file, as it is.
+fn document(args: &Args) -> Result<Value, Failure> {
+    args.config.as_deref().map_or(Ok(Value::Null), read_document)
+}
+
+fn read_config(args: &Args, document: &Value) -> Result<Checked, Problems> {
+    let mut checked = K8sPipelineClientConfig::read(document, &environment())?;
     if let Some(namespace) = &args.namespace {
         checked.config.namespace = namespace.parse().map_err(|remedy: &str| {
             let problem = Problem::new("--namespace", &namespace.as_str().into(), remedy);
@@ -42,6 +53,33 @@ pub(crate) fn config(args: &Args) -> Result<K8sPipelineClientConfig, Failure> {
         output::note(format_args!("note: {notice}"));
     }
     Ok(checked.config)
+}
+
+/// What `ompipe serve` runs with.
+pub(crate) struct ServeInputs {
+    /// How it serves.
+    pub(crate) settings: Settings,
+    /// How pipelines run.
+    pub(crate) config: K8sPipelineClientConfig,
+    /// Values of the configuration that were translated or have no effect.
+    pub(crate) notices: Vec<Problem>,
+    /// The bot's token.
+    pub(crate) token: Option<SecretString>,
+}
+
+/// Both halves of the configuration; the problems of both at once.
+pub(crate) fn serve(args: &Args, serve: &ServeArgs) -> Result<ServeInputs, Failure> {
+    let document = document(args)?;
+    match (read_config(args, &document), Settings::read(&document, serve)) {
+        (Ok(Checked { config, notices }), Ok(settings)) => {
+            Ok(ServeInputs { settings, config, notices, token: token(args)? })
+        }
+        (Err(mut problems), Err(others)) => {
+            problems.list.extend(others.list);
+            Err(problems.into())
+        }
+        (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems.into()),
+    }
 }
 
 /// A client of the configured cluster.

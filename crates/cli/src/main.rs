@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     let done = match &args.command {
         Command::Call(call) => execute(&args, call),
         Command::Operator(operator) => commands::run_operator(&args, operator),
+        Command::Serve(serve) => commands::serve(&args, serve),
     };
     match done {
         Ok(exit) => exit.into(),

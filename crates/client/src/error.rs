@@ -231,6 +231,13 @@ impl KubernetesError {
         Self { doing: doing.into(), source }
     }
 
+    /// True when the same call may go well a moment later: the API did not answer, was busy, or met
+    /// another change.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.status().is_none_or(|status| matches!(status.code, 409 | 429 | 500..))
+    }
+
     /// The API's answer, if it gave one.
     pub(crate) fn status(&self) -> Option<&Status> {
         match &self.source {

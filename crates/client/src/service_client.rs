@@ -203,11 +203,25 @@ pub struct RunRequest {
     pub run: RunId,
     /// What it has different from the pipeline.
     pub overrides: ConfigOverrides,
+    /// Whether the OpenMetadata server made up the id, and so has a row of the run already.
+    pub recorded: bool,
+    /// Whether it waits for its turn where `concurrencyPolicy` would refuse it: as soon as fewer runs
+    /// of the pipeline than its `maxActiveRuns` go on, it starts, the oldest first. Something has to
+    /// tend the queues then ([`crate::K8sPipelineClient::tend_queues`]).
+    pub may_wait: bool,
+}
+
+impl RunRequest {
+    /// A run that waits for its turn.
+    #[must_use]
+    pub fn queued(run: RunId) -> Self {
+        Self { may_wait: true, ..run.into() }
+    }
 }
 
 impl From<RunId> for RunRequest {
     fn from(run: RunId) -> Self {
-        Self { run, overrides: ConfigOverrides::default() }
+        Self { run, overrides: ConfigOverrides::default(), recorded: false, may_wait: false }
     }
 }
 
@@ -244,6 +258,9 @@ pub struct Started {
     pub kind: WorkloadKind,
     /// Name of its object.
     pub job_name: String,
+    /// Whether it waits for its turn.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub queued: bool,
 }
 
 /// What a delete removed.

@@ -3,7 +3,7 @@
 //! environment variables can only give strings.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::{Problem, redaction};
 
 /// One object being read: its path, its fields, which were asked for, what is wrong.
-pub(crate) struct Fields<'a> {
+pub struct Fields<'a> {
     path: String,
     map: &'a Map<String, Value>,
     asked: BTreeSet<&'static str>,
@@ -21,24 +21,24 @@ pub(crate) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads `map`, which stands at `path` of the document (empty for the document itself).
-    pub(crate) fn new(path: impl Into<String>, map: &'a Map<String, Value>) -> Self {
+    pub fn new(path: impl Into<String>, map: &'a Map<String, Value>) -> Self {
         Self { path: path.into(), map, asked: BTreeSet::new(), problems: Vec::new() }
     }
 
     /// The value of a field; JSON null counts as absent.
-    pub(crate) fn value(&mut self, key: &'static str) -> Option<&'a Value> {
+    pub fn value(&mut self, key: &'static str) -> Option<&'a Value> {
         self.asked.insert(key);
         self.map.get(key).filter(|value| !value.is_null())
     }
 
     /// True when the field is there with the value null, which means *unset* where a default exists.
-    pub(crate) fn is_null(&mut self, key: &'static str) -> bool {
+    pub fn is_null(&mut self, key: &'static str) -> bool {
         self.asked.insert(key);
         self.map.get(key).is_some_and(Value::is_null)
     }
 
     /// A string field that parses into `T`; a number is taken as its text.
-    pub(crate) fn parsed<T>(&mut self, key: &'static str) -> Option<T>
+    pub fn parsed<T>(&mut self, key: &'static str) -> Option<T>
     where
         T: FromStr<Err: Display>,
     {
@@ -53,13 +53,13 @@ impl<'a> Fields<'a> {
     }
 
     /// A string field, as it is.
-    pub(crate) fn string(&mut self, key: &'static str) -> Option<&'a str> {
+    pub fn string(&mut self, key: &'static str) -> Option<&'a str> {
         let value = self.value(key)?;
         value.as_str().or_else(|| self.note(key, "must be a string"))
     }
 
     /// A whole number within `range`.
-    pub(crate) fn integer(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
+    pub fn integer(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
         let value = self.value(key)?;
         let number = scalar_text(value).and_then(|text| text.trim().parse().ok());
         number.filter(|number| range.contains(number)).or_else(|| {
@@ -69,7 +69,7 @@ impl<'a> Fields<'a> {
     }
 
     /// True or false.
-    pub(crate) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+    pub fn boolean(&mut self, key: &'static str) -> Option<bool> {
         let value = self.value(key)?;
         match scalar_text(value).unwrap_or_default().trim().to_ascii_lowercase().as_str() {
             "true" => Some(true),
@@ -79,11 +79,7 @@ impl<'a> Fields<'a> {
     }
 
     /// An object field, read by `read` with the path extended.
-    pub(crate) fn object<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&mut Self) -> T,
-    ) -> Option<T> {
+    pub fn object<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
         let Some(map) = self.value(key)?.as_object() else {
             return self.note(key, "must be a map");
         };
@@ -94,14 +90,14 @@ impl<'a> Fields<'a> {
     }
 
     /// Notes that a field is needed and absent.
-    pub(crate) fn missing(&mut self, key: &'static str, remedy: impl Display) {
+    pub fn missing(&mut self, key: &'static str, remedy: impl Display) {
         self.problems
             .push(Problem::without_value(self.path_of(key), format!("is missing; {remedy}")));
     }
 
     /// Notes a problem with a field, showing its value unless it may be a secret; always `None`,
     /// so that it can end a read.
-    pub(crate) fn note<T>(&mut self, key: &str, remedy: impl Display) -> Option<T> {
+    pub fn note<T>(&mut self, key: &str, remedy: impl Display) -> Option<T> {
         let value = self.map.get(key).unwrap_or(&Value::Null);
         if redaction::mask(&json!({ key: value }))[key] != *value {
             return self.note_secret(key, remedy);
@@ -111,18 +107,18 @@ impl<'a> Fields<'a> {
     }
 
     /// Notes a problem with a field without showing its value.
-    pub(crate) fn note_secret<T>(&mut self, key: &str, remedy: impl Display) -> Option<T> {
+    pub fn note_secret<T>(&mut self, key: &str, remedy: impl Display) -> Option<T> {
         self.problems.push(Problem::without_value(self.path_of(key), remedy.to_string()));
         None
     }
 
     /// Adds problems found elsewhere.
-    pub(crate) fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
+    pub fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
         self.problems.extend(problems);
     }
 
     /// Refuses every field that was not asked for, with the nearest known one.
-    pub(crate) fn refuse_unknown(&mut self) {
+    pub fn refuse_unknown(&mut self) {
         let unknown: Vec<&String> =
             self.map.keys().filter(|key| !self.asked.contains(key.as_str())).collect();
         for key in unknown {
@@ -135,12 +131,14 @@ impl<'a> Fields<'a> {
     }
 
     /// Everything noted.
-    pub(crate) fn into_problems(self) -> Vec<Problem> {
+    #[must_use]
+    pub fn into_problems(self) -> Vec<Problem> {
         self.problems
     }
 
     /// The whole object.
-    pub(crate) fn document(&self) -> &'a Map<String, Value> {
+    #[must_use]
+    pub fn document(&self) -> &'a Map<String, Value> {
         self.map
     }
 
@@ -151,13 +149,22 @@ impl<'a> Fields<'a> {
     }
 
     /// Where a field of this object stands in the document.
-    pub(crate) fn path_of(&self, key: &str) -> String {
+    #[must_use]
+    pub fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 }
 
+impl fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values may be secrets.
+        f.debug_struct("Fields").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 /// The text of a string, number or boolean.
-pub(crate) fn scalar_text(value: &Value) -> Option<String> {
+#[must_use]
+pub fn scalar_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

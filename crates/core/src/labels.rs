@@ -32,6 +32,8 @@ pub const PIPELINE_TYPE: &str = "app.kubernetes.io/pipeline-type";
 pub const RUN_ID: &str = "app.kubernetes.io/run-id";
 /// The pipeline's UUID: its identity.
 pub const PIPELINE_ID: &str = "pipelines.openmetadata.org/pipeline-id";
+/// On a run that waits for its turn: how many runs of its pipeline there may be at a time.
+pub const QUEUED: &str = "pipelines.openmetadata.org/queued";
 /// First digits of the digest of the workflow config: on its Secret and on the runs that use it.
 pub const CONFIG_REVISION: &str = "pipelines.openmetadata.org/config-revision";
 
@@ -59,6 +61,8 @@ pub const ENTITY_FQN: &str = "pipelines.openmetadata.org/entity-fqn";
 pub const SLUG: &str = "pipelines.openmetadata.org/slug";
 /// Annotation: SHA-256 of the workflow config in a revision's Secret.
 pub const CONFIG_DIGEST: &str = "pipelines.openmetadata.org/config-sha256";
+/// Annotation of a run whose id the OpenMetadata server made up: it has a row of it already.
+pub const RECORDED: &str = "pipelines.openmetadata.org/recorded";
 /// Annotation: when a run last relied on a revision's Secret, RFC 3339.
 pub const LAST_USED: &str = "pipelines.openmetadata.org/last-used";
 
@@ -144,6 +148,18 @@ pub fn fqn_in(variables: &[EnvVar]) -> Option<String> {
 #[must_use]
 pub fn selector(identity: &PipelineIdentity) -> String {
     format!("{PIPELINE_ID}={}", identity.id)
+}
+
+/// Selects every object of the pipelines with a name, and of some whose name is like it.
+#[must_use]
+pub fn selector_of_name(name: &str) -> String {
+    format!("{MANAGED_BY}={OMPIPE},{PIPELINE_ID},{PIPELINE}={}", pipeline_value(name))
+}
+
+/// Selects the runs of every pipeline that wait for their turn.
+#[must_use]
+pub fn selector_of_queued() -> String {
+    format!("{MANAGED_BY}={OMPIPE},{QUEUED}")
 }
 
 /// Selects every object of every pipeline.

@@ -12,7 +12,7 @@
 pub mod config;
 pub mod cron;
 pub mod diagnosis;
-mod fields;
+pub mod fields;
 pub mod job;
 pub mod kubernetes;
 pub mod labels;
@@ -24,6 +24,7 @@ mod pipeline;
 mod pod;
 mod problem;
 mod quantity;
+mod queue;
 pub mod redaction;
 pub mod report;
 pub mod revision;
@@ -40,11 +41,12 @@ pub mod yaml;
 pub use names::{Slug, upstream};
 pub use overrides::ConfigOverrides;
 pub use pipeline::{
-    IngestionPipeline, LoggerLevel, PipelineIdentity, PipelineType, ServiceReference,
-    quote_fqn_part,
+    IngestionPipeline, LoggerLevel, MaxActiveRuns, PipelineIdentity, PipelineType,
+    ServiceReference, quote_fqn_part,
 };
 pub use problem::{Problem, Problems};
 pub use quantity::Quantity;
+pub use queue::Queue;
 pub use run::{PipelineState, Reason, Run, Workload, WorkloadKind};
 pub use run_id::RunId;
 pub use schedule::{Schedule, Zone};

@@ -32,6 +32,8 @@ pub struct IngestionPipeline {
     pub server_connection: Option<ServerConnection>,
     /// When it runs by itself; `None` is on demand only.
     pub schedule: Option<Schedule>,
+    /// How many of its runs may go on at a time; a further one waits.
+    pub max_active_runs: MaxActiveRuns,
     /// False stops the schedule, not runs on demand.
     pub enabled: bool,
     /// How much the worker logs.
@@ -76,6 +78,10 @@ impl IngestionPipeline {
         Some(Self {
             service,
             schedule: fields.object("airflowConfig", read_schedule).flatten(),
+            max_active_runs: fields
+                .object("airflowConfig", |airflow| airflow.parsed("maxActiveRuns"))
+                .flatten()
+                .unwrap_or_default(),
             server_connection: fields
                 .object("openMetadataServerConnection", ServerConnection::read)
                 .flatten(),
@@ -146,6 +152,39 @@ impl PipelineIdentity {
     #[must_use]
     pub fn is_same_pipeline(&self, other: &Self) -> bool {
         self.id == other.id || self.fully_qualified_name == other.fully_qualified_name
+    }
+}
+
+/// How many runs of a pipeline may go on at a time (`airflowConfig.maxActiveRuns`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxActiveRuns(u16);
+
+impl MaxActiveRuns {
+    /// The number, at least 1.
+    #[must_use]
+    pub const fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Default for MaxActiveRuns {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl FromStr for MaxActiveRuns {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = text.parse().ok().filter(|number| *number > 0);
+        number.map(Self).ok_or("must be a whole number from 1 to 65535")
+    }
+}
+
+impl fmt::Display for MaxActiveRuns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

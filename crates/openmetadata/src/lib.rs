@@ -9,7 +9,7 @@ mod status;
 mod transport;
 
 use ompipe_core::report::Row;
-use ompipe_core::{RunId, ServerConnection, ServiceReference};
+use ompipe_core::{RunId, ServerConnection, ServiceReference, VerifySsl};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -39,9 +39,15 @@ impl OpenMetadata {
     /// # Errors
     /// When the server does not answer or has no version.
     pub async fn version(&self) -> Result<String, Error> {
-        let answer = self.transport.get(&["system", "version"], &[]).await?;
-        let version = answer.as_ref().and_then(|answer| answer.get("version")?.as_str());
-        version.map(str::to_owned).ok_or(Error::Unreadable("the server's version"))
+        version(&self.transport).await
+    }
+
+    /// As [`Self::version`], of a server that is not logged in to: it tells everybody.
+    ///
+    /// # Errors
+    /// As there, or the endpoint cannot be used.
+    pub async fn version_of(endpoint: &str, verify_ssl: VerifySsl) -> Result<String, Error> {
+        version(&Transport::anonymous(&ServerConnection::new(endpoint, "", verify_ssl))?).await
     }
 
     /// A service of any kind, by its reference.
@@ -132,6 +138,12 @@ impl OpenMetadata {
         let rows = answer.get("data").and_then(Value::as_array).cloned().unwrap_or_default();
         rows.into_iter().map(PipelineStatus::read).collect()
     }
+}
+
+async fn version(transport: &Transport) -> Result<String, Error> {
+    let answer = transport.get(&["system", "version"], &[]).await?;
+    let version = answer.as_ref().and_then(|answer| answer.get("version")?.as_str());
+    version.map(str::to_owned).ok_or(Error::Unreadable("the server's version"))
 }
 
 /// Where services of a kind live below `/v1/services` (contract §8.1).

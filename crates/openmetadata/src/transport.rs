@@ -29,16 +29,22 @@ const MAX_ANSWER: usize = 16 << 20;
 pub(crate) struct Transport {
     client: Client,
     base: Url,
-    token: SecretString,
+    /// `None` asks what a server tells everybody.
+    token: Option<SecretString>,
 }
 
 impl Transport {
     pub(crate) fn new(connection: &ServerConnection) -> Result<Self, Error> {
+        let token = connection.jwt_token.clone().ok_or(Error::NoToken)?;
+        Ok(Self { token: Some(token), ..Self::anonymous(connection)? })
+    }
+
+    /// Without a token.
+    pub(crate) fn anonymous(connection: &ServerConnection) -> Result<Self, Error> {
         let endpoint = || Error::Endpoint(connection.host_port.clone());
         let mut base = Url::parse(&connection.host_port).map_err(|_| endpoint())?;
         base.path_segments_mut().map_err(|()| endpoint())?.pop_if_empty().push("v1");
-        let token = connection.jwt_token.clone().ok_or(Error::NoToken)?;
-        Ok(Self { client: client(connection)?, base, token })
+        Ok(Self { client: client(connection)?, base, token: None })
     }
 
     /// GETs a path below the API; `None` when there is nothing there (404, or 204 for a run).
@@ -94,11 +100,11 @@ impl Transport {
 
     /// One call; 404 is an answer too.
     async fn call(&self, request: RequestBuilder, url: &Url) -> Result<Response, Error> {
-        let answer = request
-            .bearer_auth(self.token.expose_secret())
-            .send()
-            .await
-            .map_err(|error| unreachable(url, &error))?;
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token.expose_secret()),
+            None => request,
+        };
+        let answer = request.send().await.map_err(|error| unreachable(url, &error))?;
         match answer.status() {
             StatusCode::NOT_FOUND => Ok(answer),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {

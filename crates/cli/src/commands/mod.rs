@@ -14,12 +14,15 @@ mod man;
 mod operator;
 mod render;
 mod run;
+mod serve;
+mod signals;
 mod status;
 mod target;
 mod test_connection;
 mod toggle;
 
 pub(crate) use operator::execute as run_operator;
+pub(crate) use serve::execute as serve;
 
 use crate::args::{Args, Call};
 use crate::failure::{Exit, Failure};

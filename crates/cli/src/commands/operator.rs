@@ -5,10 +5,9 @@ use std::io::IsTerminal;
 use ompipe_core::{Problem, Problems};
 use ompipe_operator::settings::{Checked, LogFormat, OperatorArgs, Settings};
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use super::signals;
 use crate::args::Args;
 use crate::failure::{Exit, Failure};
 
@@ -55,21 +54,5 @@ fn runtime(settings: &Settings) -> std::io::Result<Runtime> {
 
 /// Runs until a signal comes.
 async fn run(settings: Settings) -> Result<(), Failure> {
-    let shutdown = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let work = async {
-        let _ended = shutdown.clone().drop_guard();
-        ompipe_operator::run(settings, shutdown.clone()).await
-    };
-    let signals = async {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("SIGINT"),
-            () = shutdown.cancelled() => {}
-        }
-        shutdown.cancel();
-    };
-    let (done, ()) = tokio::join!(work, signals);
-    Ok(done?)
+    Ok(signals::until_told(|shutdown| ompipe_operator::run(settings, shutdown)).await??)
 }

@@ -19,7 +19,7 @@ pub(super) async fn execute(args: &Args, run: &RunArgs) -> Result<Exit, Failure>
     let service = inputs::service(run.service.as_deref())?.or(stored);
     let id = run.run_id.unwrap_or_else(RunId::random);
     let connection = pipeline.server_connection.clone();
-    let start = client.run_pipeline(pipeline, service, RunRequest { run: id, overrides });
+    let start = client.run_pipeline(pipeline, service, RunRequest { overrides, ..id.into() });
     let started = progress::during("starting the run", start).await?;
     if !run.follow {
         output::show(args.output, &started, describe_started)?;

@@ -15,6 +15,7 @@ use ompipe_core::{Run, RunId, Workload, WorkloadKind, run};
 use tracing::{debug, warn};
 
 use super::K8sPipelineClient;
+use super::runs::of_run;
 use crate::error::{Error, KubernetesError, Result};
 
 /// Hears what a run does.
@@ -165,14 +166,7 @@ enum Change {
 impl Change {
     /// A change of a run's object; one that is no run of a pipeline says nothing.
     fn workload<K>(event: Event<K>, read: impl Fn(&K) -> Option<Workload>) -> Self {
-        let event = match event {
-            Event::Init => Some(Event::Init),
-            Event::InitDone => Some(Event::InitDone),
-            Event::Apply(object) => read(&object).map(Event::Apply),
-            Event::InitApply(object) => read(&object).map(Event::InitApply),
-            Event::Delete(object) => read(&object).map(Event::Delete),
-        };
-        event.map_or(Self::Nothing, |event| Self::Workload(Box::new(event)))
+        of_run(event, read).map_or(Self::Nothing, |event| Self::Workload(Box::new(event)))
     }
 }
 

@@ -7,6 +7,7 @@ mod follow;
 mod kill;
 mod logs;
 mod pipelines;
+mod queue;
 mod revisions;
 mod run;
 mod runs;

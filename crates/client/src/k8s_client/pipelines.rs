@@ -4,13 +4,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::ResourceExt;
+use kube::api::{ListParams, PartialObjectMeta};
 use ompipe_api::{CronOMJob, OMJob};
 use ompipe_core::labels::{self, PIPELINE_ID, PIPELINE_TYPE};
 use ompipe_core::{IngestionPipeline, PipelineIdentity, Run, Schedule, Service, Workload};
 
 use super::K8sPipelineClient;
 use crate::clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, KubernetesError, Result};
 use crate::objects::{read_pipeline, revision_of};
 use crate::transaction::Object;
 
@@ -74,9 +75,34 @@ impl K8sPipelineClient {
     /// # Errors
     /// There is none, or several have the name.
     pub async fn find(&self, name: &str) -> Result<PipelineIdentity> {
-        let config_maps: Vec<ConfigMap> = self.list(&labels::selector_of_all()).await?;
-        let identities: Vec<PipelineIdentity> = config_maps.iter().filter_map(identity).collect();
-        pick(identities, name, self.config.namespace.as_str())
+        let named = self.named(name).await?;
+        let all = if named.is_empty() {
+            self.identities(&labels::selector_of_all()).await?
+        } else {
+            named
+        };
+        pick(all, name, self.config.namespace.as_str())
+    }
+
+    /// The deployed pipelines with a name; more than one where services have it twice.
+    ///
+    /// # Errors
+    /// Kubernetes refuses.
+    pub async fn named(&self, name: &str) -> Result<Vec<PipelineIdentity>> {
+        let all = self.identities(&labels::selector_of_name(name)).await?;
+        Ok(all.into_iter().filter(|identity| identity.name == name).collect())
+    }
+
+    /// Whose the selected `ConfigMaps` are, read without what is in them.
+    async fn identities(&self, selector: &str) -> Result<Vec<PipelineIdentity>> {
+        let params = ListParams::default().labels(selector);
+        let listed = self.api::<ConfigMap>().list_metadata(&params).await;
+        let doing = || format!("listing configmaps in namespace {}", self.config.namespace);
+        let listed = listed.map_err(|error| KubernetesError::new(doing(), error))?;
+        let identity = |found: &PartialObjectMeta<ConfigMap>| {
+            labels::identity_of(found.labels(), found.annotations())
+        };
+        Ok(listed.items.iter().filter_map(identity).collect())
     }
 
     /// A deployed pipeline and its service, as the last deploy stored them.

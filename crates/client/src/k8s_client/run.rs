@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use ompipe_api::OMJob;
 use ompipe_core::config::{ConcurrencyPolicy, Mode};
-use ompipe_core::{IngestionPipeline, PipelineIdentity, RunId, Service, Workload, WorkloadKind};
+use ompipe_core::{
+    IngestionPipeline, MaxActiveRuns, PipelineIdentity, Queue, RunId, Service, Workload, labels,
+};
 
 use super::K8sPipelineClient;
 use super::revisions::Need;
@@ -31,26 +34,47 @@ impl K8sPipelineClient {
         let again = ExponentialBuilder::default().with_jitter().with_max_times(TRIES);
         let again = again.with_min_delay(Duration::from_millis(100));
         let contended = |error: &Error| matches!(error, Error::Contended(_));
-        (|| self.start(&runnable, request.run)).retry(again).when(contended).await
+        (|| self.start(&runnable, &request)).retry(again).when(contended).await
     }
 
-    async fn start(&self, runnable: &RunnablePipeline, run: RunId) -> Result<Started> {
+    async fn start(&self, runnable: &RunnablePipeline, request: &RunRequest) -> Result<Started> {
         let identity = &runnable.pipeline.identity;
-        let others = match self.same_or_others(identity, run).await? {
-            SameOrOthers::Same(workload) => {
-                return Ok(self.started(identity, run, workload.kind, workload.name));
-            }
+        let others = match self.same_or_others(identity, request.run).await? {
+            SameOrOthers::Same(workload) => return Ok(self.started(identity, *workload)),
             SameOrOthers::Others(others) => others,
         };
-        self.make_way(identity, others).await?;
+        let turn = self.turn(runnable, request, others).await?;
         let present = self.present(identity).await?;
         let objects = Objects::new(&self.config, runnable, &present.slug);
         let deployed = present.secret.is_some_and(|secret| objects.are_deployed(&secret));
+        let run = NewRun { run: request.run, recorded: request.recorded, turn };
         let mut transaction = Transaction::default();
         match self.create_run(&mut transaction, &objects, run, Need::Run { deployed }).await {
-            Ok((kind, name)) => Ok(self.started(identity, run, kind, name)),
+            Ok(created) => Ok(self.started(identity, created)),
             Err(refused) => Err(transaction.roll_back(refused).await),
         }
+    }
+
+    /// Whether a run starts at once or waits for others that have not ended.
+    async fn turn(
+        &self,
+        runnable: &RunnablePipeline,
+        request: &RunRequest,
+        others: Vec<Workload>,
+    ) -> Result<Turn> {
+        let pipeline = &runnable.pipeline;
+        let limit = pipeline.max_active_runs;
+        if request.may_wait && self.config.concurrency_policy == ConcurrencyPolicy::Forbid {
+            let has_place = Queue::of(&others).has_place(limit);
+            return Ok(if has_place { Turn::Among(limit) } else { Turn::Waits(limit) });
+        }
+        self.make_way(&pipeline.identity, others).await?;
+        Ok(match self.config.concurrency_policy {
+            ConcurrencyPolicy::Allow => Turn::Any,
+            ConcurrencyPolicy::Forbid | ConcurrencyPolicy::Replace => {
+                Turn::Among(MaxActiveRuns::default())
+            }
+        })
     }
 
     /// The object of a run that was started before, or the other runs that have not ended.
@@ -93,23 +117,28 @@ impl K8sPipelineClient {
         &self,
         transaction: &mut Transaction,
         objects: &Objects<'_>,
-        run: RunId,
+        run: NewRun,
         need: Need,
-    ) -> Result<(WorkloadKind, String)> {
+    ) -> Result<Workload> {
         self.ensure_revision(transaction, objects, need).await?;
         let created = match self.config.mode {
             Mode::Job => {
-                let job = objects.job(run);
+                let mut job = objects.job(run.run);
+                job.spec.get_or_insert_default().suspend = run.suspend();
+                run.mark(&mut job.metadata);
                 self.create_once(transaction, &job, |found: &Job| Workload::of_job(found)).await?
             }
             Mode::Operator => {
-                let job = objects.om_job(run);
+                let mut job = objects.om_job(run.run);
+                job.spec.suspend = run.suspend();
+                run.mark(&mut job.metadata);
                 self.create_once(transaction, &job, OMJob::workload).await?
             }
         };
-        let (kind, name) = (created.kind, created.name.clone());
-        self.be_alone(objects.identity(), &created).await?;
-        Ok((kind, name))
+        if let Turn::Among(limit) = run.turn {
+            self.be_among(objects.identity(), &created, limit).await?;
+        }
+        Ok(created)
     }
 
     /// Creates a run's object, or finds it after a lost answer to an earlier call: then it is still
@@ -133,35 +162,69 @@ impl K8sPipelineClient {
         Ok(same)
     }
 
-    /// Two calls may both have seen no other run before they created theirs. Whoever sees another
-    /// one afterwards withdraws: of any two at least the later one does.
-    async fn be_alone(&self, pipeline: &PipelineIdentity, created: &Workload) -> Result<()> {
-        if self.config.concurrency_policy == ConcurrencyPolicy::Allow {
-            return Ok(());
-        }
+    /// Several calls may all have seen a place for their run before they created it. Whoever sees too
+    /// many afterwards withdraws: of any two at least the later one does.
+    async fn be_among(
+        &self,
+        pipeline: &PipelineIdentity,
+        created: &Workload,
+        limit: MaxActiveRuns,
+    ) -> Result<()> {
         let workloads = self.workloads(pipeline).await?;
-        let live = |other: &&Workload| other.end.is_none() && !other.deleting;
-        let is_alone = workloads.iter().filter(live).all(|other| other.uid == created.uid);
-        if is_alone {
+        let is_other = |other: &&Workload| {
+            other.is_live() && other.queued.is_none() && other.uid != created.uid
+        };
+        if workloads.iter().filter(is_other).count() < limit.get() {
             return Ok(());
         }
         // The object goes with the transaction; its pod must not start meanwhile.
         Err(Error::Contended(pipeline.fully_qualified_name.clone()))
     }
 
-    fn started(
-        &self,
-        pipeline: &PipelineIdentity,
-        run: RunId,
-        kind: WorkloadKind,
-        job_name: String,
-    ) -> Started {
+    fn started(&self, pipeline: &PipelineIdentity, workload: Workload) -> Started {
         Started {
             pipeline: pipeline.fully_qualified_name.clone(),
             namespace: self.config.namespace.to_string(),
-            run_id: run,
-            kind,
-            job_name,
+            run_id: workload.run_id,
+            kind: workload.kind,
+            queued: workload.queued.is_some(),
+            job_name: workload.name,
+        }
+    }
+}
+
+/// A run that is about to be created.
+struct NewRun {
+    run: RunId,
+    recorded: bool,
+    turn: Turn,
+}
+
+/// When a run may start.
+#[derive(Clone, Copy)]
+enum Turn {
+    /// At once, whatever else runs.
+    Any,
+    /// At once, unless it turns out that so many others do already.
+    Among(MaxActiveRuns),
+    /// When fewer than so many go on.
+    Waits(MaxActiveRuns),
+}
+
+impl NewRun {
+    const fn suspend(&self) -> Option<bool> {
+        if matches!(self.turn, Turn::Waits(_)) { Some(true) } else { None }
+    }
+
+    /// Notes on the run's object what others have to know of it.
+    fn mark(&self, metadata: &mut ObjectMeta) {
+        if self.recorded {
+            let annotations = metadata.annotations.get_or_insert_default();
+            annotations.insert(labels::RECORDED.to_owned(), true.to_string());
+        }
+        if let Turn::Waits(limit) = self.turn {
+            let labels = metadata.labels.get_or_insert_default();
+            labels.insert(labels::QUEUED.to_owned(), limit.to_string());
         }
     }
 }

@@ -4,6 +4,7 @@ use futures::future;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::ListParams;
+use kube::runtime::watcher::Event as Change;
 use ompipe_api::OMJob;
 use ompipe_core::labels;
 use ompipe_core::{PipelineIdentity, PipelineState, Run, RunId, Workload};
@@ -17,6 +18,20 @@ pub(super) struct RunObjects {
     pub(super) run: Run,
     pub(super) workload: Workload,
     pub(super) pods: Vec<Pod>,
+}
+
+/// An event of a run's object as one of the run; `None` for an object that is no run of a pipeline.
+pub(super) fn of_run<K>(
+    event: Change<K>,
+    read: impl Fn(&K) -> Option<Workload>,
+) -> Option<Change<Workload>> {
+    match event {
+        Change::Init => Some(Change::Init),
+        Change::InitDone => Some(Change::InitDone),
+        Change::Apply(object) => read(&object).map(Change::Apply),
+        Change::InitApply(object) => read(&object).map(Change::InitApply),
+        Change::Delete(object) => read(&object).map(Change::Delete),
+    }
 }
 
 impl K8sPipelineClient {

@@ -54,6 +54,7 @@ impl K8sPipelineClient {
                     Mode::Operator => WorkloadKind::OmJob,
                 },
                 job_name,
+                queued: false,
             }),
             Err(refused) => Err(transaction.roll_back(refused).await),
         }

@@ -32,8 +32,10 @@ use crate::{Problem, Problems, VerifySsl};
 
 /// What is being read, in messages.
 const SUBJECT: &str = "configuration";
-/// The one key of the file.
+/// The key of the file that is read here.
 const BLOCK: &str = "pipelineServiceClientConfiguration";
+/// The file's other key: how `ompipe serve` serves. Crate `ompipe-server` reads it.
+pub const SERVER_SECTION: &str = "server";
 /// The class whose parameters these are; another one means another kind of client.
 const CLASS_NAME: &str = "org.openmetadata.service.clients.pipeline.k8s.K8sPipelineClient";
 
@@ -228,6 +230,7 @@ impl K8sPipelineClientConfig {
             Some(_) => fields.object(BLOCK, |block| read_block(block, environment)).flatten(),
             None => read_block(&mut Fields::new("", &empty), environment),
         };
+        fields.value(SERVER_SECTION);
         fields.refuse_unknown();
         match (read, fields.into_problems()) {
             (Some(checked), list) if list.is_empty() => Ok(checked),

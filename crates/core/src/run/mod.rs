@@ -19,12 +19,13 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::RunId;
 use crate::job::Reported;
+use crate::labels;
 use crate::pod::{PodState, Refusal, Trouble};
 
 pub use crate::pod::{MAIN_CONTAINER, Reason};
 pub use attempt::{attempts, exit_handlers, has_log};
 pub use fate::{JobFate, another_attempt_follows};
-pub use workload::{End, Failure, Workload, WorkloadKind, run_id};
+pub use workload::{End, Failure, Workload, WorkloadKind, queued, run_id};
 
 /// The HTTP code of what quotas, policies and webhooks refuse.
 const FORBIDDEN: u16 = 403;
@@ -100,6 +101,9 @@ pub struct Run {
     pub exit_code: Option<i32>,
     /// Attempts so far.
     pub attempts: usize,
+    /// Whether the OpenMetadata server made up its id, and so has a row of it from the start.
+    #[serde(skip)]
+    pub recorded: bool,
     /// When it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
@@ -127,6 +131,7 @@ impl Run {
             message: trouble.map(|trouble| trouble.message),
             exit_code: attempts.iter().rev().find_map(PodState::exit_code),
             attempts: attempts.len(),
+            recorded: workload.annotations.contains_key(labels::RECORDED),
             created: workload.created,
             finished: workload.end.as_ref().and_then(|end| end.time),
             reported: workload.reported.clone(),

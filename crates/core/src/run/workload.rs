@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::{Reason, attempts};
 use crate::job::Reported;
 use crate::labels::{self, Pairs};
-use crate::{PipelineIdentity, RunId};
+use crate::{MaxActiveRuns, PipelineIdentity, RunId};
 
 /// Kind of a run's object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -53,6 +53,8 @@ pub struct Workload {
     pub created: Option<Timestamp>,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Of a run that waits for its turn: how many of its pipeline may go on at a time.
+    pub queued: Option<MaxActiveRuns>,
     /// Whether it says itself that a pod has started.
     pub started: bool,
     /// How it ended, if it did.
@@ -86,6 +88,8 @@ impl Workload {
         let metadata = &job.metadata;
         let labels = metadata.labels.clone().unwrap_or_default();
         let template = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        let suspend = job.spec.as_ref().and_then(|spec| spec.suspend);
+        let queued = queued(&labels, suspend);
         let variables = template.and_then(|pod| pod.containers.first()?.env.as_ref());
         Some(Self {
             kind: WorkloadKind::Job,
@@ -99,6 +103,7 @@ impl Workload {
             pipeline_fqn: variables.and_then(|variables| labels::fqn_in(variables)),
             created: metadata.creation_timestamp.as_ref().map(|time| time.0),
             deleting: metadata.deletion_timestamp.is_some(),
+            queued,
             started: false,
             end: end_of(job),
         })
@@ -114,6 +119,12 @@ impl Workload {
         }
     }
 
+    /// True when it has neither ended nor is about to go.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        self.end.is_none() && !self.deleting
+    }
+
     /// The id under which OpenMetadata keeps the run. Of upstream's scheduled runs it is the UID
     /// of the newest pod (`upstream-client.md` §5).
     pub(super) fn run_id_with(&self, pods: &[Pod]) -> RunId {
@@ -127,6 +138,13 @@ impl Workload {
 #[must_use]
 pub fn run_id(labels: &Pairs, uid: Option<&str>) -> Option<RunId> {
     labels.get(labels::RUN_ID).map(String::as_str).or(uid)?.parse().ok()
+}
+
+/// Whether a run waits for its turn: one that somebody else suspended does not.
+#[must_use]
+pub fn queued(labels: &Pairs, suspend: Option<bool>) -> Option<MaxActiveRuns> {
+    let limit = labels.get(labels::QUEUED).filter(|_| suspend == Some(true))?;
+    limit.parse().ok()
 }
 
 fn end_of(job: &Job) -> Option<End> {

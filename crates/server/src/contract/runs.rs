@@ -1,0 +1,207 @@
+//! `trigger`, `kill`, `status`, `last_dag_logs`: the runs of a pipeline.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use ompipe_client::{Error, PipelineServiceClient, RunRequest, Started};
+use ompipe_core::logs::LogPage;
+use ompipe_core::{ConfigOverrides, PipelineIdentity, Run, RunId};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tracing::{info, warn};
+
+use super::{Answer, dag_id, done};
+use crate::app::{App, Shared};
+use crate::document::Document;
+use crate::refusal::Refusal;
+
+/// Key of a log's text where the request names none.
+const DEFAULT_TASK: &str = "ingestion_task";
+/// Keys of an answer with a log that are no text (contract §3.9).
+const RESERVED_TASKS: [&str; 3] = ["total", "after", "error"];
+
+/// Starts a run of a deployed pipeline, or lets it wait for its turn.
+pub(super) async fn trigger(State(app): State<Shared>, Document(body): Document) -> Answer {
+    let name = dag_id(&body)?;
+    let request = run_request(body.get("conf").unwrap_or(&Value::Null))?;
+    let identity = app.client.find(name).await?;
+    let started = start(&app, &identity, request).await?;
+    info!(pipeline = identity.fully_qualified_name, run = %started.run_id, "triggered");
+    let Started { run_id, job_name, kind, queued, .. } = started;
+    let words = if queued { "waits for its turn" } else { "is started" };
+    let message =
+        format!("run {run_id} of pipeline {name:?} {words} as {} {job_name}", kind.as_str());
+    Ok(Json(json!({ "message": message, "runId": run_id.to_string() })))
+}
+
+/// What `conf` asks for. A run whose id the server made up has a row there already.
+fn run_request(conf: &Value) -> Result<RunRequest, Refusal> {
+    let overrides = ConfigOverrides::read(conf)?;
+    let given = match conf.get("pipelineRunId") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(id)) => Some(
+            id.parse::<RunId>()
+                .map_err(|remedy| Refusal::bad_request(format!("conf.pipelineRunId: {remedy}")))?,
+        ),
+        Some(_) => return Err(Refusal::bad_request("conf.pipelineRunId: must be a string")),
+    };
+    let recorded = given.is_some();
+    Ok(RunRequest {
+        overrides,
+        recorded,
+        ..RunRequest::queued(given.unwrap_or_else(RunId::random))
+    })
+}
+
+/// The type of the service is asked for anew, since it may have been changed; a server that does not
+/// answer keeps no run from starting.
+pub(crate) async fn start(
+    app: &App,
+    identity: &PipelineIdentity,
+    request: RunRequest,
+) -> Result<Started, Error> {
+    let (pipeline, service) = app.client.load(identity).await?;
+    match app.client.run_pipeline(pipeline.clone(), None, request.clone()).await {
+        Err(Error::OpenMetadata { doing, source }) if service.is_some() => {
+            warn!(%source, doing, "the service is taken as it was at the last deploy");
+            app.client.run_pipeline(pipeline, service, request).await
+        }
+        done => done,
+    }
+}
+
+/// Stops every run of a pipeline. Where nothing runs there is nothing to stop.
+pub(super) async fn kill(State(app): State<Shared>, Document(body): Document) -> Answer {
+    let name = dag_id(&body)?;
+    let identity = match app.client.find(name).await {
+        Ok(identity) => identity,
+        Err(Error::NotDeployed { .. }) => return Ok(done(format!("nothing runs of {name:?}"))),
+        Err(error) => return Err(error.into()),
+    };
+    let killed = app.client.kill_ingestion(&identity).await?;
+    let runs: Vec<String> = killed.runs.iter().map(|run| run.run_id.to_string()).collect();
+    info!(pipeline = identity.fully_qualified_name, ?runs, "killed");
+    Ok(done(match &runs[..] {
+        [] => format!("nothing runs of {name:?}"),
+        runs => format!("stopped of {name:?}: {}", runs.join(", ")),
+    }))
+}
+
+/// The query of a request about the runs of a pipeline.
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    dag_id: String,
+    only_queued: Option<String>,
+    task_id: Option<String>,
+    after: Option<String>,
+}
+
+impl Asked {
+    fn name(&self) -> Result<&str, Refusal> {
+        let name = Some(self.dag_id.as_str()).filter(|name| !name.is_empty());
+        name.ok_or_else(|| Refusal::bad_request("dag_id: must be the name of a pipeline"))
+    }
+
+    /// Under which key the text of a log is answered: the one that was asked for.
+    fn task_key(&self) -> &str {
+        let asked = self.task_id.as_deref().unwrap_or_default();
+        if asked.is_empty() || RESERVED_TASKS.contains(&asked) { DEFAULT_TASK } else { asked }
+    }
+}
+
+/// The runs that wait and that the server does not know of itself, newest first (contract §3.5): it
+/// shows its own rows and these together, and the same run twice if both have it.
+pub(super) async fn status(State(app): State<Shared>, Query(asked): Query<Asked>) -> Answer {
+    let identity = match app.client.find(asked.name()?).await {
+        Ok(identity) => identity,
+        Err(Error::NotDeployed { .. } | Error::Ambiguous { .. }) => return Ok(Json(json!([]))),
+        Err(error) => return Err(error.into()),
+    };
+    let all = asked.only_queued.as_deref() == Some("false");
+    let runs = if all {
+        app.client.pipeline_runs(&identity).await?
+    } else {
+        app.client.queued_pipeline_status(&identity).await?
+    };
+    let unknown = runs.iter().filter(|run| all || !run.recorded);
+    Ok(Json(unknown.map(pipeline_status).collect()))
+}
+
+/// A `PipelineStatus` with the fields of its schema alone: one more loses the whole list.
+fn pipeline_status(run: &Run) -> Value {
+    let milliseconds = |time: jiff::Timestamp| Value::from(time.as_millisecond());
+    let mut status = Map::from_iter([
+        ("runId".to_owned(), run.run_id.to_string().into()),
+        ("pipelineState".to_owned(), run.state.as_str().into()),
+    ]);
+    let times = [("startDate", run.created), ("timestamp", run.created), ("endDate", run.finished)];
+    for (key, time) in times {
+        if let Some(time) = time {
+            status.insert(key.to_owned(), milliseconds(time));
+        }
+    }
+    Value::Object(status)
+}
+
+/// One page of the latest run's log. Before there is one, it is empty: a server takes another status
+/// than 200 for a failure.
+pub(super) async fn last_dag_logs(State(app): State<Shared>, Query(asked): Query<Asked>) -> Answer {
+    let identity = app.client.find(asked.name()?).await?;
+    let after = asked.after.as_deref();
+    let page = match app.client.get_last_ingestion_logs(&identity, after).await {
+        Ok(page) => page,
+        Err(Error::NoLog { .. } | Error::NoRuns(_)) => empty_page(),
+        Err(error) => return Err(error.into()),
+    };
+    let mut answer = Map::from_iter([
+        (asked.task_key().to_owned(), Value::from(page.text)),
+        ("total".to_owned(), Value::from(page.total)),
+    ]);
+    // Absent on the last page: the server reads on as long as it is there.
+    if let Some(after) = page.after {
+        answer.insert("after".to_owned(), Value::from(after));
+    }
+    Ok(Json(Value::Object(answer)))
+}
+
+fn empty_page() -> LogPage {
+    LogPage { text: String::new(), total: 1, after: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(json!(null), false)]
+    #[case(json!({}), false)]
+    #[case(json!({ "pipelineRunId": null, "future": [1] }), false)]
+    #[case(json!({ "pipelineRunId": "5f1c0b1e-6a5b-4a57-9d58-0a8a2a4fbb01" }), true)]
+    fn a_run_with_an_id_is_on_record(#[case] conf: Value, #[case] recorded: bool) {
+        assert_eq!(run_request(&conf).unwrap().recorded, recorded);
+    }
+
+    #[rstest]
+    #[case(json!({ "pipelineRunId": "manual__2024" }), "conf.pipelineRunId: must be a UUID")]
+    #[case(json!({ "pipelineRunId": 7 }), "conf.pipelineRunId: must be a string")]
+    #[case(json!({ "appConfigOverride": 7 }), "appConfigOverride")]
+    fn what_cannot_be_is_a_bad_request(#[case] conf: Value, #[case] expected: &str) {
+        let refusal = run_request(&conf).unwrap_err();
+        assert_eq!(refusal.status, StatusCode::BAD_REQUEST);
+        assert!(refusal.error.contains(expected), "{}", refusal.error);
+    }
+
+    #[rstest]
+    #[case(None, "ingestion_task")]
+    #[case(Some("profiler_task"), "profiler_task")]
+    #[case(Some("total"), "ingestion_task")]
+    #[case(Some(""), "ingestion_task")]
+    fn the_task_that_was_asked_for_is_the_key(#[case] asked: Option<&str>, #[case] key: &str) {
+        let task_id = asked.map(str::to_owned);
+        let asked = Asked { dag_id: "p".to_owned(), only_queued: None, task_id, after: None };
+        assert_eq!(asked.task_key(), key);
+    }
+}

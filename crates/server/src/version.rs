@@ -1,0 +1,145 @@
+//! Which version the service tells OpenMetadata: the server's own, as it demands (contract §5).
+//!
+//! Configured, or asked of the server and kept; where that does not answer, the ingestion image's tag
+//! stands in, whose version has to be the server's anyway.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ompipe_core::config::K8sPipelineClientConfig;
+use ompipe_core::{VerifySsl, version};
+use ompipe_openmetadata::OpenMetadata;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::{Instant, timeout};
+use tracing::{info, warn};
+
+use crate::metrics::Metrics;
+use crate::settings::ServerVersion;
+
+/// How long an answer counts. Servers are upgraded while we run.
+const FRESH: Duration = Duration::from_mins(1);
+/// Time for the server's answer: it is waiting for ours meanwhile, and gives up after 5 s.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where the version comes from.
+pub(crate) struct VersionSource {
+    configured: Option<ServerVersion>,
+    endpoint: Option<(String, VerifySsl)>,
+    /// The ingestion image, whose tag is a version as a rule.
+    image: String,
+    known: Mutex<Known>,
+    /// Held while the server is asked, so that one request does so at a time.
+    asking: AsyncMutex<()>,
+    metrics: Metrics,
+}
+
+#[derive(Default)]
+struct Known {
+    version: Option<ServerVersion>,
+    asked: Option<Instant>,
+}
+
+impl VersionSource {
+    pub(crate) fn new(
+        configured: Option<ServerVersion>,
+        config: &K8sPipelineClientConfig,
+        metrics: Metrics,
+    ) -> Self {
+        let endpoint = config.metadata_api_endpoint.clone();
+        let source = Self {
+            configured,
+            endpoint: endpoint.map(|endpoint| (endpoint, config.verify_ssl)),
+            image: config.ingestion_image.to_string(),
+            known: Mutex::default(),
+            asking: AsyncMutex::default(),
+            metrics,
+        };
+        if let Some(version) = &source.configured {
+            source.compare_with_image(version);
+        }
+        source
+    }
+
+    /// The version to tell.
+    ///
+    /// # Errors
+    /// A sentence, when nothing says which it is.
+    pub(crate) async fn get(&self) -> Result<ServerVersion, String> {
+        if let Some(version) = &self.configured {
+            return Ok(version.clone());
+        }
+        if self.is_due() {
+            self.ask().await;
+        }
+        let asked = self.known().version.clone();
+        asked.or_else(|| self.image_tag()).ok_or_else(|| {
+            "the version of the OpenMetadata server is not known: it does not tell it, and the tag \
+             of ingestionImage is none; set server.openMetadataVersion"
+                .to_owned()
+        })
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_due(&self) -> bool {
+        self.known().asked.is_none_or(|asked| asked.elapsed() >= FRESH)
+    }
+
+    /// Asks the server. Whoever comes meanwhile takes what is known, if anything is.
+    async fn ask(&self) {
+        let Some((endpoint, verify_ssl)) = &self.endpoint else { return };
+        let _asking = match self.asking.try_lock() {
+            Ok(asking) => asking,
+            Err(_) if self.known().version.is_some() => return,
+            Err(_) => self.asking.lock().await,
+        };
+        if !self.is_due() {
+            return;
+        }
+        let answer = timeout(ANSWER_TIMEOUT, OpenMetadata::version_of(endpoint, *verify_ssl)).await;
+        self.known().asked = Some(Instant::now());
+        match answer {
+            Ok(Ok(text)) => self.take(&text),
+            Ok(Err(error)) => warn!(%error, "the OpenMetadata server does not tell its version"),
+            Err(_) => warn!("the OpenMetadata server does not tell its version in time"),
+        }
+    }
+
+    fn take(&self, text: &str) {
+        let Ok(version) = text.parse::<ServerVersion>() else {
+            warn!(text, "the OpenMetadata server's version has no three numbers");
+            return;
+        };
+        if self.known().version.as_ref() != Some(&version) {
+            info!(%version, "the OpenMetadata server told its version");
+            self.compare_with_image(&version);
+        }
+        self.known().version = Some(version);
+    }
+
+    fn image_tag(&self) -> Option<ServerVersion> {
+        let (_, tag) = self.image.rsplit_once(':')?;
+        tag.parse().ok()
+    }
+
+    /// The framework refuses to work with a server of another release line.
+    fn compare_with_image(&self, server: &ServerVersion) {
+        let Some(image) = self.image_tag() else { return };
+        let fit = version::are_compatible(image.as_str(), server.as_str()).unwrap_or(true);
+        self.metrics.version_skew(!fit);
+        if !fit {
+            warn!(%server, %image, "ingestionImage is of another release line than the server");
+        }
+    }
+}
+
+impl fmt::Debug for VersionSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VersionSource")
+            .field("configured", &self.configured)
+            .finish_non_exhaustive()
+    }
+}
