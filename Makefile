@@ -1,7 +1,7 @@
 # ompipe: what a person types. Everything that is built goes below .build/ and target/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint images sandbox crds bench bench-operator deny clean
+.PHONY: help demo test lint images sandbox crds bench bench-operator bench-server deny clean
 
 # A cluster that the shell happens to point at is not for tests: it has to be named, KUBECONFIG=FILE.
 ifneq ($(origin KUBECONFIG),command line)
@@ -36,6 +36,9 @@ bench: sandbox images ## Measure what the documents promise
 
 bench-operator: sandbox ## Measure the operator on fake nodes; ARGS="--check --soak-minutes 2"
 	@bench/operator $(ARGS)
+
+bench-server: sandbox images ## Measure the HTTP service: deploys, health, memory, pages of logs
+	@bench/server $(ARGS)
 
 deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources
