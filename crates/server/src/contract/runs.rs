@@ -166,6 +166,8 @@ pub(super) async fn last_dag_logs(State(app): State<Shared>, Query(asked): Query
     let page = match app.client.get_last_ingestion_logs(&identity, after).await {
         Ok(page) => page,
         Err(Error::NoLog { .. } | Error::NoRuns(_)) => empty_page(),
+        // Its pod went while it was looked for.
+        Err(Error::Kubernetes(error)) if error.is_absence() => empty_page(),
         Err(error) => return Err(error.into()),
     };
     let mut answer = Map::from_iter([

@@ -27,6 +27,7 @@ struct Case {
 struct Recorded {
     method: String,
     target: String,
+    #[serde(default)]
     connection: u32,
     #[serde(default)]
     headers: Vec<(String, String)>,
@@ -48,8 +49,13 @@ impl Recorded {
         path.rsplit('/').next().unwrap()
     }
 
-    /// The pipeline that it names, as it stands in the body.
+    /// The pipeline that it names, in its body or in its query.
     fn dag_id(&self) -> Option<String> {
+        if let Some((_, query)) = self.target.split_once('?') {
+            let url = reqwest::Url::parse(&format!("http://x/?{query}")).unwrap();
+            let dag_id = url.query_pairs().find(|(key, _)| key == "dag_id")?;
+            return Some(dag_id.1.into_owned());
+        }
         let body: Value = serde_json::from_str(&self.body).ok()?;
         Some(body["dag_id"].as_str()?.to_owned())
     }
@@ -148,7 +154,10 @@ async fn every_recorded_request_is_answered_as_the_client_reads_answers() {
     let mut section = version.clone();
     section["basePath"] = BASE_PATH.into();
     let below = Serving::with(&scene, &parameters, &section).await;
-    deploy_every_name(&scene, &plain).await;
+    let deployments = Deployments::recorded(&scene);
+    for name in &deployments.names {
+        deployments.deploy(&plain, name).await;
+    }
     let mut replayed = BTreeSet::new();
     for case in cases() {
         for (serving, is_below) in [(&plain, false), (&below, true)] {
@@ -167,6 +176,9 @@ async fn every_recorded_request_is_answered_as_the_client_reads_answers() {
                 }
                 assert_eq!(status, 200, "{what}: {body}");
                 read(request, &body).unwrap_or_else(|body| panic!("{what}: {body}"));
+                if request.method == "DELETE" {
+                    deployments.deploy(serving, &request.dag_id().unwrap()).await;
+                }
                 replayed.insert((case.revision.clone(), request.operation().to_owned()));
             }
         }
@@ -175,28 +187,31 @@ async fn every_recorded_request_is_answered_as_the_client_reads_answers() {
     scene.end().await;
 }
 
-/// What the recorded servers had deployed before: every name that a recorded request is about.
-async fn deploy_every_name(scene: &Scene, serving: &Serving) {
-    let requests: Vec<Recorded> = cases().into_iter().flat_map(|case| case.requests).collect();
-    let deploy = requests.iter().find(|request| request.operation() == "deploy").unwrap();
-    let queries = requests.iter().filter_map(|request| request.target.split_once('?'));
-    let in_queries = queries.filter_map(|(_, query)| {
-        let url = reqwest::Url::parse(&format!("http://x/?{query}")).unwrap();
-        let dag_id = url.query_pairs().find(|(key, _)| key == "dag_id")?;
-        Some(dag_id.1.into_owned())
-    });
-    let names: BTreeSet<String> =
-        requests.iter().filter_map(Recorded::dag_id).chain(in_queries).collect();
-    assert!(names.len() > 10, "{names:?}");
-    for name in names.iter().filter(|name| *name != "nightly") {
-        let mut body: Value = serde_json::from_str(&deploy.body).unwrap();
-        body["name"] = name.as_str().into();
-        body["id"] = uuid::Uuid::new_v4().to_string().into();
-        body["fullyQualifiedName"] = fqn("mysql_prod", name).into();
-        body["openMetadataServerConnection"] = scene.standin.server_connection();
+/// What the recorded servers had deployed: the pipeline of each name that a request is about.
+struct Deployments {
+    /// The recorded deploy of `nightly`.
+    nightly: String,
+    names: BTreeSet<String>,
+}
+
+impl Deployments {
+    fn recorded(scene: &Scene) -> Self {
+        let requests: Vec<Recorded> = cases().into_iter().flat_map(|case| case.requests).collect();
+        let deploy = requests.iter().find(|request| request.operation() == "deploy").unwrap();
+        let nightly = deploy.body.replace("http://om:8585/api", scene.standin.url());
+        let nightly = nightly.replace("made.up.token", scene.standin.token());
+        let names: BTreeSet<String> = requests.iter().filter_map(Recorded::dag_id).collect();
+        assert!(names.len() > 10, "{names:?}");
+        Self { nightly, names }
+    }
+
+    async fn deploy(&self, serving: &Serving, name: &str) {
+        let mut body: Value = serde_json::from_str(&self.nightly).unwrap();
+        if name != "nightly" {
+            body["name"] = name.into();
+            body["id"] = uuid::Uuid::new_v4().to_string().into();
+            body["fullyQualifiedName"] = fqn("mysql_prod", name).into();
+        }
         serving.post("deploy", &body).await.is(200);
     }
-    let body = deploy.body.replace("http://om:8585/api", scene.standin.url());
-    let body = body.replace("made.up.token", scene.standin.token());
-    serving.post("deploy", &serde_json::from_str(&body).unwrap()).await.is(200);
 }

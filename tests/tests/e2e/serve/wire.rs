@@ -268,8 +268,7 @@ fn documents() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(5, 40, 6, move |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::btree_map(key.clone(), inner, 0..6)
-                .prop_map(Value::from_iter),
+            proptest::collection::btree_map(key.clone(), inner, 0..6).prop_map(Value::from_iter),
         ]
     })
 }
