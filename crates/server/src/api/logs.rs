@@ -36,7 +36,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// A page of a log.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Page {
+pub(super) struct LogPage {
     /// Its text.
     text: String,
     /// How many pages the log has now.
@@ -214,15 +214,15 @@ impl FromRequestParts<Shared> for PageNumber {
         ("attempt" = Option<u32>, Query, description = "One attempt, from 1", minimum = 1),
         ("stage" = Option<String>, Query, description = "`main`, the default, or `exit-handler`, which only OMJobs have"),
     ),
-    responses((status = 200, description = "The page", body = Page))
+    responses((status = 200, description = "The page", body = LogPage))
 )]
 pub(super) async fn page(
     State(app): State<Shared>,
     PageNumber(number): PageNumber,
     asked: Asked,
     named: NamedRun,
-) -> Result<Json<Page>, Problem> {
+) -> Result<Json<LogPage>, Problem> {
     let selection = asked.read(|fields| read_selection(fields, named.run))?;
     let page = app.client.log_page(&named.pipeline, selection, Some(&number)).await?;
-    Ok(Json(Page { text: page.text, total: page.total, next: page.after }))
+    Ok(Json(LogPage { text: page.text, total: page.total, next: page.after }))
 }

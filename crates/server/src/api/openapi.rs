@@ -47,6 +47,7 @@ pub(super) struct RunPath {
 #[openapi(
     info(
         title = "ompipe",
+        version = "1",
         description = "Ingestion pipelines of OpenMetadata on Kubernetes: what is deployed, what runs, and what it says.",
     ),
     paths(

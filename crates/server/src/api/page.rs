@@ -70,6 +70,12 @@ fn write_operation(
     if method == "get" && !path.contains('{') {
         writeln!(page, "<p><a href=\"{root}{path}\">{root}{path}</a></p>")?;
     }
+    write_parts(page, operation)?;
+    writeln!(page, "</details>")
+}
+
+/// What goes in and what comes out.
+fn write_parts(page: &mut String, operation: &Value) -> fmt::Result {
     writeln!(page, "<dl>")?;
     for parameter in operation["parameters"].as_array().into_iter().flatten() {
         let (name, place) = (Text(&parameter["name"]), Text(&parameter["in"]));
@@ -88,7 +94,7 @@ fn write_operation(
         }
         writeln!(page, "</dd>")?;
     }
-    writeln!(page, "</dl></details>")
+    writeln!(page, "</dl>")
 }
 
 fn write_shape(page: &mut String, name: &str, schema: &Value) -> fmt::Result {

@@ -163,11 +163,14 @@ impl From<Error> for Problem {
 
 impl From<Problems> for Problem {
     fn from(problems: Problems) -> Self {
-        let detail = problems.to_string();
         // The values stay with the caller: they may be secrets.
         let faults = problems.list.into_iter();
-        let faults = faults.map(|fault| Fault { field: fault.field, remedy: fault.remedy });
-        Self { problems: faults.collect(), ..Self::of(&INVALID_INPUT, &detail) }
+        let faults: Vec<Fault> =
+            faults.map(|fault| Fault { field: fault.field, remedy: fault.remedy }).collect();
+        let told: Vec<String> =
+            faults.iter().map(|fault| format!("{}: {}", fault.field, fault.remedy)).collect();
+        let detail = format!("in the {}: {}", problems.subject, told.join("; "));
+        Self { problems: faults, ..Self::of(&INVALID_INPUT, &detail) }
     }
 }
 
@@ -214,6 +217,7 @@ mod tests {
         ];
         let problem = Problem::from(Error::Invalid(Problems { subject: "body", list }));
         let shown = serde_json::to_value(&problem).unwrap();
+        assert!(!shown.to_string().contains("hunter2"), "{shown}");
         assert_eq!(
             shown["problems"],
             json!([
