@@ -6,6 +6,7 @@ mod crds;
 mod following;
 mod outcome;
 mod scene;
+mod serving;
 mod wait;
 
 pub(crate) use bed::{Bed, PASSWORD, bed};
@@ -13,4 +14,5 @@ pub(crate) use breakable::Breakable;
 pub(crate) use crds::install_crds;
 pub(crate) use outcome::Outcome;
 pub(crate) use scene::{Scene, from};
+pub(crate) use serving::{Answer, LOGIN, PREFIX, Serving, VERSION, answer};
 pub(crate) use wait::eventually;

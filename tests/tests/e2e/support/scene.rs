@@ -142,6 +142,11 @@ impl Scene {
 
     /// A configuration whose pods are small enough to run side by side; `parameters` override.
     pub(crate) fn config(&self, parameters: &Value) -> String {
+        self.file("config.yaml", &self.config_document(parameters))
+    }
+
+    /// The same, not yet a file.
+    pub(crate) fn config_document(&self, parameters: &Value) -> Value {
         let mut all = json!({
             "namespace": self.namespace,
             "ingestionImage": bed().worker_image,
@@ -150,7 +155,7 @@ impl Scene {
         });
         all.as_object_mut().unwrap().extend(parameters.as_object().unwrap().clone());
         let block = json!({ "metadataApiEndpoint": self.standin.url(), "parameters": all });
-        self.file("config.yaml", &json!({ "pipelineServiceClientConfiguration": block }))
+        json!({ "pipelineServiceClientConfiguration": block })
     }
 
     /// A metadata pipeline of the stand-in's server as its file; `fields` override.
