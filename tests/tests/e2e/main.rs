@@ -29,6 +29,7 @@ mod logs;
 mod models;
 mod operator;
 mod runs;
+mod serve_api;
 mod supervise;
 mod support;
 mod tasks;
