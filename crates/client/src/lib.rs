@@ -22,7 +22,7 @@ mod transaction;
 pub use error::{Error, KubernetesError, Result};
 pub use health::{HEALTH_LIMIT, Right, ServiceStatus, rights_needed};
 pub use k8s_client::{
-    DeployedPipeline, K8sPipelineClient, LogSelection, LogSource, LogStage, RunObserver,
+    Admission, DeployedPipeline, K8sPipelineClient, LogSelection, LogSource, LogStage, RunObserver,
 };
 pub use manifest::{Manifests, Visibility};
 pub use objects::{Objects, RunnablePipeline, TaskObjects};

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
+use crate::PipelineIdentity;
+
 /// Id of one run of a pipeline (contract §8.2). All attempts of one Job share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(Uuid);
@@ -14,6 +16,12 @@ impl RunId {
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::new_v4())
+    }
+
+    /// The id that a caller's key leads to: the same key is the same run of that pipeline.
+    #[must_use]
+    pub fn of_key(pipeline: &PipelineIdentity, key: &str) -> Self {
+        Self(Uuid::new_v5(&pipeline.id, key.as_bytes()))
     }
 
     /// The first 8 hex digits, as they stand in object names.
@@ -43,6 +51,19 @@ impl fmt::Display for RunId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_one_run_of_each_pipeline() {
+        let pipeline = |id: u128| PipelineIdentity {
+            id: Uuid::from_u128(id),
+            name: "nightly".to_owned(),
+            fully_qualified_name: "shop.nightly".to_owned(),
+        };
+        let of = |id, key| RunId::of_key(&pipeline(id), key);
+        assert_eq!(of(1, "a"), of(1, "a"));
+        assert_ne!(of(1, "a"), of(1, "b"));
+        assert_ne!(of(1, "a"), of(2, "a"));
+    }
 
     #[test]
     fn only_hyphenated_uuids() {

@@ -6,6 +6,7 @@ use ompipe_client::K8sPipelineClient;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Api;
 use crate::credentials::{Credentials, FailedLogins};
 use crate::metrics::Metrics;
 use crate::reloaded::Reloaded;
@@ -19,6 +20,7 @@ pub(crate) struct App {
     pub(crate) credentials: Reloaded<Credentials>,
     pub(crate) failed_logins: FailedLogins,
     pub(crate) metrics: Metrics,
+    pub(crate) api: Api,
     /// Places for requests under way.
     pub(crate) places: Semaphore,
     /// Cancelled once the server is about to end.

@@ -36,7 +36,7 @@ pub(crate) async fn observe(
     let route = route.unwrap_or(NO_ROUTE).to_owned();
     let mut response = match app.places.try_acquire() {
         Ok(_place) => next.run(request).await,
-        Err(_) => too_busy(),
+        Err(_) => too_busy(request.uri().path()),
     };
     response.headers_mut().insert(REQUEST_ID, id.clone());
     // Whoever keeps the connection for the next call should not find it closed then (wire §5).
@@ -60,9 +60,9 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     given.or_else(fresh).unwrap_or_else(|| HeaderValue::from_static("-"))
 }
 
-fn too_busy() -> Response {
+fn too_busy(path: &str) -> Response {
     let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once");
-    ([(RETRY_AFTER, "1")], refusal).into_response()
+    ([(RETRY_AFTER, "1")], refusal.at(path)).into_response()
 }
 
 /// Lets a request with credentials pass.

@@ -8,6 +8,7 @@
 //! ```
 //! It has no state of its own: any number of replicas may answer behind one address.
 
+mod api;
 mod app;
 mod contract;
 mod credentials;
@@ -16,6 +17,7 @@ mod health;
 mod layers;
 mod listener;
 mod metrics;
+mod origin;
 mod refusal;
 mod reloaded;
 pub mod settings;
@@ -27,14 +29,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::response::Response;
 use axum::{Router, middleware};
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use ompipe_client::K8sPipelineClient;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use api::Api;
 use app::{App, Shared};
 use credentials::{Credentials, FailedLogins};
 use listener::Listener;
@@ -125,6 +129,7 @@ fn application(
         credentials: Credentials::in_file(&settings.credentials_file)?,
         failed_logins: FailedLogins::new(settings.limits.failed_logins_per_minute),
         places: Semaphore::new(settings.limits.requests),
+        api: Api::new(settings),
         client,
         metrics,
         stop,
@@ -134,18 +139,21 @@ fn application(
 /// Everything on the main port.
 fn routes(app: &Shared) -> Router {
     contract::routes(app)
+        .merge(api::routes(app))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn(origin::refuse_other_sites))
         .layer(middleware::from_fn_with_state(app.clone(), layers::observe))
         .with_state(app.clone())
 }
 
-async fn no_such_route() -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "there is nothing at this path")
+async fn no_such_route(uri: Uri) -> Response {
+    Refusal::new(StatusCode::NOT_FOUND, "there is nothing at this path").at(uri.path())
 }
 
-async fn no_such_method() -> Refusal {
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this path knows other methods")
+async fn no_such_method(uri: Uri) -> Response {
+    let words = "this path knows other methods";
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, words).at(uri.path())
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {

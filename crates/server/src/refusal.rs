@@ -7,6 +7,8 @@ use http::StatusCode;
 use ompipe_client::Error;
 use serde_json::json;
 
+use crate::api;
+
 /// Longest sentence, in characters: users see it.
 const MAX_CHARS: usize = 1_000;
 
@@ -25,6 +27,14 @@ impl Refusal {
     /// The request itself is at fault.
     pub(crate) fn bad_request(error: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// The answer as those who ask for such a path read it.
+    pub(crate) fn at(self, path: &str) -> Response {
+        if api::has_path(path) {
+            return api::Problem::from(self).into_response();
+        }
+        self.into_response()
     }
 }
 
@@ -65,7 +75,7 @@ fn status_of(error: &Error) -> StatusCode {
 
 /// One short line. The Java client repeats a request whose refusal holds the name of the token that
 /// it sends (contract §2.2), and a pipeline may be called like that.
-fn presentable(text: &str) -> String {
+pub(crate) fn presentable(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = line.replace("CSRF token", "CSRF-token");
     match line.char_indices().nth(MAX_CHARS) {

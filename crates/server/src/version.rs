@@ -125,13 +125,18 @@ impl VersionSource {
         tag.parse().ok()
     }
 
-    /// The framework refuses to work with a server of another release line.
+    /// Whether the ingestion image works with a server: the framework refuses to with one of another
+    /// release line. `None` when the image's tag is no version.
+    pub(crate) fn fits(&self, server: &ServerVersion) -> Option<bool> {
+        version::are_compatible(self.image_tag()?.as_str(), server.as_str()).ok()
+    }
+
     fn compare_with_image(&self, server: &ServerVersion) {
-        let Some(image) = self.image_tag() else { return };
-        let fit = version::are_compatible(image.as_str(), server.as_str()).unwrap_or(true);
+        let Some(fit) = self.fits(server) else { return };
         self.metrics.version_skew(!fit);
         if !fit {
-            warn!(%server, %image, "ingestionImage is of another release line than the server");
+            let image = &self.image;
+            warn!(%server, image, "ingestionImage is of another release line than the server");
         }
     }
 }

@@ -163,7 +163,7 @@ async fn a_running_log_can_be_read_and_followed() {
 
 /// Makes the file that the worker waits for, from outside. The worker may end before the program
 /// that made the file does, and takes it along: what counts is what the worker says next.
-async fn let_go(scene: &Scene) {
+pub(crate) async fn let_go(scene: &Scene) {
     use k8s_openapi::api::core::v1::Pod;
     let pods = scene.ours::<Pod>().await;
     let name = pods.keys().next().unwrap();

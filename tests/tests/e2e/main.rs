@@ -30,6 +30,7 @@ mod models;
 mod operator;
 mod runs;
 mod serve;
+mod serve_api;
 mod supervise;
 mod support;
 mod tasks;

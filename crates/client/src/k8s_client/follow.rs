@@ -34,6 +34,15 @@ pub trait RunObserver {
     /// # Errors
     /// When it cannot be written; the run goes on, following ends.
     fn log(&mut self, piece: &[u8]) -> std::io::Result<()>;
+
+    /// Passes on what was told. Nothing more is told, and nothing more of the log is read, before
+    /// that is done: an observer for whom somebody else listens waits here for that one.
+    ///
+    /// # Errors
+    /// When nobody listens any more; the run goes on, following ends.
+    fn settle(&mut self) -> impl Future<Output = std::io::Result<()>> + Send {
+        future::ready(Ok(()))
+    }
 }
 
 impl K8sPipelineClient {
@@ -53,6 +62,7 @@ impl K8sPipelineClient {
         while let Some(change) = changes.next().await {
             view.take(change.or_else(|error| tolerate(kind, name, error))?, observer);
             let ended = view.report(observer)?.is_some();
+            observer.settle().await.map_err(Error::LogSink)?;
             self.follow_logs(&mut view, observer).await?;
             if ended {
                 return self.last_words(kind, name, view, observer).await;
@@ -102,13 +112,22 @@ impl K8sPipelineClient {
     async fn follow_logs(&self, view: &mut View, observer: &mut impl RunObserver) -> Result<()> {
         while let Some((attempt, pod)) = view.next_log() {
             observer.attempt(attempt, &pod);
-            match self.copy_log(&pod, true, |piece| observer.log(piece)).await {
+            match self.follow_log(&pod, observer).await {
                 Err(sink @ Error::LogSink(_)) => return Err(sink),
                 // A pod that goes away takes its log along; its run is followed to its end.
                 Err(error) => warn!(%error, pod, "the log could not be followed to its end"),
                 Ok(()) => {}
             }
             view.streamed.insert(pod);
+        }
+        Ok(())
+    }
+
+    async fn follow_log(&self, pod: &str, observer: &mut impl RunObserver) -> Result<()> {
+        let mut log = std::pin::pin!(self.pieces(pod.to_owned(), true));
+        while let Some(piece) = log.try_next().await? {
+            observer.log(&piece).map_err(Error::LogSink)?;
+            observer.settle().await.map_err(Error::LogSink)?;
         }
         Ok(())
     }

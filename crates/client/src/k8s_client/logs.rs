@@ -1,10 +1,14 @@
 //! `logs`: pages and streams of a run's log, straight from the pods. Nothing here holds more than a
 //! page, whatever the size of the log.
 
-use futures::{AsyncBufRead, AsyncBufReadExt};
+use std::pin::Pin;
+
+use futures::{
+    AsyncBufRead, AsyncBufReadExt, Stream, StreamExt, TryFutureExt, TryStreamExt, stream,
+};
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use kube::api::LogParams;
+use kube::{Api, ResourceExt};
 use ompipe_core::logs::{LogPage, LogPager, page_index};
 use ompipe_core::run::{self, MAIN_CONTAINER};
 use ompipe_core::{PipelineIdentity, Run, RunId, WorkloadKind};
@@ -55,19 +59,31 @@ impl K8sPipelineClient {
         after: Option<&str>,
     ) -> Result<LogPage> {
         let mut pager = LogPager::new(page_index(after)?);
-        let (_, sources) = self.log_sources(pipeline, selection).await?;
-        for (number, source) in sources.iter().enumerate() {
-            // Before an attempt, never after one: what follows a full page must not change it.
-            if number > 0 {
-                pager.push(separator(source).as_bytes());
-            }
-            self.copy_log(&source.pod, false, |piece| {
-                pager.push(piece);
-                Ok(())
-            })
-            .await?;
+        let mut log = std::pin::pin!(self.log_stream(pipeline, selection).await?);
+        while let Some(piece) = log.try_next().await? {
+            pager.push(&piece);
         }
         Ok(pager.finish()?)
+    }
+
+    /// A log, as it is now: what its pages are, one after the other. The next piece is read when it
+    /// is asked for, so a slow reader costs no memory.
+    ///
+    /// # Errors
+    /// There is no such run, or it has no log yet. In the stream: the log breaks off.
+    pub async fn log_stream(
+        &self,
+        pipeline: &PipelineIdentity,
+        selection: LogSelection,
+    ) -> Result<impl Stream<Item = Result<Vec<u8>>> + Send + use<>> {
+        let (_, sources) = self.log_sources(pipeline, selection).await?;
+        let pods = self.streams::<Pod>();
+        let logs = stream::iter(sources).enumerate().map(move |(number, source)| {
+            // Before an attempt, never after one: what follows a full page must not change it.
+            let before = (number > 0).then(|| Ok(separator(&source).into_bytes()));
+            stream::iter(before).chain(pieces(pods.clone(), source.pod, false))
+        });
+        Ok(logs.flatten())
     }
 
     /// Hands a log, as it is now, to `sink`. `begin` hears of each attempt before its log.
@@ -84,7 +100,10 @@ impl K8sPipelineClient {
         let (run, sources) = self.log_sources(pipeline, selection).await?;
         for source in sources {
             begin(&source);
-            self.copy_log(&source.pod, false, &mut sink).await?;
+            let mut log = std::pin::pin!(self.pieces(source.pod, false));
+            while let Some(piece) = log.try_next().await? {
+                sink(&piece).map_err(Error::LogSink)?;
+            }
         }
         Ok(run)
     }
@@ -116,48 +135,50 @@ impl K8sPipelineClient {
         if sources.is_empty() { Err(no_log(&run, selection.stage)) } else { Ok((run, sources)) }
     }
 
-    /// Copies the log of a pod's main container piece by piece; with `follow` until it ends.
-    pub(super) async fn copy_log(
+    /// The log of a pod's main container, as it is asked for; with `follow` until it ends.
+    pub(super) fn pieces(
         &self,
-        pod: &str,
+        pod: String,
         follow: bool,
-        mut sink: impl FnMut(&[u8]) -> std::io::Result<()>,
-    ) -> Result<()> {
-        let params = LogParams {
-            container: Some(MAIN_CONTAINER.to_owned()),
-            follow,
-            ..LogParams::default()
-        };
-        let opened = self.streams::<Pod>().log_stream(pod, &params).await;
-        let log = opened.map_err(|error| {
-            KubernetesError::new(format!("reading the log of pod {pod}"), error)
-        })?;
-        let mut log = std::pin::pin!(log);
-        while let Some(length) = copy_piece(&mut log, pod, &mut sink).await? {
-            log.as_mut().consume(length);
-        }
-        Ok(())
+    ) -> impl Stream<Item = Result<Vec<u8>>> + Send + use<> {
+        pieces(self.streams(), pod, follow)
     }
+}
+
+fn pieces(pods: Api<Pod>, pod: String, follow: bool) -> impl Stream<Item = Result<Vec<u8>>> + Send {
+    let opened = async move {
+        let log = open(&pods, &pod, follow).await?;
+        Ok(stream::try_unfold((Box::pin(log), pod), next_piece))
+    };
+    opened.try_flatten_stream()
+}
+
+async fn open(pods: &Api<Pod>, pod: &str, follow: bool) -> Result<impl AsyncBufRead + use<>> {
+    let container = Some(MAIN_CONTAINER.to_owned());
+    let params = LogParams { container, follow, ..LogParams::default() };
+    let opened = pods.log_stream(pod, &params).await;
+    let doing = || format!("reading the log of pod {pod}");
+    Ok(opened.map_err(|error| KubernetesError::new(doing(), error))?)
+}
+
+/// A log that is being read, and the pod that it is of.
+type Opened<L> = (Pin<Box<L>>, String);
+
+/// The bytes that are there; `None` at the end.
+async fn next_piece<L: AsyncBufRead>(
+    (mut log, pod): Opened<L>,
+) -> Result<Option<(Vec<u8>, Opened<L>)>> {
+    let piece = match log.fill_buf().await {
+        Ok(piece) => piece.to_vec(),
+        Err(source) => return Err(Error::LogBrokeOff { pod, source }),
+    };
+    log.as_mut().consume(piece.len());
+    Ok(if piece.is_empty() { None } else { Some((piece, (log, pod))) })
 }
 
 /// What stands between the logs of two attempts.
 fn separator(source: &LogSource) -> String {
     format!("\n----- attempt {}, pod {} -----\n", source.attempt, source.pod)
-}
-
-/// Hands the bytes that are there to the sink; their number, or `None` at the end.
-async fn copy_piece(
-    log: &mut (impl AsyncBufRead + Unpin),
-    pod: &str,
-    sink: &mut impl FnMut(&[u8]) -> std::io::Result<()>,
-) -> Result<Option<usize>> {
-    let broke_off = |source| Error::LogBrokeOff { pod: pod.to_owned(), source };
-    let piece = log.fill_buf().await.map_err(broke_off)?;
-    if piece.is_empty() {
-        return Ok(None);
-    }
-    sink(piece).map_err(Error::LogSink)?;
-    Ok(Some(piece.len()))
 }
 
 fn no_log(run: &Run, stage: LogStage) -> Error {

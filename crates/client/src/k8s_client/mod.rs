@@ -1,5 +1,6 @@
 //! [`K8sPipelineClient`]: pipelines as Jobs and CronJobs. One file for each operation.
 
+mod callers;
 mod delete;
 mod deploy;
 mod diagnose;
@@ -36,6 +37,7 @@ use crate::service_client::{
 };
 use crate::transaction::Object;
 
+pub use callers::Admission;
 pub use follow::RunObserver;
 pub use logs::{LogSelection, LogSource, LogStage};
 pub use pipelines::DeployedPipeline;

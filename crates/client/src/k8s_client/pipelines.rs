@@ -27,6 +27,9 @@ pub struct DeployedPipeline {
     /// Its schedule and zone; none when it runs on demand only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
+    /// The same, to ask when it fires.
+    #[serde(skip)]
+    pub timetable: Option<Schedule>,
     /// Whether the schedule is switched off.
     pub suspended: bool,
     /// When it fires next.
@@ -43,14 +46,29 @@ impl K8sPipelineClient {
     /// # Errors
     /// Kubernetes refuses.
     pub async fn pipelines(&self) -> Result<Vec<DeployedPipeline>> {
-        let all = labels::selector_of_all();
+        let mut pipelines = self.described(&labels::selector_of_all()).await?;
+        pipelines
+            .sort_by(|a, b| a.identity.fully_qualified_name.cmp(&b.identity.fully_qualified_name));
+        Ok(pipelines)
+    }
+
+    /// One deployed pipeline.
+    ///
+    /// # Errors
+    /// It is not deployed, or Kubernetes refuses.
+    pub async fn pipeline(&self, pipeline: &PipelineIdentity) -> Result<DeployedPipeline> {
+        let found = self.described(&labels::selector(pipeline)).await?.pop();
+        found.ok_or_else(|| self.not_deployed(pipeline))
+    }
+
+    async fn described(&self, selector: &str) -> Result<Vec<DeployedPipeline>> {
         let (config_maps, cron_jobs, cron_om_jobs, jobs, om_jobs, pods) = tokio::try_join!(
-            self.list::<ConfigMap>(&all),
-            self.list::<CronJob>(&all),
-            self.list_custom::<CronOMJob>(&all),
-            self.list::<Job>(&all),
-            self.list_custom::<OMJob>(&all),
-            self.list::<Pod>(&all),
+            self.list::<ConfigMap>(selector),
+            self.list::<CronJob>(selector),
+            self.list_custom::<CronOMJob>(selector),
+            self.list::<Job>(selector),
+            self.list_custom::<OMJob>(selector),
+            self.list::<Pod>(selector),
         )?;
         let jobs = jobs.iter().filter_map(Workload::of_job);
         let workloads: Vec<Workload> =
@@ -61,13 +79,10 @@ impl K8sPipelineClient {
             .chain(cron_om_jobs.iter().map(Planned::of_cron_om_job))
             .collect();
         let now = clock::now();
-        let mut pipelines: Vec<DeployedPipeline> = config_maps
+        let described = config_maps
             .iter()
-            .filter_map(|config_map| describe(config_map, &schedules, &workloads, &pods, now))
-            .collect();
-        pipelines
-            .sort_by(|a, b| a.identity.fully_qualified_name.cmp(&b.identity.fully_qualified_name));
-        Ok(pipelines)
+            .filter_map(|config_map| describe(config_map, &schedules, &workloads, &pods, now));
+        Ok(described.collect())
     }
 
     /// The deployed pipeline with a name or fully qualified name.
@@ -115,10 +130,14 @@ impl K8sPipelineClient {
     ) -> Result<(IngestionPipeline, Option<Service>)> {
         let secrets: Vec<Secret> = self.owned(pipeline).await?;
         let stored = secrets.iter().find(|secret| revision_of(secret.labels()).is_none());
-        stored.and_then(read_pipeline).ok_or_else(|| Error::NotDeployed {
+        stored.and_then(read_pipeline).ok_or_else(|| self.not_deployed(pipeline))
+    }
+
+    fn not_deployed(&self, pipeline: &PipelineIdentity) -> Error {
+        Error::NotDeployed {
             name: pipeline.fully_qualified_name.clone(),
             namespace: self.config.namespace.to_string(),
-        })
+        }
     }
 }
 
@@ -171,6 +190,7 @@ fn describe(
         identity: identity(config_map)?,
         pipeline_type: config_map.labels().get(PIPELINE_TYPE).cloned().unwrap_or_default(),
         schedule: schedule.map(|s| format!("{} {}", s.as_cron(), s.zone())),
+        timetable: schedule.cloned(),
         suspended,
         next_run: schedule.filter(|_| !suspended).and_then(|schedule| schedule.next_after(now)),
         last_run: latest.map(|workload| Run::observe(workload, pods)),

@@ -23,6 +23,8 @@ use crate::app::Shared;
 use crate::layers;
 use crate::refusal::Refusal;
 
+pub(crate) use runs::start;
+
 /// Below which paths a server looks for its pipeline service: that of Airflow 3, that of an early
 /// one, and that of Airflow 2, the only one of older servers (contract §2.1).
 pub(crate) const PREFIXES: [&str; 3] =

@@ -64,7 +64,7 @@ impl Recorded {
     fn bytes(&self, scene: &Scene, serving: &Serving) -> Vec<u8> {
         let body = self.body.replace("http://om:8585/api", scene.standin.url());
         let body = body.replace("made.up.token", scene.standin.token());
-        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        let mut lines = vec![format!("{} {} HTTP/1.1", self.method, self.target)];
         for (name, value) in &self.headers {
             let value = match name.as_str() {
                 "Host" => serving.address.to_string(),
@@ -74,9 +74,9 @@ impl Recorded {
                 "Content-Length" => body.len().to_string(),
                 _ => value.clone(),
             };
-            text += &format!("{name}: {value}\r\n");
+            lines.push(format!("{name}: {value}"));
         }
-        [text.as_bytes(), b"\r\n", body.as_bytes()].concat()
+        [lines.join("\r\n").as_bytes(), b"\r\n\r\n", body.as_bytes()].concat()
     }
 }
 

@@ -1,0 +1,221 @@
+//! Who may do what: whoever has the credentials, everything; the bearer of a token of Kubernetes, what
+//! Kubernetes says.
+//!
+//! | Request | Right in the namespace of the pipelines |
+//! |---|---|
+//! | GET of anything below `…/runs` | `get` on `runs.pipelines.openmetadata.org` |
+//! | POST of a run | `create` on the same |
+//! | DELETE of a run | `delete` on the same |
+//! | GET of anything else | `get` on `pipelines.pipelines.openmetadata.org` |
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use ompipe_client::{Admission, Error, K8sPipelineClient, Right};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+use tracing::debug;
+use uuid::Uuid;
+
+use super::problem::{NOT_ALLOWED, Problem};
+use crate::app::{App, Shared};
+
+/// The API group of the resources that rights are asked for. They exist for that alone.
+const GROUP: &str = "pipelines.openmetadata.org";
+/// How long an answer of Kubernetes counts.
+const FRESH: Duration = Duration::from_secs(10);
+/// Answers that are kept at most.
+const MOST_ANSWERS: usize = 1024;
+
+/// Lets a request pass whose caller may do what it asks.
+pub(super) async fn guard(
+    State(app): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    route: MatchedPath,
+    request: Request,
+    next: Next,
+) -> Response {
+    let right = right_for(request.method(), route.as_str());
+    match admission(&app, request.headers(), right).await {
+        Ok(Admission::Allowed) => next.run(request).await,
+        Ok(Admission::Forbidden) => {
+            debug!(%peer, %right, "a caller has no right");
+            let namespace = &app.client.config().namespace;
+            let detail = format!("this needs the right: {right}, in namespace {namespace}");
+            Problem::of(&NOT_ALLOWED, &detail).into_response()
+        }
+        Ok(Admission::Unknown) => {
+            debug!(%peer, "a login failed");
+            refuse_login(&app, peer).into_response()
+        }
+        Err(error) => Problem::from(error).into_response(),
+    }
+}
+
+async fn admission(app: &App, headers: &HeaderMap, right: Right) -> Result<Admission, Error> {
+    if app.credentials.get().accept(headers) {
+        return Ok(Admission::Allowed);
+    }
+    match (&app.api.tokens, bearer(headers)) {
+        (Some(tokens), Some(token)) => tokens.admission(&app.client, token, right).await,
+        _ => Ok(Admission::Unknown),
+    }
+}
+
+fn right_for(method: &Method, route: &str) -> Right {
+    let resource = if route.contains("/runs") { "runs" } else { "pipelines" };
+    let verb = match *method {
+        Method::POST => "create",
+        Method::DELETE => "delete",
+        _ => "get",
+    };
+    Right { group: GROUP, resource, verb }
+}
+
+/// The token of a request (RFC 6750).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let token = Some(token.trim()).filter(|token| !token.is_empty());
+    scheme.eq_ignore_ascii_case("bearer").then_some(token).flatten()
+}
+
+/// Browsers ask for user and password then.
+fn refuse_login(app: &App, peer: SocketAddr) -> Problem {
+    app.metrics.login_failed();
+    if app.failed_logins.one_more(peer.ip()) {
+        let detail = "too many failed logins";
+        return Problem::plain(StatusCode::TOO_MANY_REQUESTS, detail).and_retry_after(60);
+    }
+    let basic = HeaderValue::from_static(r#"Basic realm="ompipe", charset="UTF-8""#);
+    let detail = "user or password, or token, is wrong or missing";
+    let problem = Problem::plain(StatusCode::UNAUTHORIZED, detail).and(WWW_AUTHENTICATE, basic);
+    if app.api.tokens.is_none() {
+        return problem;
+    }
+    problem.and(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="ompipe""#))
+}
+
+/// What Kubernetes said of tokens a moment ago. No token is kept: only digests are, with a key that
+/// no caller knows.
+pub(super) struct Tokens {
+    key: Uuid,
+    known: Mutex<HashMap<[u8; 32], (Instant, Admission)>>,
+}
+
+impl Tokens {
+    pub(super) fn new() -> Self {
+        Self { key: Uuid::new_v4(), known: Mutex::default() }
+    }
+
+    async fn admission(
+        &self,
+        client: &K8sPipelineClient,
+        token: &str,
+        right: Right,
+    ) -> Result<Admission, Error> {
+        let asked = self.digest(token, right);
+        if let Some(known) = self.known(&asked) {
+            return Ok(known);
+        }
+        let said = client.admission(token, right).await?;
+        self.note(asked, said);
+        Ok(said)
+    }
+
+    fn digest(&self, token: &str, right: Right) -> [u8; 32] {
+        let keyed = Sha256::new().chain_update(self.key).chain_update(right.to_string());
+        keyed.chain_update([0]).chain_update(token).finalize().into()
+    }
+
+    fn known(&self, asked: &[u8; 32]) -> Option<Admission> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, said) = known.get(asked)?;
+        (at.elapsed() < FRESH).then_some(*said)
+    }
+
+    /// Where there is no room, nothing is kept: Kubernetes is then asked again.
+    fn note(&self, asked: [u8; 32], said: Admission) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_ANSWERS {
+            known.retain(|_, (at, _)| at.elapsed() < FRESH);
+        }
+        if known.len() < MOST_ANSWERS {
+            known.insert(asked, (Instant::now(), said));
+        }
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(Method::GET, "/api/v1/pipelines/{pipeline}", "get pipelines")]
+    #[case(Method::GET, "/api/v1/", "get pipelines")]
+    #[case(Method::HEAD, "/api/v1/pipelines/{pipeline}/runs/{runId}/logs", "get runs")]
+    #[case(Method::POST, "/api/v1/pipelines/{pipeline}/runs", "create runs")]
+    #[case(Method::DELETE, "/api/v1/pipelines/{pipeline}/runs/{runId}", "delete runs")]
+    fn a_request_needs_a_right(
+        #[case] method: Method,
+        #[case] route: &str,
+        #[case] expected: &str,
+    ) {
+        let right = right_for(&method, route);
+        assert_eq!(right.to_string(), format!("{expected}.pipelines.openmetadata.org"));
+    }
+
+    #[rstest]
+    #[case("Bearer abc.def", Some("abc.def"))]
+    #[case("bearer  abc ", Some("abc"))]
+    #[case("Bearer", None)]
+    #[case("Bearer ", None)]
+    #[case("Basic YTpi", None)]
+    fn tokens(#[case] value: &str, #[case] expected: Option<&str>) {
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+        assert_eq!(bearer(&headers), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_counts_for_a_moment_and_for_one_right_alone() {
+        let (tokens, get) = (Tokens::new(), right_for(&Method::GET, "/runs"));
+        let asked = tokens.digest("token", get);
+        tokens.note(asked, Admission::Allowed);
+        assert_eq!(tokens.known(&asked), Some(Admission::Allowed));
+        for other in [
+            tokens.digest("token", right_for(&Method::POST, "/runs")),
+            tokens.digest("token", right_for(&Method::GET, "/")),
+            tokens.digest("tokem", get),
+        ] {
+            assert_eq!(tokens.known(&other), None);
+        }
+        tokio::time::advance(FRESH).await;
+        assert_eq!(tokens.known(&asked), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_answers_are_kept() {
+        let (tokens, get) = (Tokens::new(), right_for(&Method::GET, "/runs"));
+        let note = |n: usize| tokens.note(tokens.digest(&n.to_string(), get), Admission::Unknown);
+        (0..2 * MOST_ANSWERS).for_each(note);
+        assert_eq!(tokens.known.lock().unwrap().len(), MOST_ANSWERS);
+        tokio::time::advance(FRESH).await;
+        note(0);
+        assert_eq!(tokens.known.lock().unwrap().len(), 1);
+    }
+}
