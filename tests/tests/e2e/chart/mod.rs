@@ -1,0 +1,8 @@
+//! The Helm chart on a real cluster, with the real images. What it renders to is shown in the test
+//! target `chart`.
+
+mod dry_run;
+mod installed;
+mod life;
+mod notes;
+mod rights;
