@@ -10,6 +10,16 @@
 {{- (include "ompipe.block" . | fromYaml).k8s.namespace | default .Release.Namespace }}
 {{- end }}
 
+{{/*
+Runs in the release's own namespace: the pod says which that is, so that manifests that were rendered once
+(deploy/) work in any.
+*/}}
+{{- define "ompipe.namespaceEnv" -}}
+{{- if eq (include "ompipe.runsNamespace" .) .Release.Namespace }}
+- { name: K8S_NAMESPACE, valueFrom: { fieldRef: { fieldPath: metadata.namespace } } }
+{{- end }}
+{{- end }}
+
 {{/* Whether runs are OMJobs: "true" or "". */}}
 {{- define "ompipe.operatorMode" -}}
 {{- if (include "ompipe.block" . | fromYaml).k8s.useOMJobOperator }}true{{ end }}
@@ -30,7 +40,9 @@ stands for that.
 {{- if hasKey $parameters . }}{{ $_ := set $parameters . nil }}{{ end }}
 {{- end }}
 {{- end }}
-{{- $_ := set $parameters "namespace" (include "ompipe.runsNamespace" .) }}
+{{- $runs := include "ompipe.runsNamespace" . }}
+{{- $parameters = omit $parameters "namespace" }}
+{{- if ne $runs .Release.Namespace }}{{ $_ := set $parameters "namespace" $runs }}{{ end }}
 {{- $_ := set $parameters "serviceAccountName" (include "ompipe.account" (dict "root" . "component" "ingestion")) }}
 {{- if and .Values.exitHandler.enabled (not $parameters.exitHandlerImage) }}
 {{- $_ := set $parameters "exitHandlerImage" (include "ompipe.image" (dict "root" . "image" .Values.exitHandler.image)) }}

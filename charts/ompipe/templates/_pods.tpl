@@ -69,11 +69,14 @@ priorityClassName: {{ . }}
 
 {{/* The variables of the operator and of its drain. */}}
 {{- define "ompipe.operatorEnv" -}}
-{{- $operator := .Values.omjobOperator }}
+{{- $operator := .Values.omjobOperator -}}
 - { name: POD_NAME, valueFrom: { fieldRef: { fieldPath: metadata.name } } }
 - { name: POD_NAMESPACE, valueFrom: { fieldRef: { fieldPath: metadata.namespace } } }
 - { name: POD_UID, valueFrom: { fieldRef: { fieldPath: metadata.uid } } }
-- { name: WATCH_NAMESPACES, value: {{ include "ompipe.watched" . | fromYamlArray | join "," | quote }} }
+{{- $watched := include "ompipe.watched" . | fromYamlArray | join "," }}
+{{- if ne $watched .Release.Namespace }}
+- { name: WATCH_NAMESPACES, value: {{ $watched | quote }} }
+{{- end }}
 - { name: LEASE_NAME, value: {{ include "ompipe.leaseName" . | quote }} }
 - { name: LEASE_DURATION_SECONDS, value: {{ $operator.leaseDurationSeconds | quote }} }
 - { name: REPORT_JOBS, value: {{ $operator.reportJobs | quote }} }

@@ -1,7 +1,5 @@
 //! What the chart renders to, as objects.
 
-use std::collections::BTreeMap;
-
 use ompipe_core::config::K8sPipelineClientConfig;
 use ompipe_core::yaml;
 use ompipe_tests::helm::{Release, documents};
@@ -85,12 +83,16 @@ impl Rendered {
         yaml::parse(found.unwrap()).unwrap()
     }
 
-    /// What the client makes of it.
+    /// What the client makes of it in a pod of the namespace `ns`.
     #[track_caller]
     pub(crate) fn checked(&self) -> K8sPipelineClientConfig {
+        let server = &self.one("Deployment", "release-ompipe-server")["spec"]["template"]["spec"];
+        let env = server["containers"][0]["env"].as_array().unwrap();
+        let own = env.iter().find(|entry| entry["name"] == "K8S_NAMESPACE");
+        let environment = own.map(|_| ("K8S_NAMESPACE".to_owned(), "ns".to_owned()));
         let mut document = self.config();
         document.as_object_mut().unwrap().remove("server");
-        let checked = K8sPipelineClientConfig::read(&document, &BTreeMap::new());
+        let checked = K8sPipelineClientConfig::read(&document, &environment.into_iter().collect());
         checked.unwrap_or_else(|problems| panic!("{problems}")).config
     }
 
@@ -113,11 +115,11 @@ impl Rendered {
         pods.collect()
     }
 
-    /// A variable of the operator.
-    pub(crate) fn operator_variable(&self, name: &str) -> String {
+    /// A variable of the operator; `None` leaves it its default.
+    pub(crate) fn operator_variable(&self, name: &str) -> Option<String> {
         let operator = self.one("Deployment", "release-ompipe-operator");
         let env = &operator["spec"]["template"]["spec"]["containers"][0]["env"];
         let found = env.as_array().unwrap().iter().find(|entry| entry["name"] == name);
-        found.unwrap_or_else(|| panic!("{name} in {env}"))["value"].as_str().unwrap().to_owned()
+        Some(found?["value"].as_str().unwrap().to_owned())
     }
 }

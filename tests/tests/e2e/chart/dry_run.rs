@@ -32,10 +32,13 @@ async fn the_api_server_takes_everything_that_can_be_switched_on() {
         let (resource, capabilities) = discovery::pinned_kind(&scene.client, &kind).await.unwrap();
         let api: Api<DynamicObject> = match capabilities.scope {
             discovery::Scope::Cluster => Api::all_with(scene.client.clone(), &resource),
-            discovery::Scope::Namespaced => Api::namespaced_with(scene.client.clone(), &scene.namespace, &resource),
+            discovery::Scope::Namespaced => {
+                Api::namespaced_with(scene.client.clone(), &scene.namespace, &resource)
+            }
         };
         let name = object.metadata.name.clone().unwrap();
-        let strictly = PatchParams { dry_run: true, ..PatchParams::apply("ompipe-tests").validation_strict() };
+        let strictly =
+            PatchParams { dry_run: true, ..PatchParams::apply("ompipe-tests").validation_strict() };
         let answer = api.patch(&name, &strictly, &Patch::Apply(&object)).await;
         answer.unwrap_or_else(|error| panic!("{} {name}: {error}", kind.kind));
         taken += 1;

@@ -86,7 +86,8 @@ impl Home {
         namespaces.delete(&self.namespace, &DeleteParams::background()).await.unwrap();
         eventually("the end of the namespace", || async {
             let found = namespaces.get_opt(&self.namespace).await.map_err(|e| e.to_string())?;
-            found.map_or(Ok(()), |found| Err(format!("{:?} {:?}", found.status, found.finalizers())))
+            found
+                .map_or(Ok(()), |found| Err(format!("{:?} {:?}", found.status, found.finalizers())))
         })
         .await;
         self.stage.scene.end().await;

@@ -33,8 +33,17 @@ impl Home {
             )*};
         }
         look!(
-            Pod, Deployment, Job, Lease, ConfigMap, Secret, Service, ServiceAccount,
-            PodDisruptionBudget, Role, RoleBinding
+            Pod,
+            Deployment,
+            Job,
+            Lease,
+            ConfigMap,
+            Secret,
+            Service,
+            ServiceAccount,
+            PodDisruptionBudget,
+            Role,
+            RoleBinding
         );
         left
     }
@@ -60,7 +69,10 @@ impl Home {
     async fn operators(&self) -> Vec<String> {
         let ours = ListParams::default().labels("app.kubernetes.io/component=operator");
         let pods = self.api::<Pod>().list(&ours).await.unwrap();
-        pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).map(|pod| pod.name_any()).collect()
+        pods.into_iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .map(|pod| pod.name_any())
+            .collect()
     }
 }
 
@@ -68,9 +80,13 @@ impl Home {
 async fn runs_outlive_upgrade_and_rollback_and_nothing_outlives_the_release() {
     let home = Home::new("chart").await;
     let release = home.release("blue");
-    let (before, after) = (home.operator(&json!({})), home.operator(&json!({ "env": { "logLevel": "debug" } })));
+    let (before, after) =
+        (home.operator(&json!({})), home.operator(&json!({ "env": { "logLevel": "debug" } })));
     let notes = helm(&release, move |release| release.install(&before)).await;
-    assert!(notes.contains(&format!("The operator works in: {}", home.stage.scene.namespace)), "{notes}");
+    assert!(
+        notes.contains(&format!("The operator works in: {}", home.stage.scene.namespace)),
+        "{notes}"
+    );
     let first = home.operators().await;
     assert_eq!(first.len(), 2, "{first:?}");
 

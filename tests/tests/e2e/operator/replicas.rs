@@ -12,7 +12,8 @@ use super::{Operator, Stage};
 use crate::support::{eventually, from};
 
 /// Main waits for a file, so that a test decides when it ends.
-pub(crate) const UNTIL_TOLD: &str = "trap 'exit 143' TERM; until [ -e /tmp/end ]; do sleep 0.1; done";
+pub(crate) const UNTIL_TOLD: &str =
+    "trap 'exit 143' TERM; until [ -e /tmp/end ]; do sleep 0.1; done";
 
 impl Stage {
     /// Lets a process that waits end. It may take along the one that told it, so nobody asks that one.
