@@ -2,6 +2,7 @@
 
 use ompipe_core::config::K8sPipelineClientConfig;
 use ompipe_core::yaml;
+use ompipe_server::settings::{ServeArgs, Settings};
 use ompipe_tests::helm::{Release, documents};
 use serde_json::{Value, json};
 
@@ -90,10 +91,16 @@ impl Rendered {
         let env = server["containers"][0]["env"].as_array().unwrap();
         let own = env.iter().find(|entry| entry["name"] == "K8S_NAMESPACE");
         let environment = own.map(|_| ("K8S_NAMESPACE".to_owned(), "ns".to_owned()));
-        let mut document = self.config();
-        document.as_object_mut().unwrap().remove("server");
+        let document = self.config();
         let checked = K8sPipelineClientConfig::read(&document, &environment.into_iter().collect());
         checked.unwrap_or_else(|problems| panic!("{problems}")).config
+    }
+
+    /// What the server makes of it.
+    #[track_caller]
+    pub(crate) fn checked_server(&self) -> Settings {
+        let checked = Settings::read(&self.config(), &ServeArgs::default());
+        checked.unwrap_or_else(|problems| panic!("{problems}"))
     }
 
     /// The parameters of the client in it.
