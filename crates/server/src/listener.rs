@@ -145,7 +145,7 @@ async fn speak(
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     let service = routes
-        .routes
+        .all
         .clone()
         .map_request(move |request: Request<_>| routes.prepare(request).map(Body::new));
     let mut builder = Builder::new(TokioExecutor::new());
