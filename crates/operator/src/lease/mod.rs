@@ -17,6 +17,9 @@
 //! | 15 s, from when they saw the renewal | others may take over |
 //! | at once | others may take over what was vacated |
 //!
+//! Who ends the work ([`Purpose::Retire`]) takes the Lease from its holder at once, and acts when that
+//! one has stopped: it knows after 3 s, and does not act after 10 s in any case.
+//!
 //! The design is that of client-go's `leaderelection` and of kubert's lease: a write names the
 //! resource version that was read, and no clock is compared with another host's.
 

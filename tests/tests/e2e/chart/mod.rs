@@ -6,3 +6,4 @@ mod installed;
 mod life;
 mod notes;
 mod rights;
+mod service;

@@ -137,12 +137,12 @@ impl Stage {
     async fn play_failing_job(&self) {
         let config = self.scene.config(&json!({ "extraEnvVars": ["WORKER_MAIN:exit 3"] }));
         let (pipeline, service) =
-            (self.scene.pipeline("failing", &json!({})), self.scene.service());
+            (self.scene.pipeline("nightly", &json!({})), self.scene.service());
         self.scene
             .ompipe(&["deploy", "-c", &config, "-f", &pipeline, "--service", &service])
             .await
             .good();
-        self.scene.ompipe(&["run", "-c", &config, "failing"]).await.good();
+        self.scene.ompipe(&["run", "-c", &config, "nightly"]).await.good();
     }
 }
 
