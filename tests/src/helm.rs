@@ -16,13 +16,15 @@ pub struct Release {
     name: String,
     namespace: String,
     kubeconfig: Option<String>,
+    chart: String,
 }
 
 impl Release {
     /// A release that is only rendered: no cluster is asked.
     #[must_use]
     pub fn rendered(name: &str, namespace: &str) -> Self {
-        Self { name: name.to_owned(), namespace: namespace.to_owned(), kubeconfig: None }
+        let (name, namespace) = (name.to_owned(), namespace.to_owned());
+        Self { name, namespace, kubeconfig: None, chart: repository("charts/ompipe") }
     }
 
     /// A release in a cluster.
@@ -31,13 +33,19 @@ impl Release {
         Self { kubeconfig: Some(kubeconfig.to_owned()), ..Self::rendered(name, namespace) }
     }
 
+    /// The same of another chart.
+    #[must_use]
+    pub fn of_chart(self, chart: &str) -> Self {
+        Self { chart: chart.to_owned(), ..self }
+    }
+
     /// What `helm template` prints, with further arguments such as `--kube-version`.
     ///
     /// # Errors
     /// What helm says about values that it refuses.
     pub fn template(&self, values: &Value, more: &[&str]) -> Result<String> {
-        let chart = chart();
-        self.helm(&[&["template", &self.name, &chart, "--values", "-"], more].concat(), values)
+        let args = ["template", &self.name, &self.chart, "--values", "-"];
+        self.helm(&[&args[..], more].concat(), values)
     }
 
     /// What `helm install` prints: the notes.
@@ -57,9 +65,8 @@ impl Release {
     }
 
     fn change(&self, verb: &str, values: &Value) -> Result<String> {
-        let chart = chart();
         let wait = ["--wait", "--timeout", PATIENCE];
-        self.helm(&[&[verb, &self.name, &chart, "--values", "-"], &wait[..]].concat(), values)
+        self.helm(&[&[verb, &self.name, &self.chart, "--values", "-"], &wait[..]].concat(), values)
     }
 
     /// The notes alone, without a cluster.
@@ -67,9 +74,9 @@ impl Release {
     /// # Errors
     /// What helm says.
     pub fn notes(&self, values: &Value) -> Result<String> {
-        let chart = chart();
         let dry = ["--dry-run=client", "--values", "-"];
-        let said = self.helm(&[&["install", &self.name, &chart], &dry[..]].concat(), values)?;
+        let said =
+            self.helm(&[&["install", &self.name, &self.chart], &dry[..]].concat(), values)?;
         let (_, notes) = said.split_once("NOTES:\n").context("there are no notes")?;
         Ok(notes.to_owned())
     }
@@ -118,10 +125,6 @@ impl Release {
 pub fn documents(stream: &str) -> impl Iterator<Item = &str> {
     let documents = stream.split("\n---\n").map(|text| text.trim_start_matches("---\n"));
     documents.filter(|text| text.lines().any(|line| !line.is_empty() && !line.starts_with('#')))
-}
-
-fn chart() -> String {
-    repository("charts/ompipe")
 }
 
 /// A path in this repository.
