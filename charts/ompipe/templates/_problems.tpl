@@ -75,7 +75,7 @@ What the schema cannot say in a sentence. Every problem is told at once, each wi
 {{- range $key := keys (omit (.Values.openmetadata | default dict) "config") | sortAlpha }}
 - openmetadata.{{ $key }} is not used: it belongs to OpenMetadata's chart.
 {{- end }}
-{{- if hasSuffix ":latest" (toString $block.k8s.ingestionImage) }}
+{{- if and .Values.server.enabled (hasSuffix ":latest" (toString $block.k8s.ingestionImage)) }}
 - pipelineServiceClientConfig.k8s.ingestionImage is {{ $block.k8s.ingestionImage }}. A worker of another release than the OpenMetadata server may fail to read its config: give the tag of your release.
 {{- end }}
 {{- if and (include "ompipe.operatorMode" .) (not .Values.omjobOperator.enabled) }}
