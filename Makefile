@@ -1,7 +1,7 @@
 # ompipe: what a person types. Everything that is built goes below .build/ and target/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint images sandbox crds bench bench-operator bench-server deny clean
+.PHONY: help demo test lint images sandbox helm chart manifests crds bench bench-operator bench-server deny clean
 
 # A cluster that the shell happens to point at is not for tests: it has to be named, KUBECONFIG=FILE.
 ifneq ($(origin KUBECONFIG),command line)
@@ -14,7 +14,7 @@ help: ## Show this help
 demo: ## Run a real ingestion on a real Kubernetes, on this machine or with KUBECONFIG=FILE
 	@demo/run $(if $(findstring command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)')
 
-test: sandbox images ## Run every test, on a sandbox of its own or with KUBECONFIG=FILE
+test: sandbox images helm ## Run every test, on a sandbox of its own or with KUBECONFIG=FILE
 	tests/on-cluster cargo test --workspace --locked
 	cd sandbox && go test ./...
 
@@ -27,8 +27,18 @@ images: ## Build the container images below .build/images
 sandbox: ## Build the Kubernetes sandbox, .build/bin/sandbox
 	@sandbox/build
 
-crds: ## Write the definitions of the custom resources to crds/
+helm: ## Build helm, .build/bin/helm
+	@charts/tools/build
+
+chart: ## Check the Helm chart: lint, every supported Kubernetes, its plain manifests
+	@charts/check
+
+manifests: ## Render the chart to plain manifests, a kustomize base in deploy/
+	@charts/manifests
+
+crds: ## Write the definitions of the custom resources to crds/ and the chart
 	cargo run --quiet --package ompipe -- crds | awk '/^---$$/ { file = "crds/" (n++ ? "cronomjobs" : "omjobs") ".yaml" } { print > file }'
+	cp crds/*.yaml charts/ompipe/crds/
 
 bench: sandbox images ## Measure what the documents promise
 	@bench/run

@@ -28,6 +28,7 @@ mod address;
 pub mod api_proxy;
 mod connection;
 pub mod contract;
+pub mod helm;
 mod late_event;
 pub mod postgres;
 pub mod standin;

@@ -51,7 +51,7 @@ use endpoints::Endpoints;
 use events::Events;
 use health::Health;
 use jobs::Reporter;
-use lease::{Leadership, Lease, LeaseSettings};
+use lease::{Leadership, Lease, LeaseSettings, Purpose};
 use metrics::Metrics;
 use scope::Scope;
 use servers::Servers;
@@ -157,6 +157,7 @@ fn lease(settings: &Settings, client: &Client) -> Option<Lease> {
         name: election.lease_name.as_str().to_owned(),
         identity: election.identity.clone(),
         duration: election.lease_duration.get(),
+        purpose: if settings.drain { Purpose::Retire } else { Purpose::Lead },
     };
     Some(Lease::new(client.clone(), settings))
 }

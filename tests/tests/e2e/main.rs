@@ -13,6 +13,7 @@
 
 mod access;
 mod canary;
+mod chart;
 mod contract;
 mod delete;
 mod deploy;
@@ -21,6 +22,7 @@ mod exit_handler;
 mod faults;
 mod health;
 mod hooks;
+mod images;
 mod ingestion;
 mod job_reports;
 mod kill;

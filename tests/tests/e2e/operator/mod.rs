@@ -12,5 +12,6 @@ mod rights;
 mod stage;
 
 pub(crate) use process::Operator;
+pub(crate) use replicas::UNTIL_TOLD;
 pub(crate) use report::documented_rules;
 pub(crate) use stage::Stage;

@@ -65,6 +65,32 @@ impl Operator {
         .await;
     }
 
+    /// What it says of its readiness now; nothing while its port is closed.
+    async fn readiness(&self) -> String {
+        match reqwest::get(format!("http://127.0.0.1:{}/readyz", self.port)).await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// Whether it is ready and acts.
+    pub(crate) async fn leads_and_is_ready(&self) -> bool {
+        let text = self.readiness().await;
+        text.contains(r#""ready":true"#) && text.contains("leader")
+    }
+
+    /// Waits until the API server has refused it a request of that kind.
+    pub(crate) async fn refused(&self, verb: &str) {
+        let series = format!("ompipe_operator_api_requests_total{{verb=\"{verb}\",code=\"403\"}}");
+        eventually("a refusal", || async {
+            let url = format!("http://127.0.0.1:{}/metrics", self.port);
+            let answer = reqwest::get(&url).await.map_err(|error| error.to_string())?;
+            let text = answer.text().await.map_err(|error| error.to_string())?;
+            if text.contains(&series) { Ok(()) } else { Err(text) }
+        })
+        .await;
+    }
+
     /// The value of one series, 0 where there is none yet.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         let url = format!("http://127.0.0.1:{}/metrics", self.port);
