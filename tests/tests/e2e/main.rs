@@ -13,6 +13,7 @@
 
 mod access;
 mod canary;
+mod chaos;
 mod contract;
 mod delete;
 mod deploy;
@@ -26,6 +27,7 @@ mod job_reports;
 mod kill;
 mod lease;
 mod logs;
+mod matrix;
 mod models;
 mod operator;
 mod runs;

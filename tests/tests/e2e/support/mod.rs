@@ -5,6 +5,7 @@ mod breakable;
 mod crds;
 mod following;
 mod outcome;
+mod quota;
 mod scene;
 mod wait;
 
@@ -12,5 +13,6 @@ pub(crate) use bed::{Bed, PASSWORD, bed};
 pub(crate) use breakable::Breakable;
 pub(crate) use crds::install_crds;
 pub(crate) use outcome::Outcome;
+pub(crate) use quota::no_pods_allowed;
 pub(crate) use scene::{Scene, from};
 pub(crate) use wait::eventually;
