@@ -18,9 +18,14 @@ use crate::operator::{Operator, documented_rules};
 use crate::support::{Bed, Breakable, Scene, bed, eventually, install_crds};
 
 const FQN: &str = "shop.nightly";
+/// Label with the id of a run.
+const RUN_ID: &str = "app.kubernetes.io/run-id";
 /// What is promised, for ends that need no timeout; the rest is for a machine that does other work.
 const PROMISE_SECONDS: f64 = 5.0;
 const NOISE: f64 = 4.0;
+/// How long the operator waits for an exit handler that something keeps from starting, or that fails
+/// three times, before it reports itself.
+const LAST_RESORT_SECONDS: f64 = 40.0;
 /// A worker that runs until it is stopped, and stops then.
 pub(super) const WAITS: &str = "trap 'exit 143' TERM; echo up; sleep 600 & wait";
 
@@ -204,21 +209,21 @@ impl Run {
     /// Deploys it with a schedule, of which this is a run.
     pub(super) async fn start_by_schedule(&mut self) {
         self.deploy().await;
-        let uid = match self.mode {
+        let id = match self.mode {
             Mode::Operator => self.trigger().await,
             Mode::JobAndOperator | Mode::Supervised | Mode::Hook => {
                 let schedule: CronJob = self.scene.api().get("om-cronjob-nightly").await.unwrap();
                 let job = crate::deploy::run_of(&schedule);
                 let job = self.scene.api::<Job>().create(&PostParams::default(), &job).await;
-                job.unwrap().uid()
+                job.unwrap().uid().unwrap()
             }
         };
-        self.id = uid.unwrap().parse().unwrap();
+        self.id = id.parse().unwrap();
         self.write_row().await;
     }
 
     /// Has the operator make a run of the schedule.
-    async fn trigger(&self) -> Option<String> {
+    async fn trigger(&self) -> String {
         let schedules: Api<CronOMJob> = self.scene.api();
         let trigger = json!({ "pipelines.openmetadata.org/trigger": "now" });
         let patch = Patch::Merge(json!({ "metadata": { "annotations": trigger } }));
@@ -226,7 +231,7 @@ impl Run {
         eventually("a run of the schedule", || async {
             let jobs = self.scene.api::<OMJob>().list(&kube::api::ListParams::default()).await;
             let job = jobs.unwrap().items.into_iter().next();
-            job.map(|job| job.uid()).ok_or_else(|| "none".to_owned())
+            job.map(|job| job.labels()[RUN_ID].clone()).ok_or_else(|| "none".to_owned())
         })
         .await
     }
@@ -339,8 +344,13 @@ impl Run {
         self.ends_within(truth, PROMISE_SECONDS * NOISE).await;
     }
 
-    /// The same for an end that a timeout delays.
-    pub(super) async fn ends_within(self, truth: Truth, limit: f64) {
+    /// The same where the exit handler cannot report, and of the modes only `Operator` has one.
+    pub(super) async fn ends_without_exit_handler(self, truth: Truth) {
+        let wait = if self.mode == Mode::Operator { LAST_RESORT_SECONDS } else { 0.0 };
+        self.ends_within(truth, wait + PROMISE_SECONDS * NOISE).await;
+    }
+
+    async fn ends_within(self, truth: Truth, limit: f64) {
         let expected = match truth {
             Truth::Stands => vec![self.says],
             Truth::Is(state, _) => vec![self.says, state],
@@ -397,7 +407,12 @@ impl Run {
     /// From the end that the API showed, or the end of the outage, to the last write.
     fn seconds(&self) -> Option<f64> {
         let written = self.scene.standin.status_history(FQN, self.id).last()?.at_ms;
-        let since = self.witness.seen().ended().max(self.healed)?;
+        let ended = self.witness.seen().ended();
+        let since = match (self.mode, self.healed) {
+            // A supervisor keeps its pod until it has reported: there the outage's end counts.
+            (Mode::Supervised, Some(healed)) => healed,
+            _ => ended.max(self.healed)?,
+        };
         Some(f64::from(i32::try_from(written - since).unwrap()) / 1000.0)
     }
 
@@ -415,7 +430,9 @@ impl Run {
             !matches!(state, PipelineState::Queued | PipelineState::Running)
         };
         let writer = match self.mode {
-            Mode::Operator | Mode::JobAndOperator => self.witness.seen().by().map(str::to_owned),
+            Mode::Operator => self.witness.seen().by().map(str::to_owned),
+            // Its worker and its hook report nothing.
+            Mode::JobAndOperator => Some("operator".to_owned()),
             Mode::Supervised => Some("supervisor".to_owned()),
             Mode::Hook => Some("hook".to_owned()),
         };

@@ -17,8 +17,6 @@ use crate::support::Scene;
 
 /// Between two tries to watch while the API is away: short, for what is seen late looks fast.
 const AGAIN: Duration = Duration::from_millis(100);
-/// Where a settled Job says who reported it.
-const REPORTED: &str = "pipelines.openmetadata.org/reported";
 
 /// Watches a namespace until it is dropped.
 pub(super) struct Witness {
@@ -35,7 +33,7 @@ pub(super) struct Seen {
     object: Option<i64>,
     /// When its `OMJob` first said that main is over.
     main: Option<i64>,
-    /// Who reported, by the word of the run's object.
+    /// Who reported, by the word of its `OMJob`.
     by: Option<String>,
 }
 
@@ -119,11 +117,6 @@ fn see_job(seen: &mut Seen, event: &Event<Job>) {
     if over || deleted || job.metadata.deletion_timestamp.is_some() {
         seen.object.get_or_insert_with(now_ms);
     }
-    let by = job.annotations().get(REPORTED).and_then(|text| {
-        let reported: serde_json::Value = serde_json::from_str(text).ok()?;
-        reported["by"].as_str().map(str::to_owned)
-    });
-    seen.by = by.or_else(|| seen.by.take());
 }
 
 fn see_omjob(seen: &mut Seen, event: &Event<OMJob>) {
