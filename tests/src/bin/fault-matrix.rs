@@ -39,7 +39,6 @@ fn write(file: &Path, page: &Page<'_>) -> anyhow::Result<Vec<String>> {
 
 /// The page as it is kept has to tell what was found just now.
 fn against(file: &Path, _page: &Page<'_>, found: &[Found]) -> anyhow::Result<Vec<String>> {
-    let kept =
-        std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let kept = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
     Ok(disagreements(&kept, found))
 }

@@ -100,8 +100,7 @@ impl Plan {
     pub fn draw(seed: u64, runs: u64, events: u64, within: Duration) -> Self {
         let mut dice = Dice::new(seed);
         let planned = (0..runs).map(|_| draw_run(&mut dice, within)).collect();
-        let mut events: Vec<_> =
-            (0..events).map(|_| draw_event(&mut dice, runs, within)).collect();
+        let mut events: Vec<_> = (0..events).map(|_| draw_event(&mut dice, runs, within)).collect();
         events.sort_by_key(|event| event.at);
         Self { seed, runs: planned, events }
     }

@@ -61,9 +61,7 @@ pub fn judge(account: &Account) -> Vec<Violation> {
     let stands = account.written.last().copied();
     let end = match stands.filter(|state| is_end(*state)) {
         None => Some(Violation::NoEnd(stands)),
-        Some(state) => {
-            (!true_ones.contains(&state)).then_some(Violation::Untrue(state, true_ones))
-        }
+        Some(state) => (!true_ones.contains(&state)).then_some(Violation::Untrue(state, true_ones)),
     };
     let writes = account.written.len() > 2;
     let writes = writes.then(|| Violation::Writes(account.written.clone()));
@@ -130,11 +128,7 @@ mod tests {
     use super::super::plan::Kind;
     use super::*;
 
-    fn account(
-        worker: Worker,
-        touched: &[Touch],
-        written: &[PipelineState],
-    ) -> Account {
+    fn account(worker: Worker, touched: &[Touch], written: &[PipelineState]) -> Account {
         let says = written[0];
         let run = PlannedRun { kind: Kind::OmJob, worker, works: Duration::ZERO, says };
         let (touched, written) = (touched.iter().copied().collect(), written.to_vec());

@@ -110,7 +110,8 @@ impl fmt::Display for Found {
 impl Found {
     /// What stands, and why: what is the same in every run of the tests.
     fn stands(&self) -> String {
-        let mut text = self.state.map_or_else(|| "**no end**".to_owned(), |state| state.to_string());
+        let mut text =
+            self.state.map_or_else(|| "**no end**".to_owned(), |state| state.to_string());
         if let Some(reason) = &self.reason {
             // Writing to a string cannot fail.
             let _ = write!(text, " `{reason}`");

@@ -3,9 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// How a run is carried out, and who is there to report it.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Mode {
     /// An `OMJob`, with `exitHandlerImage`.
     Operator,
@@ -19,8 +17,7 @@ pub enum Mode {
 
 impl Mode {
     /// All columns, in order.
-    pub const ALL: [Self; 4] =
-        [Self::Operator, Self::JobAndOperator, Self::Supervised, Self::Hook];
+    pub const ALL: [Self; 4] = [Self::Operator, Self::JobAndOperator, Self::Supervised, Self::Hook];
 
     /// Head of the column.
     #[must_use]
@@ -60,8 +57,7 @@ pub enum Group {
 }
 
 /// All groups, in the order of the page.
-pub const GROUPS: [Group; 4] =
-    [Group::Ends, Group::Stops, Group::NeverStarts, Group::Surroundings];
+pub const GROUPS: [Group; 4] = [Group::Ends, Group::Stops, Group::NeverStarts, Group::Surroundings];
 
 impl Group {
     /// Headline.
@@ -154,10 +150,8 @@ pub const ROWS: &[Row] = &[
     Row::new(Group::NeverStarts, "no node"),
     Row::new(Group::NeverStarts, "no quota"),
     Row::new(Group::NeverStarts, "denied by a webhook"),
-    Row::new(Group::NeverStarts, "no image of the exit handler").except(&[(
-        Mode::Hook,
-        "there is no such image in this mode",
-    )]),
+    Row::new(Group::NeverStarts, "no image of the exit handler")
+        .except(&[(Mode::Hook, "there is no such image in this mode")]),
     //
     Row::new(Group::Surroundings, "operator killed before the pod").except(NO_OPERATOR),
     Row::new(Group::Surroundings, "operator killed while running").except(NO_OPERATOR),
@@ -169,8 +163,7 @@ pub const ROWS: &[Row] = &[
     Row::new(Group::Surroundings, "OpenMetadata down for 2 minutes at the end")
         .except(HOOK_GIVES_UP),
     Row::new(Group::Surroundings, "OpenMetadata answers 500 for 20 s").except(HOOK_GIVES_UP),
-    Row::new(Group::Surroundings, "OpenMetadata resets connections for 20 s")
-        .except(HOOK_GIVES_UP),
+    Row::new(Group::Surroundings, "OpenMetadata resets connections for 20 s").except(HOOK_GIVES_UP),
     Row::new(Group::Surroundings, "OpenMetadata hangs for 20 s").except(HOOK_GIVES_UP),
     Row::new(Group::Surroundings, "token rotated, pipeline deployed anew").except(NO_HOOK),
     Row::new(Group::Surroundings, "exit handler's pod has no image").except(&[

@@ -64,7 +64,9 @@ impl Play<'_> {
         let Some(pod) = self.pod(number).await else { return };
         let gone = match away {
             Away::Deleted => pods.delete(&pod, &DeleteParams::default()).await.is_ok(),
-            Away::ByForce => pods.delete(&pod, &DeleteParams::default().grace_period(0)).await.is_ok(),
+            Away::ByForce => {
+                pods.delete(&pod, &DeleteParams::default().grace_period(0)).await.is_ok()
+            }
             Away::Evicted => pods.evict(&pod, &EvictParams::default()).await.is_ok(),
         };
         if gone {

@@ -35,6 +35,8 @@ pub(super) struct Play<'p> {
     pub(super) touched: Mutex<Vec<BTreeSet<Touch>>>,
     pub(super) began: Instant,
     variables: Vec<(String, String)>,
+    pipeline: String,
+    service: String,
 }
 
 impl<'p> Play<'p> {
@@ -51,7 +53,19 @@ impl<'p> Play<'p> {
         let ids = plan.runs.iter().map(|_| RunId::random()).collect();
         let touched = Mutex::new(vec![BTreeSet::new(); plan.runs.len()]);
         let (operators, began) = (tokio::sync::Mutex::default(), Instant::now());
-        let mut play = Self { plan, scene, ids, proxy, operators, touched, began, variables };
+        let (pipeline, service) = (scene.pipeline("nightly", &json!({})), scene.service());
+        let mut play = Self {
+            plan,
+            scene,
+            ids,
+            proxy,
+            operators,
+            touched,
+            began,
+            variables,
+            pipeline,
+            service,
+        };
         for _ in 0..2 {
             let operator = play.new_operator();
             play.operators.lock().await.push(operator);
@@ -93,10 +107,8 @@ impl<'p> Play<'p> {
         });
         let block = json!({ "pipelineServiceClientConfiguration": block });
         let config = self.scene.file(&format!("config-{number}.yaml"), &block);
-        let (pipeline, service, id) =
-            (self.scene.pipeline("nightly", &json!({})), self.scene.service(), id.to_string());
-        let run =
-            ["run", "-c", &config, "-f", &pipeline, "--service", &service, "--run-id", &id];
+        let (pipeline, service, id) = (&self.pipeline, &self.service, id.to_string());
+        let run = ["run", "-c", &config, "-f", pipeline, "--service", service, "--run-id", &id];
         self.scene.ompipe(&run).await.good();
     }
 
@@ -141,7 +153,11 @@ impl<'p> Play<'p> {
             run: *run,
             touched,
             written: self.written(*id),
-            left: left.iter().filter(|(run, _)| run == &id.to_string()).map(|(_, n)| n.clone()).collect(),
+            left: left
+                .iter()
+                .filter(|(run, _)| run == &id.to_string())
+                .map(|(_, n)| n.clone())
+                .collect(),
         });
         let accounts = accounts.collect();
         for operator in self.operators.into_inner() {

@@ -14,11 +14,7 @@ use crate::support::Breakable;
 const MODES: [Mode; 3] = [Mode::Operator, Mode::JobAndOperator, Mode::Supervised];
 
 /// A run of each mode, whose workers are up.
-async fn up_in_all_modes(
-    cluster: &Breakable,
-    row: &str,
-    worker: &str,
-) -> Vec<(Run, String)> {
+async fn up_in_all_modes(cluster: &Breakable, row: &str, worker: &str) -> Vec<(Run, String)> {
     let runs = MODES.map(|mode| async move {
         let run = Plan::new(row, mode, worker).prepare_on(cluster).await;
         run.start().await;
@@ -66,7 +62,13 @@ async fn end_of_all(runs: Vec<(Run, String)>, reason: &'static str) {
 async fn a_node_that_is_drained() {
     let cluster = Breakable::take().await;
     let runs = up_in_all_modes(&cluster, "drain of the node", UNTIL_TOLD).await;
-    let drain = ["drain", "sandbox", "--timeout=120s", "--pod-selector=app.kubernetes.io/pipeline"];
+    let drain = [
+        "drain",
+        "sandbox",
+        "--timeout=120s",
+        "--delete-emptydir-data",
+        "--pod-selector=app.kubernetes.io/pipeline",
+    ];
     cluster.kubectl(&drain).await;
     // There is no other node for what follows.
     cluster.kubectl(&["uncordon", "sandbox"]).await;

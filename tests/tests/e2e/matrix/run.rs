@@ -391,16 +391,19 @@ impl Run {
 
     /// Waits until the TTL, or the deletion, has taken everything.
     async fn until_gone(&self) {
-        eventually(&format!("the end of all runs of {:?} in {:?}", self.row, self.mode), || async {
-            let (jobs, omjobs, pods) = tokio::join!(
-                self.scene.ours::<Job>(),
-                self.scene.ours::<OMJob>(),
-                self.scene.ours::<Pod>(),
-            );
-            let pods: Vec<_> = pods.values().map(|pod| (&pod.metadata, &pod.status)).collect();
-            let left = (jobs.len(), omjobs.len(), pods.len());
-            if left == (0, 0, 0) { Ok(()) } else { Err(format!("{left:?} {pods:?}")) }
-        })
+        eventually(
+            &format!("the end of all runs of {:?} in {:?}", self.row, self.mode),
+            || async {
+                let (jobs, omjobs, pods) = tokio::join!(
+                    self.scene.ours::<Job>(),
+                    self.scene.ours::<OMJob>(),
+                    self.scene.ours::<Pod>(),
+                );
+                let pods: Vec<_> = pods.values().map(|pod| (&pod.metadata, &pod.status)).collect();
+                let left = (jobs.len(), omjobs.len(), pods.len());
+                if left == (0, 0, 0) { Ok(()) } else { Err(format!("{left:?} {pods:?}")) }
+            },
+        )
         .await;
     }
 

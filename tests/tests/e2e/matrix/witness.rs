@@ -9,7 +9,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use ompipe_api::{OMJob, EXIT_HANDLER, POD_TYPE};
+use ompipe_api::{EXIT_HANDLER, OMJob, POD_TYPE};
 use tokio::task::JoinSet;
 
 use crate::operator::condition;
@@ -103,7 +103,8 @@ fn see_pod(seen: &mut Seen, event: &Event<Pod>) {
 
 pub(super) fn has_ended(pod: &Pod) -> bool {
     let Some(status) = &pod.status else { return false };
-    let over = status.phase.as_deref().is_some_and(|phase| ["Succeeded", "Failed"].contains(&phase));
+    let over =
+        status.phase.as_deref().is_some_and(|phase| ["Succeeded", "Failed"].contains(&phase));
     let mut main = status.container_statuses.iter().flatten().filter(|one| one.name == "main");
     over || main.any(|one| one.state.as_ref().is_some_and(|state| state.terminated.is_some()))
 }
