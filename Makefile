@@ -1,7 +1,7 @@
 # ompipe: what a person types. Everything that is built goes below .build/ and target/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint images sandbox helm chart manifests crds bench bench-operator bench-server deny clean
+.PHONY: help demo test fault-matrix chaos lint images sandbox helm chart manifests crds bench bench-operator bench-server deny clean
 
 # A cluster that the shell happens to point at is not for tests: it has to be named, KUBECONFIG=FILE.
 ifneq ($(origin KUBECONFIG),command line)
@@ -15,8 +15,19 @@ demo: ## Run a real ingestion on a real Kubernetes, on this machine or with KUBE
 	@demo/run $(if $(findstring command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)')
 
 test: sandbox images helm ## Run every test, on a sandbox of its own or with KUBECONFIG=FILE
+	@rm -rf .build/matrix
 	tests/on-cluster cargo test --workspace --locked
+	cargo run --quiet --locked --package ompipe-tests --bin fault-matrix -- --check
 	cd sandbox && go test ./...
+
+fault-matrix: sandbox images ## Try every end and fault in every mode, and write docs/fault-matrix.md
+	@rm -rf .build/matrix
+	tests/on-cluster cargo test --package ompipe-tests --test e2e --locked -- matrix::
+	cargo run --quiet --locked --package ompipe-tests --bin fault-matrix
+
+chaos: sandbox images ## Play random faults over 50 runs, again and again; SEED=42 MINUTES=10
+	OMPIPE_CHAOS_SEED=$(SEED) OMPIPE_CHAOS_MINUTES=$(or $(MINUTES),10) \
+	  tests/on-cluster cargo test --package ompipe-tests --test e2e --locked -- chaos:: --nocapture
 
 lint: ## Check format and lints of Rust, Go, Python and shell
 	@lint/run

@@ -13,6 +13,7 @@
 
 mod access;
 mod canary;
+mod chaos;
 mod chart;
 mod contract;
 mod delete;
@@ -28,6 +29,7 @@ mod job_reports;
 mod kill;
 mod lease;
 mod logs;
+mod matrix;
 mod models;
 mod operator;
 mod runs;

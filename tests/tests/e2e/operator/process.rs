@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use tokio::process::{Child, Command};
 
-use crate::support::{Scene, bed, eventually};
+use crate::support::{Outcome, Scene, bed, eventually};
 
 /// A running operator. It ends with the test at the latest.
 pub(crate) struct Operator {
@@ -25,8 +25,14 @@ impl Operator {
 
     /// Lets go of everything in the scene's namespace.
     pub(crate) async fn drain(scene: &Scene) {
-        let status = Self::command(scene, free_port()).arg("--drain").status().await.unwrap();
-        assert!(status.success());
+        Self::try_to_drain(scene, &[]).await.good();
+    }
+
+    /// The same, with these variables, and what came of it.
+    pub(crate) async fn try_to_drain(scene: &Scene, variables: &[(&str, &str)]) -> Outcome {
+        let mut command = Self::command(scene, free_port());
+        command.arg("--drain").envs(variables.iter().copied()).stderr(Stdio::piped());
+        Outcome::of(&command.output().await.unwrap())
     }
 
     fn command(scene: &Scene, port: u16) -> Command {
