@@ -8,11 +8,11 @@
 - { apiGroups: [""], resources: [pods], verbs: [get, list, watch] }
 - { apiGroups: [""], resources: [pods/log], verbs: [get] }
 - { apiGroups: [""], resources: [events], verbs: [list, watch] }
-# Runs and schedules.
-- { apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, create, delete] }
+# Runs and schedules. A run that waits for its turn (maxActiveRuns) is patched to start.
+- { apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [batch], resources: [cronjobs], verbs: [get, list, create, update, patch, delete] }
 {{- if include "ompipe.operatorMode" . }}
-- { apiGroups: [pipelines.openmetadata.org], resources: [omjobs], verbs: [get, list, watch, create, delete] }
+- { apiGroups: [pipelines.openmetadata.org], resources: [omjobs], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [pipelines.openmetadata.org], resources: [cronomjobs], verbs: [get, list, create, update, patch, delete] }
 {{- end }}
 {{- end }}
