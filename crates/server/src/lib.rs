@@ -12,6 +12,7 @@ mod api;
 mod app;
 mod contract;
 mod credentials;
+mod dawdling;
 mod document;
 mod health;
 mod layers;

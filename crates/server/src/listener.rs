@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use crate::dawdling::{Answering, Dawdling};
 use crate::settings::{BasePath, Limits, Shutdown};
 use crate::target;
 
@@ -144,10 +145,20 @@ async fn speak(
     routes: Routes,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
+    let answering = Answering::default();
+    let stream = Dawdling::new(stream, answering.clone());
+    let answered = answering.clone();
     let service = routes
         .all
         .clone()
-        .map_request(move |request: Request<_>| routes.prepare(request).map(Body::new));
+        .map_request(move |request: Request<_>| {
+            answering.set(true);
+            routes.prepare(request).map(Body::new)
+        })
+        .map_response(move |response| {
+            answered.set(false);
+            response
+        });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
     builder.http1().max_buf_size(MAX_HEADERS.into());

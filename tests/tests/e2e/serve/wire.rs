@@ -151,6 +151,11 @@ async fn too_much_is_refused_and_too_slow_is_not_waited_for() {
     }
     let header = serving.request(Method::GET, "/").header("X-Long", "x".repeat(100_000));
     assert!(header.send().await.map_or(true, |refused| refused.status().as_u16() == 431));
+    // A head that was begun and never goes on is given up, without an answer that anybody would read.
+    let mut slow = TcpStream::connect(serving.address).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
+    let given_up = tokio::time::timeout(Duration::from_mins(2), slow.read(&mut [0; 64])).await;
+    assert!(matches!(given_up, Ok(Ok(0) | Err(_))), "{given_up:?}");
     // Four connections that only wait take every place: the next one is closed.
     let mut idle = Vec::new();
     for _ in 0..4 {
