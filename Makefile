@@ -1,7 +1,7 @@
 # ompipe: what a person types. Everything that is built goes below .build/ and target/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint images sandbox crds bench bench-operator deny clean
+.PHONY: help demo test fault-matrix chaos lint images sandbox helm chart manifests crds bench bench-operator bench-server deny clean
 
 # A cluster that the shell happens to point at is not for tests: it has to be named, KUBECONFIG=FILE.
 ifneq ($(origin KUBECONFIG),command line)
@@ -14,9 +14,20 @@ help: ## Show this help
 demo: ## Run a real ingestion on a real Kubernetes, on this machine or with KUBECONFIG=FILE
 	@demo/run $(if $(findstring command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)')
 
-test: sandbox images ## Run every test, on a sandbox of its own or with KUBECONFIG=FILE
+test: sandbox images helm ## Run every test, on a sandbox of its own or with KUBECONFIG=FILE
+	@rm -rf .build/matrix
 	tests/on-cluster cargo test --workspace --locked
+	cargo run --quiet --locked --package ompipe-tests --bin fault-matrix -- --check
 	cd sandbox && go test ./...
+
+fault-matrix: sandbox images ## Try every end and fault in every mode, and write docs/fault-matrix.md
+	@rm -rf .build/matrix
+	tests/on-cluster cargo test --package ompipe-tests --test e2e --locked -- matrix::
+	cargo run --quiet --locked --package ompipe-tests --bin fault-matrix
+
+chaos: sandbox images ## Play random faults over 50 runs, again and again; SEED=42 MINUTES=10
+	OMPIPE_CHAOS_SEED=$(SEED) OMPIPE_CHAOS_MINUTES=$(or $(MINUTES),10) \
+	  tests/on-cluster cargo test --package ompipe-tests --test e2e --locked -- chaos:: --nocapture
 
 lint: ## Check format and lints of Rust, Go, Python and shell
 	@lint/run
@@ -27,8 +38,18 @@ images: ## Build the container images below .build/images
 sandbox: ## Build the Kubernetes sandbox, .build/bin/sandbox
 	@sandbox/build
 
-crds: ## Write the definitions of the custom resources to crds/
+helm: ## Build helm, .build/bin/helm
+	@charts/tools/build
+
+chart: ## Check the Helm chart: lint, every supported Kubernetes, its plain manifests
+	@charts/check
+
+manifests: ## Render the chart to plain manifests, a kustomize base in deploy/
+	@charts/manifests
+
+crds: ## Write the definitions of the custom resources to crds/ and the chart
 	cargo run --quiet --package ompipe -- crds | awk '/^---$$/ { file = "crds/" (n++ ? "cronomjobs" : "omjobs") ".yaml" } { print > file }'
+	cp crds/*.yaml charts/ompipe/crds/
 
 bench: sandbox images ## Measure what the documents promise
 	@bench/run
@@ -36,6 +57,9 @@ bench: sandbox images ## Measure what the documents promise
 
 bench-operator: sandbox ## Measure the operator on fake nodes; ARGS="--check --soak-minutes 2"
 	@bench/operator $(ARGS)
+
+bench-server: sandbox images ## Measure the HTTP service: deploys, health, memory, pages of logs
+	@bench/server $(ARGS)
 
 deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources

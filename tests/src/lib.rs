@@ -20,15 +20,20 @@
 //! - [`api_proxy`]: a proxy in front of the real API server that fails on demand.
 //! - [`tls`]: a TLS listener with a certificate of its own.
 //! - [`contract`]: what each key of the configuration promises, as a table.
+//! - [`matrix`]: which ends and faults are tried in which mode, and the page of what was found.
+//! - [`chaos`]: random faults over many runs, drawn from a seed, and what is true afterwards.
 //!
 //! The servers listen on loopback or private addresses only, pick a free port, and end with the
 //! value that stands for them.
 
 mod address;
 pub mod api_proxy;
+pub mod chaos;
 mod connection;
 pub mod contract;
+pub mod helm;
 mod late_event;
+pub mod matrix;
 pub mod postgres;
 pub mod standin;
 pub mod tls;

@@ -12,6 +12,25 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+/// A certificate that signed itself, and its key; both PEM.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "it holds a private key")]
+pub struct SelfSigned {
+    /// The certificate.
+    pub certificate: String,
+    /// The key.
+    pub key: String,
+}
+
+/// A certificate for a name or an address.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn self_signed(subject: &str) -> anyhow::Result<SelfSigned> {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec![subject.to_owned()])?;
+    Ok(SelfSigned { certificate: cert.pem(), key: signing_key.serialize_pem() })
+}
+
 /// Accepts connections of those who trust its certificate.
 #[expect(missing_debug_implementations, reason = "the acceptor has none")]
 pub struct TlsListener {

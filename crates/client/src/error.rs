@@ -238,6 +238,13 @@ impl KubernetesError {
         self.status().is_none_or(|status| matches!(status.code, 409 | 429 | 500..))
     }
 
+    /// True when the API says that what was asked for is not there, or not yet: an object that went
+    /// meanwhile, the log of a container that is about to start.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        self.status().is_some_and(|status| matches!(status.code, 400 | 404))
+    }
+
     /// The API's answer, if it gave one.
     pub(crate) fn status(&self) -> Option<&Status> {
         match &self.source {

@@ -87,12 +87,16 @@ const ALWAYS: Rules = &[
     ("", "pods", &["get", "list", "watch"]),
     ("", "pods/log", &["get"]),
     ("", "events", &["list", "watch"]),
-    ("batch", "jobs", &["get", "list", "watch", "create", "delete"]),
+    ("batch", "jobs", &["get", "list", "watch", "create", "patch", "delete"]),
     ("batch", "cronjobs", &["get", "list", "create", "update", "patch", "delete"]),
 ];
 
 const OPERATOR_MODE: Rules = &[
-    ("pipelines.openmetadata.org", "omjobs", &["get", "list", "watch", "create", "delete"]),
+    (
+        "pipelines.openmetadata.org",
+        "omjobs",
+        &["get", "list", "watch", "create", "patch", "delete"],
+    ),
     (
         "pipelines.openmetadata.org",
         "cronomjobs",

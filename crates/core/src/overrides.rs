@@ -37,6 +37,13 @@ impl ConfigOverrides {
         }
     }
 
+    /// These without what only an application can have, and whether there was any of it.
+    #[must_use]
+    pub fn without_app_config(self) -> (Self, bool) {
+        let had_some = !self.app_config.is_empty();
+        (Self { app_config: Map::new(), ..self }, had_some)
+    }
+
     /// True when the run is as the pipeline is.
     #[must_use]
     pub fn is_empty(&self) -> bool {

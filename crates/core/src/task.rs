@@ -121,15 +121,17 @@ impl AutomationWorkflow {
 
 impl Application {
     /// Reads an application entity, or its definition in the marketplace. One that runs outside of
-    /// the server must name its class.
+    /// the server must name its class: as `sourcePythonClass`, or, as older servers send it, as
+    /// `className` alone.
     ///
     /// # Errors
     /// Everything that is wrong with it.
     pub fn read(document: &Value) -> Result<Self, Problems> {
         read("application", document, |fields| {
             let is_external = fields.string("appType").is_some_and(|kind| kind == "external");
-            let class = fields.string("sourcePythonClass").unwrap_or_default();
-            if is_external && class.trim().is_empty() {
+            let classes = [fields.string("sourcePythonClass"), fields.string("className")];
+            let has_class = classes.iter().flatten().any(|class| !class.trim().is_empty());
+            if is_external && !has_class {
                 fields.missing("sourcePythonClass", "an external application must name its class");
             }
         })

@@ -1,6 +1,8 @@
 //! Letting go of everything, before the operator is uninstalled (`ompipe operator --drain`): without
 //! an operator nobody would ever take our finalizers off.
 //!
+//! The operator may still run: a drain takes its Lease (`lease::Purpose::Retire`).
+//!
 //! Runs under way may come to their end within the time that they are given; nothing new is begun.
 //! Then what is left is let go: its pods run on, and no exit handler follows.
 

@@ -51,7 +51,7 @@ use endpoints::Endpoints;
 use events::Events;
 use health::Health;
 use jobs::Reporter;
-use lease::{Leadership, Lease, LeaseSettings};
+use lease::{Leadership, Lease, LeaseSettings, Purpose};
 use metrics::Metrics;
 use scope::Scope;
 use servers::Servers;
@@ -67,6 +67,12 @@ pub enum Error {
     /// A port cannot be opened.
     #[error(transparent)]
     Endpoints(#[from] endpoints::Error),
+    /// A drain may not see the Jobs that it should let go of, and would wait for ever.
+    #[error(
+        "cannot let go of Jobs: {0}; give the operator the rights of docs/operator-rbac.yaml, or set \
+         REPORT_JOBS=false where no operator has ever reported Jobs"
+    )]
+    DrainWithoutRights(#[source] Box<kube::Error>),
 }
 
 /// Works until `shutdown`, brings what it does to its end, and lets go of the Lease.
@@ -78,6 +84,10 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let endpoints = Endpoints::bind(ports.0, ports.1).await?;
     let metrics = Metrics::new();
     let client = access::connect(settings.kubeconfig.as_deref(), &metrics).await?;
+    if settings.drain && settings.report_jobs {
+        let scopes = Scope::all(&settings, &client);
+        jobs::require_rights(&scopes, &client).await.map_err(Error::DrainWithoutRights)?;
+    }
     // What outlives the controllers: the Lease is let go when they are done, the endpoints last.
     let (released, ended) = (CancellationToken::new(), CancellationToken::new());
     let mut electing = JoinSet::new();
@@ -157,6 +167,7 @@ fn lease(settings: &Settings, client: &Client) -> Option<Lease> {
         name: election.lease_name.as_str().to_owned(),
         identity: election.identity.clone(),
         duration: election.lease_duration.get(),
+        purpose: if settings.drain { Purpose::Retire } else { Purpose::Lead },
     };
     Some(Lease::new(client.clone(), settings))
 }

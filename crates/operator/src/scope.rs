@@ -4,10 +4,12 @@
 //! every replica and leave everything to do to the leader.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt, future};
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector as reflect};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -23,6 +25,8 @@ use crate::{cronomjob, drain, omjob};
 
 /// Objects in one answer of an initial list: a larger page costs memory that never comes back.
 const PAGE: u32 = 100;
+/// Longest time between two tries to watch.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,6 +205,25 @@ async fn take_over(context: &Context, jobs: &Store<JobView>, schedules: &Store<S
     }
 }
 
+/// The usual waits of a watch that fails, but none so long that the end of an outage is seen late:
+/// runs have ended meanwhile.
+#[derive(Default)]
+struct Patience(watcher::DefaultBackoff);
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|wait| wait.min(LONGEST_WAIT))
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
 /// The changes of a kind, for ever.
 pub(crate) fn events<K>(
     api: Api<K>,
@@ -210,7 +233,7 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let kind = K::kind(&()).into_owned();
-    watcher(api, config.page_size(PAGE)).default_backoff().inspect(move |event| {
+    watcher(api, config.page_size(PAGE)).backoff(Patience::default()).inspect(move |event| {
         if let Err(error) = event {
             tracing::warn!(kind, %error, "a watch failed, and begins again");
         }

@@ -63,6 +63,9 @@ func (s Settings) base() map[string]any {
 		"imageGCHighThresholdPercent": 100,
 		// The machine's own programs matter more than the sandbox's.
 		"oomScoreAdj": 0,
+		// With control groups of version 2 the kernel would kill the whole container, and with it
+		// the supervisor that tells why; with version 1 it is so anyway.
+		"singleProcessOOMKill": true,
 	}
 }
 

@@ -47,6 +47,12 @@ func TestTheKubeletIsClosedToStrangers(t *testing.T) {
 	}
 }
 
+func TestOnlyTheProcessThatUsesTooMuchMemoryIsKilled(t *testing.T) {
+	if got := config(t, "")["singleProcessOOMKill"]; got != true {
+		t.Errorf("singleProcessOOMKill %v", got)
+	}
+}
+
 func TestOverridesAreMergedOver(t *testing.T) {
 	got := config(t, `
 kind: KubeletConfiguration

@@ -21,7 +21,7 @@ pub(crate) async fn limited_kubeconfig(scene: &Scene, account: &str, rules: &Val
     let accounts: Api<ServiceAccount> = scene.api();
     let token = accounts.create_token_request(account, &post, &request).await.unwrap();
     let mut kubeconfig =
-        serde_json::to_value(Kubeconfig::read_from(&bed().kubeconfig).unwrap()).unwrap();
+        serde_json::to_value(Kubeconfig::read_from(&scene.kubeconfig).unwrap()).unwrap();
     kubeconfig["users"][0]["user"] = json!({ "token": token.status.unwrap().token });
     scene.file(&format!("{account}.kubeconfig"), &kubeconfig)
 }

@@ -75,7 +75,7 @@ async fn what_runs_need_and_have_not_is_named() {
         (
             json!({ "serviceAccountName": "bare" }),
             "rights of runs",
-            "bare may not: get pods, list pods",
+            "bare may not: list pods, get pods/log",
         ),
         (json!({ "namespace": "no-such-namespace" }), "cluster", "there is no namespace"),
     ] {

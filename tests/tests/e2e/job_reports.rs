@@ -449,3 +449,19 @@ async fn without_the_rights_for_jobs_the_rest_works() {
     operator.terminate().await;
     play.scene.end().await;
 }
+
+#[tokio::test]
+async fn a_drain_without_the_rights_for_jobs_says_so() {
+    let play = Play::new("jobdrain", "exit 0", json!({})).await;
+    crate::support::install_crds(&play.scene.client).await;
+    let mut rules = documented_rules();
+    rules.as_array_mut().unwrap().retain(|rule| rule["apiGroups"] != json!(["batch"]));
+    let kubeconfig = limited_kubeconfig(&play.scene, "other", &rules).await;
+    let limited = ("KUBECONFIG", kubeconfig.as_str());
+    let refused = Operator::try_to_drain(&play.scene, &[limited]).await.ended_with(3);
+    assert!(refused.stderr.contains("cannot let go of Jobs: "), "{refused:?}");
+    assert!(refused.stderr.contains("REPORT_JOBS=false"), "{refused:?}");
+    let without = [limited, ("REPORT_JOBS", "false")];
+    Operator::try_to_drain(&play.scene, &without).await.good();
+    play.scene.end().await;
+}

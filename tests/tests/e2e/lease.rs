@@ -8,7 +8,7 @@ use axum::http::Method;
 use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use ompipe_operator::access;
-use ompipe_operator::lease::{Leadership, Lease, LeaseSettings};
+use ompipe_operator::lease::{Leadership, Lease, LeaseSettings, Purpose, RETIRED};
 use ompipe_operator::metrics::Metrics;
 use ompipe_tests::api_proxy::{ApiCall, ApiFault, ApiProxy, Failure};
 use rstest::rstest;
@@ -40,6 +40,21 @@ impl Candidate {
     }
 
     async fn with(scene: &Scene, identity: &str, namespace: &str, duration: Duration) -> Self {
+        Self::start(scene, identity, namespace, duration, Purpose::Lead).await
+    }
+
+    /// One that ends the work, at the usual duration.
+    async fn retiring(scene: &Scene, identity: &str) -> Self {
+        Self::start(scene, identity, &scene.namespace, DURATION, Purpose::Retire).await
+    }
+
+    async fn start(
+        scene: &Scene,
+        identity: &str,
+        namespace: &str,
+        duration: Duration,
+        purpose: Purpose,
+    ) -> Self {
         let proxy = ApiProxy::start(scene.client.clone()).await.unwrap();
         let kubeconfig = scene.file(&format!("{identity}.kubeconfig"), &proxy.kubeconfig());
         let metrics = Metrics::new();
@@ -49,6 +64,7 @@ impl Candidate {
             name: LEASE.to_owned(),
             identity: identity.to_owned(),
             duration,
+            purpose,
         };
         let lease = Lease::new(client, settings);
         let (leadership, leave) = (lease.leadership(), CancellationToken::new());
@@ -225,6 +241,37 @@ async fn a_leader_whose_lease_was_taken_stops_at_its_next_renewal() {
     // It renews after 6 seconds; its deadline alone would tell it after 20.
     assert!(lost - start < duration / 2, "{:?}", lost - start);
     assert_eq!(spec(&scene).await.holder_identity.as_deref(), Some("usurper"));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn who_ends_the_work_takes_the_lease_and_starts_when_the_leader_has_stopped() {
+    let scene = Scene::new("lease").await;
+    let (leader, follower) = leader_and_follower(&scene).await;
+    let retiring = Candidate::retiring(&scene, "drain").await;
+    let (lost, started) = tokio::join!(leader.lost(), retiring.leads());
+    assert!(started > lost, "it started while the leader led");
+    let unwanted = async { tokio::join!(leader.leads(), follower.leads()) };
+    before("the work was taken up again", renewed(&scene, 2), unwanted).await;
+    retiring.leave().await;
+    let left = spec(&scene).await;
+    assert_eq!(left.holder_identity.as_deref(), Some(RETIRED));
+    assert_eq!(left.lease_duration_seconds, Some(60));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn who_ends_the_work_does_not_wait_for_a_leader_that_hangs_longer_than_it_may_act() {
+    let scene = Scene::new("lease").await;
+    let (leader, _follower) = leader_and_follower(&scene).await;
+    leader.proxy.inject(ApiFault::new(Failure::Hang));
+    let retiring = Candidate::retiring(&scene, "drain").await;
+    let (lost, started) = tokio::join!(leader.lost(), retiring.leads());
+    assert!(started > lost, "it started while the leader led");
+    retiring.leave().await;
+    // Another one need not wait for those who are gone.
+    let again = Candidate::retiring(&scene, "drain-again").await;
+    timeout(DURATION / 2, again.leads()).await.unwrap();
     scene.end().await;
 }
 

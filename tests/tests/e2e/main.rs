@@ -13,6 +13,8 @@
 
 mod access;
 mod canary;
+mod chaos;
+mod chart;
 mod contract;
 mod delete;
 mod deploy;
@@ -21,14 +23,17 @@ mod exit_handler;
 mod faults;
 mod health;
 mod hooks;
+mod images;
 mod ingestion;
 mod job_reports;
 mod kill;
 mod lease;
 mod logs;
+mod matrix;
 mod models;
 mod operator;
 mod runs;
+mod serve;
 mod serve_api;
 mod supervise;
 mod support;

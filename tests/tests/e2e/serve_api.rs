@@ -216,7 +216,9 @@ async fn a_log_is_read_whole_in_part_compressed_and_in_pages() {
     const LINES: usize = 25_000;
     let worker =
         format!("WORKER_MAIN:seq 1 {LINES} | while read n; do printf '%-99s\\n' \"line $n\"; done");
-    let expected: String = (1..=LINES).map(|n| format!("{:<99}\n", format!("line {n}"))).collect();
+    let lines: Vec<String> =
+        (1..=LINES).map(|n| format!("{:<99}\n", format!("line {n}"))).collect();
+    let expected = lines.concat();
     let parameters = json!({ "extraEnvVars": [worker] });
     let (scene, serving) = served("api-log", &parameters, &json!({})).await;
     let run = RunId::random().to_string();
@@ -244,7 +246,8 @@ async fn a_log_is_read_whole_in_part_compressed_and_in_pages() {
     assert!(unpacked == expected);
 
     let length = expected.len();
-    let parts: [(&'static [(&str, &str)], (usize, usize)); 3] = [
+    type Headers = &'static [(&'static str, &'static str)];
+    let parts: [(Headers, (usize, usize)); 3] = [
         (&[("Range", "bytes=150-249")], (150, 249)),
         (&[("Range", "bytes=2499990-"), ("Accept-Encoding", "gzip")], (2_499_990, length - 1)),
         (&[("Range", "bytes=-1200000")], (length - 1_200_000, length - 1)),

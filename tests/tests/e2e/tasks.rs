@@ -1,5 +1,7 @@
 //! What runs beside pipelines: a test of a connection with the real framework, and applications.
 
+use std::time::Duration;
+
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
@@ -7,10 +9,12 @@ use kube::api::DeleteParams;
 use ompipe_api::OMJob;
 use ompipe_client::PipelineServiceClient;
 use ompipe_core::{Application, RunId};
+use ompipe_tests::standin::World;
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::access::library_with;
+use crate::operator::Operator;
 use crate::support::{Bed, PASSWORD, Scene, bed, eventually, install_crds};
 
 /// An automation of the stand-in's server that tests the connection to the sample database.
@@ -89,6 +93,28 @@ async fn a_test_whose_worker_dies_fails_with_why() {
     let outcome = scene.ompipe(&test).await.ended_with(1);
     assert!(outcome.stdout.contains("the test ended: Failed"), "{outcome:?}");
     assert!(outcome.stdout.contains("Signal: ended by signal 9"), "{outcome:?}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn the_operator_fails_a_test_whose_worker_died() {
+    let scene = Scene::new("automation").await;
+    install_crds(&scene.client).await;
+    let operator = Operator::start(&scene, &[]);
+    let workflow = automation(&scene, PASSWORD).await;
+    let name = workflow["name"].as_str().unwrap().to_owned();
+    let workflow = scene.file("workflow.json", &workflow);
+    // Nothing in the pod reports.
+    let config = scene.config(&json!({ "extraEnvVars": ["WORKER_MAIN:exit 3"] }));
+    scene.ompipe(&["test-connection", "-c", &config, "-f", &workflow]).await.ended_with(1);
+    let failed = |world: &World| {
+        let workflow = world.entity("automations/workflows", &name)?;
+        (workflow["status"] == "Failed").then_some(workflow)
+    };
+    let limit = Duration::from_mins(3);
+    let workflow = scene.standin.until("a failed automation", limit, failed).await.unwrap();
+    assert_eq!(workflow["response"]["steps"][0]["message"], "Error: ended with exit code 3");
+    operator.terminate().await;
     scene.end().await;
 }
 

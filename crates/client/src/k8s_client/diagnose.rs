@@ -5,6 +5,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use k8s_openapi::api::core::v1::{Event, ServiceAccount};
 use kube::api::{ListParams, ObjectMeta, PostParams};
+use ompipe_core::config::Mode;
 use ompipe_core::diagnosis::{self, Finding, Subject};
 use ompipe_core::version;
 use ompipe_core::{PipelineIdentity, PipelineState, RunId, ServerConnection};
@@ -16,14 +17,14 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::health::Right;
 
-/// What the exit handler of the ingestion image reads to describe a pod that failed.
-const RIGHTS_OF_RUNS: [Right; 5] = [
-    Right { group: "", resource: "pods", verb: "get" },
+/// What an exit handler reads to describe a pod that failed.
+const RIGHTS_OF_RUNS: [Right; 3] = [
     Right { group: "", resource: "pods", verb: "list" },
     Right { group: "", resource: "pods/log", verb: "get" },
     Right { group: "", resource: "events", verb: "list" },
-    Right { group: "batch", resource: "jobs", verb: "get" },
 ];
+/// What that of a plain Job reads too: whether another attempt follows, and why it was stopped.
+const RIGHT_OF_JOBS: Right = Right { group: "batch", resource: "jobs", verb: "get" };
 
 impl K8sPipelineClient {
     /// Examines the way to the cluster and to OpenMetadata, and a run of a pipeline when one is
@@ -72,7 +73,8 @@ impl K8sPipelineClient {
     async fn rights_of(&self, account: &str) -> Finding {
         const CHECK: &str = "rights of runs";
         let mut missing = Vec::new();
-        for right in RIGHTS_OF_RUNS {
+        let of_mode = (self.config().mode == Mode::Job).then_some(RIGHT_OF_JOBS);
+        for right in RIGHTS_OF_RUNS.into_iter().chain(of_mode) {
             match self.account_has(account, right).await {
                 Ok(true) => {}
                 Ok(false) => missing.push(right.to_string()),

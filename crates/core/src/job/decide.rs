@@ -280,11 +280,11 @@ impl Run<'_> {
         }
     }
 
-    /// The newest attempt that ended: the end, and when its pod was deleted.
+    /// The newest attempt that ended: the end, and when its pod was deleted, if that ended it.
     fn last_attempt(&self) -> Option<(End, Option<Timestamp>)> {
         let recorded = || {
             let last = self.observed.record.last.as_ref()?;
-            Some((last.end.clone(), Some(last.stopped)))
+            Some((last.end.clone(), last.stopped))
         };
         let newest = self.newest().filter(|newest| !is_newer(&self.observed.record, newest));
         newest.map_or_else(recorded, |newest| Some(end_of(newest)))
@@ -298,7 +298,6 @@ impl Run<'_> {
                 .map_or_else(|| End::without_code(reason, message), |why| given_up(why, late));
         };
         // Even with exit code 0: the Job failed, so that is a worker's polite answer to the stop.
-        let stopped = stopped.filter(|time| end.finished.is_none_or(|ended| ended >= *time));
         if stopped.is_none() || end.reason.is_disruption() {
             return end;
         }
@@ -321,7 +320,6 @@ fn lost_at(attempt: &AttemptSeen) -> Option<Timestamp> {
 }
 
 fn end_of(attempt: &AttemptSeen) -> (End, Option<Timestamp>) {
-    let stopped = attempt.deletion.map(|deletion| deletion.requested);
     let end = match &attempt.state {
         PodState::Ended { end, .. } => end.clone(),
         PodState::Waiting(_) | PodState::Running => {
@@ -329,7 +327,8 @@ fn end_of(attempt: &AttemptSeen) -> (End, Option<Timestamp>) {
             End::without_code(Reason::NodeLost, message)
         }
     };
-    (end, stopped)
+    let stopped = attempt.deletion.filter(|deletion| deletion.ended(&end));
+    (end, stopped.map(|deletion| deletion.requested))
 }
 
 fn completed(last: Option<(End, Option<Timestamp>)>, time: Option<Timestamp>) -> End {
@@ -373,7 +372,7 @@ fn last_attempt(attempt: &AttemptSeen, end: &End, deletion: Deletion) -> LastAtt
         pod: attempt.uid.clone(),
         created: attempt.created,
         end: end.clone(),
-        stopped: deletion.requested,
+        stopped: deletion.ended(end).then_some(deletion.requested),
     }
 }
 

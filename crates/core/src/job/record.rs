@@ -35,8 +35,8 @@ pub struct LastAttempt {
     pub created: Timestamp,
     /// How it ended, as the pod has it.
     pub end: End,
-    /// When somebody asked for its deletion.
-    pub stopped: Timestamp,
+    /// When somebody asked for its deletion, if that is what ended it.
+    pub stopped: Option<Timestamp>,
 }
 
 /// That the end of a run is settled.
@@ -140,7 +140,8 @@ struct Said {
 struct KeptAttempt {
     pod: String,
     created: Timestamp,
-    stopped: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stopped: Option<Timestamp>,
     reason: String,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]

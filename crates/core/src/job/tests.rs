@@ -276,7 +276,7 @@ fn worlds() -> impl Iterator<Item = Observed> {
         pod: "uid-0".to_owned(),
         created: at(0),
         end: End::adopted(Some(143)),
-        stopped: at(50),
+        stopped: Some(at(50)),
     };
     let settled = Reported { at: at(150), by: Reporter::Run, state: None, message: None };
     let records = [

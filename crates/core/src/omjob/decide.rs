@@ -12,6 +12,11 @@ use super::{
 const LOST_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// How long main may take to start where `activeDeadlineSeconds` does not say.
 const START_LIMIT: SignedDuration = SignedDuration::from_hours(24);
+/// How long something may keep the exit handler from starting: what it would tell, the operator can
+/// tell as well.
+const EXIT_START_LIMIT: SignedDuration = SignedDuration::from_secs(30);
+/// How often the exit handler may try: what it cannot do then, the operator does.
+const EXIT_ATTEMPTS: u32 = 3;
 /// How long the operator goes on reporting where no longer TTL says.
 const REPORT_LIMIT: SignedDuration = SignedDuration::from_mins(10);
 
@@ -20,7 +25,7 @@ const RETRY: Backoff = Backoff { first: 10, most: 360 };
 /// First and longest wait after a refused creation.
 const REFUSED: Backoff = Backoff { first: 1, most: 60 };
 /// First and longest wait after a report that OpenMetadata did not take.
-const REPORT: Backoff = Backoff { first: 2, most: 300 };
+const REPORT: Backoff = Backoff { first: 2, most: 30 };
 
 /// Where an `OMJob` stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -236,6 +241,9 @@ impl<'o> Step<'o> {
                 Some(limits.active_deadline.unwrap_or(START_LIMIT))
             }
             Stage::Main => limits.active_deadline,
+            Stage::Exit if self.status.exit.trouble.is_some() => {
+                Some(limits.exit_deadline.min(EXIT_START_LIMIT))
+            }
             Stage::Exit => Some(limits.exit_deadline),
         };
         limit.map(|limit| after(started, limit))
@@ -370,11 +378,14 @@ impl Step<'_> {
 
     fn end_exit_attempt(&mut self, ending: Ending<'_>) {
         let Ending { pod, end, certain } = ending;
+        // Asked before what kept it from starting is forgotten.
+        let late = self.is_late(Stage::Exit);
         let exit = &mut self.status.exit;
         count(exit, pod, &end);
+        let spent = exit.ended >= EXIT_ATTEMPTS;
         let next = after(self.now, RETRY.wait(exit.ended.saturating_sub(1)));
         let in_time = self.deadline(Stage::Exit).is_none_or(|deadline| next < deadline);
-        if end.succeeded() || !certain || !in_time {
+        if end.succeeded() || !certain || late || spent || !in_time {
             return self.end_run(end);
         }
         self.status.exit.not_before = Some(next);

@@ -319,29 +319,69 @@ fn an_exit_handler_that_fails_is_tried_again() {
     assert!(has(&decide(&observed, at(140)), &next));
 }
 
-/// Upstream's defect 8: a hanging exit handler ends at its deadline, and the operator reports.
+#[test]
+fn an_exit_handler_that_failed_three_times_is_replaced_by_the_operator() {
+    let mut observed = in_exit_stage(1);
+    for (name, time) in [("run-exit", 130), ("run-exit-1", 150)] {
+        observed.pods.push(seen(&on_node(name, &ended(1, "Error"))));
+        observed.status = status(&decide(&observed, at(time))).clone();
+        assert_eq!(observed.status.phase, Phase::ExitHandlerRunning, "{name}");
+    }
+    observed.pods.push(seen(&on_node("run-exit-2", &ended(1, "Error"))));
+    let decision = decide(&observed, at(180));
+    assert_eq!(status(&decision).phase, Phase::Failed);
+    assert_eq!(decision.actions.last(), Some(&Action::ReportLastResort));
+}
+
+/// Upstream's defect 8: a hanging exit handler ends at its deadline.
+#[test]
+fn an_exit_handler_that_hangs_has_ten_minutes() {
+    let mut observed = in_exit_stage(1);
+    observed.pods.push(seen(&on_node("run-exit", &main(&json!({ "running": {} })))));
+    let decision = decide(&observed, at(699));
+    assert_eq!((decision.actions, decision.next_look), (Vec::new(), Some(at(700))));
+    let decision = decide(&observed, at(700));
+    assert!(matches!(decision.actions.last(), Some(Action::DeletePod { .. })));
+}
+
+/// What keeps it from starting is not waited for as long: the operator reports.
 #[test]
 fn an_exit_handler_without_an_image_is_replaced_by_the_operator() {
     let mut observed = in_exit_stage(1);
     let waiting = main(&json!({ "waiting": { "reason": "ErrImagePull", "message": "m" } }));
     observed.pods.push(seen(&on_node("run-exit", &waiting)));
     observed.status = status(&decide(&observed, at(110))).clone();
-    let decision = decide(&observed, at(700));
+    let decision = decide(&observed, at(129));
+    assert_eq!((decision.actions, decision.next_look), (Vec::new(), Some(at(130))));
+    let decision = decide(&observed, at(130));
     assert!(matches!(decision.actions.last(), Some(Action::DeletePod { .. })));
-    observed.pods[1] = seen(&deleted(on_node("run-exit", &json!({ "phase": "Failed" })), 700));
-    let decision = decide(&observed, at(731));
+    observed.pods[1] = seen(&deleted(on_node("run-exit", &json!({ "phase": "Failed" })), 130));
+    let decision = decide(&observed, at(161));
     assert_eq!(status(&decision).phase, Phase::Failed);
     assert_eq!(decision.actions.last(), Some(&Action::ReportLastResort));
     observed.status = status(&decision).clone();
     observed.report = Some(Report::Unavailable("down".to_owned()));
-    let decision = decide(&observed, at(732));
+    let decision = decide(&observed, at(162));
     assert!(!has(&decision, &Action::RemoveFinalizer));
-    assert_eq!(decision.next_look, Some(at(734)));
+    assert_eq!(decision.next_look, Some(at(164)));
     observed.status = status(&decision).clone();
     observed.report = Some(Report::Done);
-    let decision = decide(&observed, at(734));
+    let decision = decide(&observed, at(164));
     assert_eq!(status(&decision).reporting, Reporting::ByOperator);
     assert_eq!(decision.actions.last(), Some(&Action::RemoveFinalizer));
+}
+
+#[test]
+fn an_exit_handler_that_no_quota_allows_is_replaced_by_the_operator() {
+    let mut observed = in_exit_stage(1);
+    observed.refusal = Some(refused(Lasting::ForNow, Reason::Quota));
+    observed.status = status(&decide(&observed, at(101))).clone();
+    observed.refusal = None;
+    let decision = decide(&observed, at(129));
+    assert!(makes(&decision, Stage::Exit), "{decision:?}");
+    let decision = decide(&observed, at(130));
+    assert_eq!(status(&decision).phase, Phase::Failed);
+    assert_eq!(decision.actions.last(), Some(&Action::ReportLastResort));
 }
 
 /// Upstream's defect 7, a namespace on its way out, and a refused exit handler: the operator.

@@ -23,6 +23,18 @@ impl Deletion {
             SignedDuration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or(0));
         Some(Self { requested: due.checked_sub(grace).unwrap_or(due), due })
     }
+
+    /// Whether it is what ended the process.
+    ///
+    /// Times of Kubernetes are whole seconds. Within one, a deletion without grace is taken for that
+    /// of a pod which had ended by itself, as garbage collectors make it: the API server gives such
+    /// pods none. Only a signal speaks for the deletion then.
+    #[must_use]
+    pub fn ended(self, end: &End) -> bool {
+        let Some(finished) = end.finished else { return true };
+        let decides = self.due > self.requested || end.reason == Reason::Signal;
+        finished > self.requested || (finished == self.requested && decides)
+    }
 }
 
 impl End {
@@ -35,8 +47,7 @@ impl End {
             return self;
         };
         let is_kill = stop.as_ref().is_some_and(|stop| stop.reason == Reason::Killed);
-        let was_over = self.finished.is_some_and(|finished| finished < deletion.requested);
-        if was_over || (self.reason.is_disruption() && !is_kill) {
+        if !deletion.ended(&self) || (self.reason.is_disruption() && !is_kill) {
             return self;
         }
         let deleted = || Trouble::new(Reason::Deleted, "its pod was deleted");
@@ -94,5 +105,20 @@ mod tests {
         let explained = end.clone().explained(deletion, stop.map(|why| Trouble::new(why, "why")));
         assert_eq!(explained.reason, expected);
         assert_eq!((explained.exit_code, explained.finished), (end.exit_code, end.finished));
+    }
+
+    #[rstest]
+    #[case::before(end(Reason::Error, 1, 9), 60, false)]
+    #[case::after(end(Reason::Error, 1, 11), 60, true)]
+    #[case::polite_within_the_second(end(Reason::Error, 1, 10), 60, true)]
+    #[case::collected_within_the_second(end(Reason::Error, 1, 10), 0, false)]
+    #[case::memory_within_the_second(end(Reason::OomKilled, 137, 10), 0, false)]
+    #[case::forced_within_the_second(end(Reason::Signal, 137, 10), 0, true)]
+    fn a_deletion_ended_what_it_came_before(
+        #[case] end: End,
+        #[case] grace: i64,
+        #[case] expected: bool,
+    ) {
+        assert_eq!(Deletion { requested: at(10), due: at(10 + grace) }.ended(&end), expected);
     }
 }

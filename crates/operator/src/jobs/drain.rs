@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Client, ResourceExt};
 use ompipe_core::job::FINALIZER;
 use serde_json::json;
 use tokio::time::Duration;
@@ -12,6 +12,28 @@ use tokio::time::Duration;
 use super::Reporter;
 use super::view::RunView;
 use crate::error::{Error, code};
+use crate::scope::Scope;
+
+const FORBIDDEN: u16 = 403;
+
+/// That Jobs can be seen. The watches cannot tell: they wait for rights that may still come.
+///
+/// # Errors
+/// What the API server says, where it forbids it.
+pub(crate) async fn require_rights(
+    scopes: &[Scope],
+    client: &Client,
+) -> Result<(), Box<kube::Error>> {
+    for scope in scopes {
+        let listed = scope.api::<RunView>(client).list(&ListParams::default().limit(1)).await;
+        match listed {
+            Err(error) if code(&error) == FORBIDDEN => return Err(Box::new(error)),
+            // What else is wrong passes, and the drain waits for that.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
 
 /// Lets go of everything. What fails is tried again: nobody else will ever do it.
 pub(super) async fn drain(reporter: &Arc<Reporter>) {

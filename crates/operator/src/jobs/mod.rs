@@ -37,6 +37,7 @@ use crate::scope::Scope;
 use crate::settings::Settings;
 use crate::tracking::Pods;
 use apply::{Outcome, Pass};
+pub(crate) use drain::require_rights;
 use view::{RunPod, RunView};
 
 /// Decisions that may follow each other in one pass; more would be a defect of `decide`.

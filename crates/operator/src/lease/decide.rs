@@ -91,6 +91,11 @@ impl Seen {
         self.holder.as_deref()
     }
 
+    /// Until when the holder may act, if one does that we know of.
+    pub(super) fn acts_until(&self) -> Option<Instant> {
+        self.holder().filter(|holder| *holder != super::RETIRED).map(|_| self.free_at)
+    }
+
     /// What `identity` does now; `renewed` is when it began its last renewal that succeeded.
     pub(super) fn decide(
         &self,

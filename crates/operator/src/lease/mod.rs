@@ -17,6 +17,9 @@
 //! | 15 s, from when they saw the renewal | others may take over |
 //! | at once | others may take over what was vacated |
 //!
+//! Who ends the work ([`Purpose::Retire`]) takes the Lease from its holder at once, and acts when that
+//! one has stopped: it knows after 3 s, and does not act after 10 s in any case.
+//!
 //! The design is that of client-go's `leaderelection` and of kubert's lease: a write names the
 //! resource version that was read, and no clock is compared with another host's.
 
@@ -52,7 +55,24 @@ pub struct LeaseSettings {
     /// How long others wait after the last renewal, in whole seconds. Renewal and fence follow
     /// from it.
     pub duration: Duration,
+    /// What it is wanted for.
+    pub purpose: Purpose,
 }
+
+/// What a Lease is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To do the work when nobody else does, and to leave it to the next one.
+    Lead,
+    /// To end the work: it is taken from whoever leads, and left behind as [`RETIRED`], so that those
+    /// that still run do not begin again while they are being removed.
+    Retire,
+}
+
+/// Holder of a Lease whose work was ended ([`Purpose::Retire`]). Nobody acts under that name.
+pub const RETIRED: &str = "retired";
+/// How long others leave it alone: about as long as it takes to remove them.
+pub const RETIRED_FOR: Duration = Duration::from_mins(1);
 
 /// A candidate for a Lease. It acts only while [`Lease::run`] is polled.
 ///
@@ -64,6 +84,8 @@ pub struct Lease {
     hold: watch::Sender<Hold>,
     /// When the last renewal that succeeded began.
     renewed: Option<Instant>,
+    /// Until then whoever the Lease was taken from may not know it.
+    quiet_until: Option<Instant>,
     seen: Seen,
     /// What stands in the API server. `None` when it does not exist, or may have changed.
     object: Option<LeaseObject>,
@@ -103,6 +125,7 @@ impl Lease {
             settings,
             hold: watch::Sender::new(Hold::Lost),
             renewed: None,
+            quiet_until: None,
             seen: Seen::nothing(Instant::now()),
             object: None,
             trouble: None,
@@ -156,11 +179,21 @@ impl Lease {
         }
         let (identity, now) = (&self.settings.identity, Instant::now());
         match self.seen.decide(identity, self.renewed, self.timing, now) {
+            Decision::Wait(_) if self.may_take() => {
+                self.quiet_until = self.seen.acts_until();
+                self.write(Decision::Claim).await
+            }
             Decision::Wait(until) => Ok(until),
             decision @ (Decision::Create | Decision::Claim | Decision::Renew) => {
                 self.write(decision).await
             }
         }
+    }
+
+    /// Whether somebody else's Lease is ours to take.
+    fn may_take(&self) -> bool {
+        let holder = self.seen.holder();
+        self.settings.purpose == Purpose::Retire && holder != Some(&self.settings.identity)
     }
 
     async fn look(&mut self) -> Result<(), Error> {
@@ -185,12 +218,20 @@ impl Lease {
             _ => self.api.replace(&self.settings.name, &post, &lease).await?,
         };
         self.remember(Some(written));
+        self.renewed = Some(started);
+        match self.quiet_until.filter(|until| started < *until) {
+            Some(until) => Ok(until.min(started + self.timing.renewal())),
+            None => Ok(self.lead(started)),
+        }
+    }
+
+    fn lead(&mut self, started: Instant) -> Instant {
         if !self.holds() {
             tracing::info!(identity = self.settings.identity, "leading");
         }
-        self.renewed = Some(started);
+        self.quiet_until = None;
         self.hold.send_replace(Hold::Until(started + self.timing.fence()));
-        Ok(started + self.timing.renewal())
+        started + self.timing.renewal()
     }
 
     /// The Lease with us as its holder; everything else in it stays.
@@ -262,13 +303,21 @@ impl Lease {
             return Ok(());
         };
         let spec = lease.spec.get_or_insert_default();
-        spec.holder_identity = None;
         spec.renew_time = Some(MicroTime(clock::now()));
-        // Candidates of other makes wait for the duration even where there is no holder.
-        spec.lease_duration_seconds = Some(1);
+        let (holder, duration) = self.left_behind();
+        (spec.holder_identity, spec.lease_duration_seconds) = (holder, Some(duration));
         self.api.replace(&self.settings.name, &PostParams::default(), &lease).await?;
         tracing::info!("let go of the Lease");
         Ok(())
+    }
+
+    /// Who holds the Lease after us, and for how many seconds. Candidates of other makes wait for
+    /// the duration even where there is no holder.
+    fn left_behind(&self) -> (Option<String>, i32) {
+        match self.settings.purpose {
+            Purpose::Lead => (None, 1),
+            Purpose::Retire => (Some(RETIRED.to_owned()), whole_seconds(RETIRED_FOR)),
+        }
     }
 
     fn holds(&self) -> bool {

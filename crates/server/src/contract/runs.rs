@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use ompipe_client::{Error, PipelineServiceClient, RunRequest, Started};
 use ompipe_core::logs::LogPage;
-use ompipe_core::{ConfigOverrides, PipelineIdentity, Run, RunId};
+use ompipe_core::{ConfigOverrides, IngestionPipeline, PipelineIdentity, PipelineType, Run, RunId};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tracing::{info, warn};
@@ -60,6 +60,7 @@ pub(crate) async fn start(
     request: RunRequest,
 ) -> Result<Started, Error> {
     let (pipeline, service) = app.client.load(identity).await?;
+    let request = fitting(request, &pipeline);
     match app.client.run_pipeline(pipeline.clone(), None, request.clone()).await {
         Err(Error::OpenMetadata { doing, source }) if service.is_some() => {
             warn!(%source, doing, "the service is taken as it was at the last deploy");
@@ -67,6 +68,20 @@ pub(crate) async fn start(
         }
         done => done,
     }
+}
+
+/// Airflow's plugin passes an override of an application's config by in silence where the pipeline is
+/// none, and servers rely on that: here it leaves a line in the log.
+fn fitting(request: RunRequest, pipeline: &IngestionPipeline) -> RunRequest {
+    if pipeline.pipeline_type == PipelineType::Application {
+        return request;
+    }
+    let (overrides, had_some) = request.overrides.without_app_config();
+    if had_some {
+        let pipeline = &pipeline.identity.fully_qualified_name;
+        warn!(pipeline, "appConfigOverride is for applications: this run goes on without it");
+    }
+    RunRequest { overrides, ..request }
 }
 
 /// Stops every run of a pipeline. Where nothing runs there is nothing to stop.
@@ -151,6 +166,8 @@ pub(super) async fn last_dag_logs(State(app): State<Shared>, Query(asked): Query
     let page = match app.client.get_last_ingestion_logs(&identity, after).await {
         Ok(page) => page,
         Err(Error::NoLog { .. } | Error::NoRuns(_)) => empty_page(),
+        // Its pod went while it was looked for.
+        Err(Error::Kubernetes(error)) if error.is_absence() => empty_page(),
         Err(error) => return Err(error.into()),
     };
     let mut answer = Map::from_iter([

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use ompipe_api::{OMJob, Phase};
@@ -17,10 +18,10 @@ use tokio::task::JoinSet;
 
 use super::stage::{condition, phase, reason};
 use super::{Operator, Stage};
-use crate::support::{bed, eventually, from};
+use crate::support::{Scene, bed, eventually, from};
 
-/// A webhook for the main pods of one namespace.
-struct Webhook {
+/// A webhook for the workers' pods of one namespace.
+pub(crate) struct Webhook {
     answers: Arc<AtomicBool>,
     configurations: Api<ValidatingWebhookConfiguration>,
     name: String,
@@ -29,7 +30,7 @@ struct Webhook {
 
 impl Webhook {
     /// Begins to serve `review`, and asks the API server to call it.
-    async fn start(stage: &Stage, answers: bool, review: fn(&str) -> Value) -> Self {
+    pub(crate) async fn start(scene: &Scene, answers: bool, review: fn(&str) -> Value) -> Self {
         let (listener, certificate) = TlsListener::bind(bed().host).await.unwrap();
         let url = format!("https://{}/", axum::serve::Listener::local_addr(&listener).unwrap());
         let answers = Arc::new(AtomicBool::new(answers));
@@ -37,8 +38,8 @@ impl Webhook {
             Router::new().route("/", post(answer)).with_state((Arc::clone(&answers), review));
         let mut serving = JoinSet::new();
         serving.spawn(async move { axum::serve(listener, routes).await.unwrap() });
-        let name = stage.scene.namespace.clone();
-        let configurations = Api::all(stage.scene.client.clone());
+        let name = scene.namespace.clone();
+        let configurations = Api::all(scene.client.clone());
         let configuration = from(json!({
             "metadata": { "name": name },
             "webhooks": [{
@@ -46,9 +47,11 @@ impl Webhook {
                 "admissionReviewVersions": ["v1"], "failurePolicy": "Fail",
                 "clientConfig": { "url": url, "caBundle": base64(&certificate) },
                 "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": name } },
-                "objectSelector": { "matchLabels": {
-                    "omjob.pipelines.openmetadata.org/pod-type": "main",
-                }},
+                // The exit handler's pods pass.
+                "objectSelector": { "matchExpressions": [{
+                    "key": "omjob.pipelines.openmetadata.org/pod-type",
+                    "operator": "NotIn", "values": ["exit-handler"],
+                }]},
                 "rules": [{
                     "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"],
                     "operations": ["CREATE"],
@@ -60,17 +63,14 @@ impl Webhook {
     }
 
     /// Waits until the API server calls it: a new configuration takes a while.
-    async fn in_force(&self, stage: &Stage) {
-        let probe = from(json!({
-            "metadata": {
-                "name": "probe",
-                "labels": { "omjob.pipelines.openmetadata.org/pod-type": "main" },
-            },
+    pub(crate) async fn in_force(&self, scene: &Scene) {
+        let probe: Pod = from(json!({
+            "metadata": { "name": "probe" },
             "spec": { "containers": [Stage::container("true")] },
         }));
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
         eventually("a webhook in force", || async {
-            match stage.pods().create(&dry_run, &probe).await {
+            match scene.api().create(&dry_run, &probe).await {
                 Err(error) if error.to_string().contains("webhook") => Ok(()),
                 other => Err(format!("{other:?}")),
             }
@@ -78,7 +78,7 @@ impl Webhook {
         .await;
     }
 
-    async fn remove(&self) {
+    pub(crate) async fn remove(&self) {
         self.configurations.delete(&self.name, &DeleteParams::default()).await.unwrap();
     }
 }
@@ -99,7 +99,7 @@ async fn answer(
     Ok(Json(answer))
 }
 
-fn denied(uid: &str) -> Value {
+pub(crate) fn denied(uid: &str) -> Value {
     let why = json!({ "message": "images of this registry are not signed" });
     json!({ "uid": uid, "allowed": false, "status": why })
 }
@@ -116,8 +116,8 @@ fn base64(text: &str) -> String {
 #[tokio::test]
 async fn a_denial_is_the_end_of_the_run_in_the_webhooks_words() {
     let stage = Stage::new("denied").await;
-    let webhook = Webhook::start(&stage, true, denied).await;
-    webhook.in_force(&stage).await;
+    let webhook = Webhook::start(&stage.scene, true, denied).await;
+    webhook.in_force(&stage.scene).await;
     let _operator = Operator::start(&stage.scene, &[]);
     stage.run("run", "true", json!({})).await;
     let job = stage.over("run").await;
@@ -132,8 +132,8 @@ async fn a_denial_is_the_end_of_the_run_in_the_webhooks_words() {
 #[tokio::test]
 async fn a_webhook_that_is_not_there_is_waited_for() {
     let stage = Stage::new("nohook").await;
-    let webhook = Webhook::start(&stage, false, allowed).await;
-    webhook.in_force(&stage).await;
+    let webhook = Webhook::start(&stage.scene, false, allowed).await;
+    webhook.in_force(&stage.scene).await;
     let _operator = Operator::start(&stage.scene, &[]);
     stage.run("run", "true", json!({})).await;
     let waits = |job: &OMJob| condition(job, "Stalled") == "True ApiUnavailable";

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::stage::{condition, exit_code, phase, reason};
 use super::{Operator, Stage};
-use crate::support::{eventually, from};
+use crate::support::{eventually, from, no_pods_allowed};
 
 /// A process that runs until it is asked to stop, and stops then.
 pub(super) const OBEDIENT: &str = "trap 'exit 143' TERM; while :; do sleep 0.2; done";
@@ -135,21 +135,14 @@ async fn longer_than_its_deadline() {
 #[tokio::test]
 async fn a_quota_is_waited_for() {
     let stage = Stage::new("quota").await;
-    let quotas: Api<ResourceQuota> = stage.scene.api();
-    let none = from(json!({ "metadata": { "name": "q" }, "spec": { "hard": { "pods": "0" } } }));
-    quotas.create(&PostParams::default(), &none).await.unwrap();
-    let quota_works = || async {
-        let quota = quotas.get("q").await.unwrap();
-        let hard = quota.status.and_then(|status| status.hard);
-        hard.map(drop).ok_or_else(|| "not yet".to_owned())
-    };
-    eventually("a quota in force", quota_works).await;
+    no_pods_allowed(&stage.scene).await;
     let operator = Operator::start(&stage.scene, &[]);
     stage.run("run", "true", json!({})).await;
     let refused = |job: &ompipe_api::OMJob| condition(job, "Stalled") == "True Quota";
     let job = stage.job("run", "a condition that says why", refused).await;
     assert_eq!(phase(&job), Some(Phase::Pending), "refused for now is not failed");
     let more = json!({ "spec": { "hard": { "pods": "10" } } });
+    let quotas: Api<ResourceQuota> = stage.scene.api();
     quotas.patch("q", &PatchParams::default(), &Patch::Merge(more)).await.unwrap();
     let job = stage.over("run").await;
     assert_eq!(phase(&job), Some(Phase::Succeeded));

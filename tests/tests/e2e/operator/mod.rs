@@ -11,6 +11,8 @@ mod report;
 mod rights;
 mod stage;
 
+pub(crate) use admission::{Webhook, denied};
 pub(crate) use process::Operator;
+pub(crate) use replicas::UNTIL_TOLD;
 pub(crate) use report::documented_rules;
-pub(crate) use stage::Stage;
+pub(crate) use stage::{Stage, condition};

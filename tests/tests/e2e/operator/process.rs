@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use tokio::process::{Child, Command};
 
-use crate::support::{Scene, bed, eventually};
+use crate::support::{Outcome, Scene, bed, eventually};
 
 /// A running operator. It ends with the test at the latest.
 pub(crate) struct Operator {
@@ -25,8 +25,14 @@ impl Operator {
 
     /// Lets go of everything in the scene's namespace.
     pub(crate) async fn drain(scene: &Scene) {
-        let status = Self::command(scene, free_port()).arg("--drain").status().await.unwrap();
-        assert!(status.success());
+        Self::try_to_drain(scene, &[]).await.good();
+    }
+
+    /// The same, with these variables, and what came of it.
+    pub(crate) async fn try_to_drain(scene: &Scene, variables: &[(&str, &str)]) -> Outcome {
+        let mut command = Self::command(scene, free_port());
+        command.arg("--drain").envs(variables.iter().copied()).stderr(Stdio::piped());
+        Outcome::of(&command.output().await.unwrap())
     }
 
     fn command(scene: &Scene, port: u16) -> Command {
@@ -61,6 +67,32 @@ impl Operator {
             let text = answer.text().await.map_err(|error| error.to_string())?;
             let ready = text.contains(r#""ready":true"#) && text.contains(role);
             if ready { Ok(()) } else { Err(text) }
+        })
+        .await;
+    }
+
+    /// What it says of its readiness now; nothing while its port is closed.
+    async fn readiness(&self) -> String {
+        match reqwest::get(format!("http://127.0.0.1:{}/readyz", self.port)).await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// Whether it is ready and acts.
+    pub(crate) async fn leads_and_is_ready(&self) -> bool {
+        let text = self.readiness().await;
+        text.contains(r#""ready":true"#) && text.contains("leader")
+    }
+
+    /// Waits until the API server has refused it a request of that kind.
+    pub(crate) async fn refused(&self, verb: &str) {
+        let series = format!("ompipe_operator_api_requests_total{{verb=\"{verb}\",code=\"403\"}}");
+        eventually("a refusal", || async {
+            let url = format!("http://127.0.0.1:{}/metrics", self.port);
+            let answer = reqwest::get(&url).await.map_err(|error| error.to_string())?;
+            let text = answer.text().await.map_err(|error| error.to_string())?;
+            if text.contains(&series) { Ok(()) } else { Err(text) }
         })
         .await;
     }

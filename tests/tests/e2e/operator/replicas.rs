@@ -12,17 +12,18 @@ use super::{Operator, Stage};
 use crate::support::{eventually, from};
 
 /// Main waits for a file, so that a test decides when it ends.
-const UNTIL_TOLD: &str = "trap 'exit 143' TERM; until [ -e /tmp/end ]; do sleep 0.1; done";
+pub(crate) const UNTIL_TOLD: &str =
+    "trap 'exit 143' TERM; until [ -e /tmp/end ]; do sleep 0.1; done";
 
 impl Stage {
     /// Lets a process that waits end. It may take along the one that told it, so nobody asks that one.
-    async fn tell(&self, pod: &str) {
+    pub(crate) async fn tell(&self, pod: &str) {
         let params = AttachParams::default().stdout(false).stderr(true);
         let mut process = self.pods().exec(pod, ["touch", "/tmp/end"], &params).await.unwrap();
         drop(process.take_status().unwrap().await);
     }
 
-    async fn uid(&self, pod: &str) -> String {
+    pub(crate) async fn uid(&self, pod: &str) -> String {
         self.pods().get(pod).await.unwrap().uid().unwrap()
     }
 }

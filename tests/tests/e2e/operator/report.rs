@@ -26,7 +26,7 @@ pub(crate) fn documented_rules() -> Value {
 
 impl Stage {
     /// A run of a pipeline that the stand-in knows, whose main and exit handler both fail.
-    pub(super) async fn run_that_cannot_report(&self, id: Uuid) {
+    pub(crate) async fn run_that_cannot_report(&self, id: Uuid) {
         let standin = &self.scene.standin;
         let service =
             standin.add_service("databaseService", "shop", "Postgres", &json!({})).unwrap();

@@ -206,7 +206,11 @@ impl Scene {
     /// Lets the namespace go. Pods that still run are not waited for.
     pub(crate) async fn end(self) {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        namespaces.delete(&self.namespace, &DeleteParams::background()).await.unwrap();
+        match namespaces.delete(&self.namespace, &DeleteParams::background()).await {
+            // The test itself may have deleted it.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            deleted => drop(deleted.unwrap()),
+        }
     }
 }
 

@@ -1,0 +1,198 @@
+//! What is tried: the rows and columns of the matrix.
+
+use serde::{Deserialize, Serialize};
+
+/// How a run is carried out, and who is there to report it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Mode {
+    /// An `OMJob`, with `exitHandlerImage`.
+    Operator,
+    /// A Job whose own pod reports nothing, and the operator.
+    JobAndOperator,
+    /// A Job with `exitHandlerImage`, and no operator.
+    Supervised,
+    /// A Job as the seed has it: the hook of the ingestion image, and no operator.
+    Hook,
+}
+
+impl Mode {
+    /// All columns, in order.
+    pub const ALL: [Self; 4] = [Self::Operator, Self::JobAndOperator, Self::Supervised, Self::Hook];
+
+    /// Head of the column.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::JobAndOperator => "job + operator",
+            Self::Supervised => "job alone, supervised",
+            Self::Hook => "job alone, hook",
+        }
+    }
+
+    /// Whether an operator runs.
+    #[must_use]
+    pub const fn has_operator(self) -> bool {
+        matches!(self, Self::Operator | Self::JobAndOperator)
+    }
+
+    /// Whether a supervisor is the worker's first process.
+    #[must_use]
+    pub const fn has_supervisor(self) -> bool {
+        matches!(self, Self::Operator | Self::Supervised)
+    }
+}
+
+/// Rows that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// The worker's process ends by itself.
+    Ends,
+    /// Somebody or something stops the run.
+    Stops,
+    /// The worker never starts.
+    NeverStarts,
+    /// Something fails around it.
+    Surroundings,
+}
+
+/// All groups, in the order of the page.
+pub const GROUPS: [Group; 4] = [Group::Ends, Group::Stops, Group::NeverStarts, Group::Surroundings];
+
+impl Group {
+    /// Headline.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Ends => "The worker ends",
+            Self::Stops => "The run is stopped",
+            Self::NeverStarts => "The worker never starts",
+            Self::Surroundings => "What is around it fails",
+        }
+    }
+}
+
+/// One way to end, or one disturbance.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// What happens; tests name the row by it.
+    pub name: &'static str,
+    /// Where it stands.
+    pub group: Group,
+    untried: &'static [(Mode, &'static str)],
+}
+
+impl Row {
+    const fn new(group: Group, name: &'static str) -> Self {
+        Self { name, group, untried: &[] }
+    }
+
+    const fn except(self, untried: &'static [(Mode, &'static str)]) -> Self {
+        Self { untried, ..self }
+    }
+
+    /// Why nobody tries it in this mode; `None` where a test has to.
+    #[must_use]
+    pub fn untried(&self, mode: Mode) -> Option<&'static str> {
+        self.untried.iter().find(|(untried, _)| *untried == mode).map(|(_, why)| *why)
+    }
+
+    /// The row of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ROWS.iter().find(|row| row.name == name)
+    }
+}
+
+const NO_OPERATOR: &[(Mode, &str)] = &[
+    (Mode::Supervised, "there is no operator in this mode"),
+    (Mode::Hook, "there is no operator in this mode"),
+];
+const NO_HOOK: &[(Mode, &str)] =
+    &[(Mode::Hook, "nothing stops the pod, so the hook is not called: no promise")];
+const HOOK_GIVES_UP: &[(Mode, &str)] =
+    &[(Mode::Hook, "the hook gives up within the grace period: no promise")];
+const ONE_NODE: &[(Mode, &str)] =
+    &[(Mode::Hook, "the ingestion image is not on the cluster that tests may break")];
+
+/// Every row.
+pub const ROWS: &[Row] = &[
+    Row::new(Group::Ends, "exit 0, success reported"),
+    Row::new(Group::Ends, "exit 0, nothing reported"),
+    Row::new(Group::Ends, "exit 1"),
+    Row::new(Group::Ends, "success reported, then exit 1"),
+    Row::new(Group::Ends, "success reported, then out of memory"),
+    Row::new(Group::Ends, "partialSuccess reported, then exit 1"),
+    Row::new(Group::Ends, "partialSuccess reported, then SIGKILL"),
+    Row::new(Group::Ends, "SIGKILL inside"),
+    Row::new(Group::Ends, "out of memory"),
+    Row::new(Group::Ends, "a config that the real worker cannot read"),
+    //
+    Row::new(Group::Stops, "kubectl delete pod"),
+    Row::new(Group::Stops, "kubectl delete pod --force").except(&[
+        (Mode::Supervised, "the container may be killed before its report is out: no promise"),
+        (Mode::Hook, "the container may be killed before its report is out: no promise"),
+    ]),
+    Row::new(Group::Stops, "eviction API"),
+    Row::new(Group::Stops, "drain of the node").except(ONE_NODE),
+    Row::new(Group::Stops, "node lost with its kubelet").except(ONE_NODE),
+    Row::new(Group::Stops, "activeDeadlineSeconds"),
+    Row::new(Group::Stops, "kill while queued, no pod yet"),
+    Row::new(Group::Stops, "kill while pending"),
+    Row::new(Group::Stops, "kill while running"),
+    Row::new(Group::Stops, "kill while exiting, after exit 0").except(NO_HOOK),
+    Row::new(Group::Stops, "kubectl delete job or omjob"),
+    Row::new(Group::Stops, "kubectl delete cronjob or cronomjob"),
+    Row::new(Group::Stops, "ompipe delete"),
+    Row::new(Group::Stops, "kubectl delete namespace"),
+    //
+    Row::new(Group::NeverStarts, "no image"),
+    Row::new(Group::NeverStarts, "no node"),
+    Row::new(Group::NeverStarts, "no quota"),
+    Row::new(Group::NeverStarts, "denied by a webhook"),
+    Row::new(Group::NeverStarts, "no image of the exit handler")
+        .except(&[(Mode::Hook, "there is no such image in this mode")]),
+    //
+    Row::new(Group::Surroundings, "operator killed before the pod").except(NO_OPERATOR),
+    Row::new(Group::Surroundings, "operator killed while running").except(NO_OPERATOR),
+    Row::new(Group::Surroundings, "operator killed while exiting").except(NO_OPERATOR),
+    Row::new(Group::Surroundings, "both replicas down until after the end").except(NO_OPERATOR),
+    Row::new(Group::Surroundings, "another leader in mid-run").except(NO_OPERATOR),
+    Row::new(Group::Surroundings, "API server down for 60 s at the end").except(NO_HOOK),
+    Row::new(Group::Surroundings, "etcd down for 20 s at the end").except(NO_HOOK),
+    Row::new(Group::Surroundings, "OpenMetadata down for 2 minutes at the end")
+        .except(HOOK_GIVES_UP),
+    Row::new(Group::Surroundings, "OpenMetadata answers 500 for 20 s").except(HOOK_GIVES_UP),
+    Row::new(Group::Surroundings, "OpenMetadata resets connections for 20 s").except(HOOK_GIVES_UP),
+    Row::new(Group::Surroundings, "OpenMetadata hangs for 20 s").except(HOOK_GIVES_UP),
+    Row::new(Group::Surroundings, "token rotated, pipeline deployed anew").except(NO_HOOK),
+    Row::new(Group::Surroundings, "exit handler's pod has no image").except(&[
+        (Mode::JobAndOperator, "there is no such pod in this mode"),
+        (Mode::Supervised, "there is no such pod in this mode"),
+        (Mode::Hook, "there is no such pod in this mode"),
+    ]),
+    Row::new(Group::Surroundings, "exit handler crashes").except(&[
+        (Mode::Supervised, "it is the container's first process: as a force delete"),
+        (Mode::Hook, "nobody else reports: no promise"),
+    ]),
+    Row::new(Group::Surroundings, "pods removed as soon as they end").except(NO_HOOK),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_fit_into_a_table() {
+        let names: BTreeSet<_> = ROWS.iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), ROWS.len());
+        assert!(names.iter().all(|name| !name.contains('|')));
+    }
+
+    #[test]
+    fn the_operator_mode_is_tried_everywhere() {
+        assert!(ROWS.iter().all(|row| row.untried(Mode::Operator).is_none()));
+    }
+}

@@ -1,0 +1,233 @@
+//! The objects that the values ask for.
+
+use std::path::Path;
+
+use ompipe_tests::helm::Release;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::rendered::{Rendered, full, least, with};
+
+#[test]
+fn the_defaults_make_these_objects() {
+    let mut names = Rendered::of(&least()).names();
+    names.sort();
+    let expected = [
+        "Deployment ns/release-ompipe-operator",
+        "Deployment ns/release-ompipe-server",
+        "Job ns/release-ompipe-drain",
+        "Lease ns/release-ompipe-operator",
+        "Pod ns/release-ompipe-test",
+        "PodDisruptionBudget ns/release-ompipe-operator",
+        "PodDisruptionBudget ns/release-ompipe-server",
+        "Role ns/release-ompipe-ingestion",
+        "Role ns/release-ompipe-operator",
+        "Role ns/release-ompipe-operator-lease",
+        "Role ns/release-ompipe-server",
+        "RoleBinding ns/release-ompipe-ingestion",
+        "RoleBinding ns/release-ompipe-operator",
+        "RoleBinding ns/release-ompipe-operator-lease",
+        "RoleBinding ns/release-ompipe-server",
+        "Secret ns/release-ompipe-config",
+        "Secret ns/release-ompipe-server-credentials",
+        "Service ns/release-ompipe-operator",
+        "Service ns/release-ompipe-server",
+        "ServiceAccount ns/release-ompipe-ingestion",
+        "ServiceAccount ns/release-ompipe-operator",
+        "ServiceAccount ns/release-ompipe-server",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[rstest]
+#[case::server(json!({ "omjobOperator": { "enabled": false } }), "operator")]
+#[case::operator(json!({ "server": { "enabled": false } }), "server")]
+fn each_half_stands_alone(#[case] values: Value, #[case] absent: &str) {
+    let names = Rendered::of(&with(values)).names();
+    assert!(names.len() > 8, "{names:?}");
+    assert!(!names.iter().any(|name| name.contains(absent)), "{names:?}");
+}
+
+/// What the server reads is what the program itself takes for right.
+#[test]
+fn the_configuration_is_one_that_the_program_takes() {
+    let rendered = Rendered::of(&least());
+    assert_eq!(rendered.checked().namespace.as_str(), "ns");
+    let server = rendered.checked_server();
+    assert_eq!(server.credentials_file, Path::new("/etc/ompipe/credentials/credentials"));
+    assert!(server.tls.is_none() && !server.kubernetes_authentication);
+    let rendered = Rendered::of(&full());
+    assert_eq!(rendered.checked().namespace.as_str(), "team-a");
+    let server = rendered.checked_server();
+    assert_eq!(server.tls.unwrap().certificate, Path::new("/etc/ompipe/tls/tls.crt"));
+    assert_eq!(server.limits.requests, 512);
+    assert!(server.kubernetes_authentication && server.open_metadata_version.is_some());
+}
+
+#[test]
+fn every_pod_fits_pod_security_restricted_and_cannot_write_its_root() {
+    let rendered = Rendered::of(&full());
+    let pods = rendered.pods();
+    assert_eq!(pods.len(), 4, "server, operator, drain, test");
+    for (name, pod) in pods {
+        let security = &pod["securityContext"];
+        assert_eq!(security["runAsNonRoot"], true, "{name}");
+        assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault", "{name}");
+        for container in pod["containers"].as_array().unwrap() {
+            let security = &container["securityContext"];
+            assert_eq!(security["allowPrivilegeEscalation"], false, "{name}");
+            assert_eq!(security["readOnlyRootFilesystem"], true, "{name}");
+            assert_eq!(security["capabilities"]["drop"], json!(["ALL"]), "{name}");
+            assert!(container["resources"]["requests"]["memory"].is_string(), "{name}");
+            assert!(container["resources"]["limits"]["memory"].is_string(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn ids_may_be_left_to_openshift() {
+    let none = json!({ "runAsUser": "", "runAsGroup": "", "fsGroup": "" });
+    let rendered = Rendered::of(&with(json!({
+        "server": { "podSecurityContext": none }, "omjobOperator": { "podSecurityContext": none },
+        "pipelineServiceClientConfig": { "k8s": none },
+    })));
+    for (name, pod) in rendered.pods() {
+        let security = pod["securityContext"].as_object().unwrap();
+        let keys: Vec<&str> = security.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["runAsNonRoot", "seccompProfile"], "{name}");
+    }
+    let parameters = rendered.parameters();
+    assert_eq!((&parameters["runAsUser"], &parameters["fsGroup"]), (&Value::Null, &Value::Null));
+    assert!(parameters.as_object().unwrap().contains_key("runAsUser"), "{parameters}");
+}
+
+#[test]
+fn replicas_are_two_spread_and_protected_and_one_is_not_protected() {
+    let rendered = Rendered::of(&least());
+    for name in ["release-ompipe-server", "release-ompipe-operator"] {
+        let spec = &rendered.one("Deployment", name)["spec"];
+        assert_eq!(spec["replicas"], 2);
+        let spread = &spec["template"]["spec"]["topologySpreadConstraints"][0];
+        assert_eq!(spread["labelSelector"], spec["selector"], "{name}");
+        let budget = &rendered.one("PodDisruptionBudget", name)["spec"];
+        assert_eq!(budget["selector"], spec["selector"], "{name}");
+        assert_eq!(budget["maxUnavailable"], 1);
+        let pod = &spec["template"]["spec"]["containers"][0];
+        assert_eq!(pod["readinessProbe"]["httpGet"]["path"], "/readyz", "{name}");
+        assert_eq!(pod["livenessProbe"]["httpGet"]["path"], "/healthz", "{name}");
+    }
+    let single = json!({ "server": { "replicas": 1 }, "omjobOperator": { "replicas": 1 } });
+    assert!(Rendered::of(&with(single)).all("PodDisruptionBudget").is_empty());
+}
+
+#[test]
+fn images_go_by_tag_or_digest_and_their_default_is_the_version_of_the_chart() {
+    let image = |values: &Value| {
+        let rendered = Rendered::of(values);
+        let server = rendered.one("Deployment", "release-ompipe-server").clone();
+        let server = server["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+        (server, rendered.parameters()["exitHandlerImage"].clone())
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let (server, exit_handler) = image(&least());
+    assert_eq!(server, format!("ghcr.io/ompipe/ompipe:{version}"));
+    assert_eq!(exit_handler, format!("ghcr.io/ompipe/exit-handler:{version}"));
+    let digest = format!("sha256:{}", "0a".repeat(32));
+    let given = json!({
+        "image": { "repository": "reg:5000/ompipe", "tag": "v2" },
+        "exitHandler": { "image": { "repository": "reg:5000/exit", "digest": digest } },
+    });
+    let (server, exit_handler) = image(&with(given));
+    assert_eq!(
+        (server, exit_handler),
+        ("reg:5000/ompipe:v2".into(), format!("reg:5000/exit@{digest}").into())
+    );
+    let (_, exit_handler) = image(&with(json!({ "exitHandler": { "enabled": false } })));
+    assert_eq!(exit_handler, Value::Null);
+}
+
+#[test]
+fn credentials_are_in_secrets_only() {
+    let values = with(json!({ "pipelineServiceClientConfig": { "k8s": {
+        "extraEnvVars": ["PASSWORD:canary-variable"],
+    }}}));
+    for object in Rendered::of(&values).objects {
+        let text = object.to_string();
+        let has = text.contains("s3cret") || text.contains("canary-variable");
+        assert!(!has || object["kind"] == "Secret", "{object}");
+    }
+}
+
+#[test]
+fn a_secret_of_yours_is_mounted_and_none_is_made() {
+    let rendered = Rendered::of(
+        &json!({ "server": { "credentials": { "existingSecret": "mine", "key": "users" } } }),
+    );
+    assert_eq!(rendered.all("Secret").len(), 1, "the configuration alone");
+    assert_eq!(rendered.config()["server"]["credentials"]["file"], "/etc/ompipe/credentials/users");
+    let server = rendered.one("Deployment", "release-ompipe-server");
+    let volumes = server["spec"]["template"]["spec"]["volumes"].to_string();
+    assert!(volumes.contains(r#""secretName":"mine""#), "{volumes}");
+}
+
+#[test]
+fn a_change_of_the_configuration_starts_the_server_anew_and_the_operator_not() {
+    let template = |rendered: &Rendered, name: &str| {
+        rendered.one("Deployment", name)["spec"]["template"].clone()
+    };
+    let changed = with(json!({ "pipelineServiceClientConfig": { "k8s": { "backoffLimit": 7 } } }));
+    let (before, after) = (Rendered::of(&least()), Rendered::of(&changed));
+    let [server, operator] = ["release-ompipe-server", "release-ompipe-operator"];
+    assert_ne!(template(&before, server), template(&after, server));
+    assert_eq!(template(&before, operator), template(&after, operator));
+}
+
+#[test]
+fn the_custom_resources_are_those_of_the_program_and_no_part_of_the_release() {
+    for file in ["omjobs.yaml", "cronomjobs.yaml"] {
+        let read = |directory: &str| {
+            std::fs::read_to_string(ompipe_tests::helm::repository(&format!("{directory}/{file}")))
+        };
+        assert_eq!(read("crds").unwrap(), read("charts/ompipe/crds").unwrap(), "run `make crds`");
+    }
+    assert!(Rendered::of(&full()).all("CustomResourceDefinition").is_empty());
+}
+
+#[test]
+fn it_renders_for_every_kubernetes_that_it_supports_and_no_older_one() {
+    let render = |version: &str| {
+        Release::rendered("release", "ns").template(&full(), &["--kube-version", version])
+    };
+    for minor in 27..=34 {
+        render(&format!("1.{minor}.0")).unwrap();
+    }
+    let error = render("1.26.3").unwrap_err().to_string();
+    assert!(error.contains("kubeVersion: >=1.27.0-0"), "{error}");
+}
+
+#[test]
+fn policies_and_monitors_are_made_when_asked_for() {
+    let rendered = Rendered::of(&full());
+    assert_eq!(rendered.all("NetworkPolicy").len(), 2);
+    assert_eq!(rendered.all("ServiceMonitor").len(), 2);
+    for monitor in rendered.all("ServiceMonitor") {
+        let name = monitor["metadata"]["name"].as_str().unwrap();
+        let service = rendered.one("Service", name);
+        let wanted = &monitor["spec"]["selector"]["matchLabels"];
+        for (label, value) in wanted.as_object().unwrap() {
+            assert_eq!(&service["metadata"]["labels"][label], value, "{name}");
+        }
+        let ports = service["spec"]["ports"].as_array().unwrap();
+        assert!(ports.iter().any(|port| port["name"] == "metrics"), "{service}");
+    }
+}
+
+/// The manifests for people without Helm are what the chart renders.
+#[test]
+fn the_plain_manifests_are_up_to_date() {
+    let check = std::process::Command::new(ompipe_tests::helm::repository("charts/manifests"))
+        .arg("--check")
+        .output()
+        .unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+}

@@ -1,0 +1,151 @@
+//! A release from its installation to its end, with runs under way all the time.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams};
+use ompipe_api::{OMJob, Phase};
+use serde_json::json;
+
+use super::installed::{Home, helm};
+use crate::operator::{Stage, UNTIL_TOLD};
+use crate::support::eventually;
+
+fn phase(job: &OMJob) -> Option<Phase> {
+    job.status.as_ref().and_then(|status| status.phase)
+}
+
+impl Home {
+    /// What is left of a release, of every kind that the chart makes.
+    async fn left(&self, release: &str) -> Vec<String> {
+        let mut left = Vec::new();
+        macro_rules! look {
+            ($($kind:ty),*) => {$(
+                let ours = ListParams::default().labels(&format!("app.kubernetes.io/instance={release}"));
+                for api in [self.api::<$kind>(), self.stage.scene.api()] {
+                    let listed = api.list(&ours).await.unwrap();
+                    left.extend(listed.iter().map(|o| format!("{} {}", stringify!($kind), o.name_any())));
+                }
+            )*};
+        }
+        look!(
+            Pod,
+            Deployment,
+            Job,
+            Lease,
+            ConfigMap,
+            Secret,
+            Service,
+            ServiceAccount,
+            PodDisruptionBudget,
+            Role,
+            RoleBinding
+        );
+        left
+    }
+
+    /// Starts a run that ends when it is told to, and waits until it runs.
+    async fn start(&self, name: &str) -> String {
+        self.stage.run(name, UNTIL_TOLD, json!({})).await;
+        self.stage.running(&format!("{name}-main")).await;
+        self.stage.uid(&format!("{name}-main")).await
+    }
+
+    /// Lets a run end, and sees that it ended well, once, with its exit handler.
+    async fn ends_well(&self, name: &str, main: &str) {
+        let (main_pod, exit_pod) = (format!("{name}-main"), format!("{name}-exit"));
+        self.stage.tell(&main_pod).await;
+        let job = self.stage.over(name).await;
+        assert_eq!(phase(&job), Some(Phase::Succeeded), "{:?}", job.status);
+        assert_eq!(self.stage.uid(&main_pod).await, main, "there was a second main pod");
+        assert_eq!(self.stage.told(&exit_pod).await.trim(), "told: success");
+    }
+
+    /// The pods of the operator, which are all ready.
+    async fn operators(&self) -> Vec<String> {
+        let ours = ListParams::default().labels("app.kubernetes.io/component=operator");
+        let pods = self.api::<Pod>().list(&ours).await.unwrap();
+        pods.into_iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .map(|pod| pod.name_any())
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn runs_outlive_upgrade_and_rollback_and_nothing_outlives_the_release() {
+    let home = Home::new("chart").await;
+    let release = home.release("blue");
+    let (before, after) =
+        (home.operator(&json!({})), home.operator(&json!({ "env": { "logLevel": "debug" } })));
+    let notes = helm(&release, move |release| release.install(&before)).await;
+    assert!(
+        notes.contains(&format!("The operator works in: {}", home.stage.scene.namespace)),
+        "{notes}"
+    );
+    let first = home.operators().await;
+    assert_eq!(first.len(), 2, "{first:?}");
+
+    let main = home.start("upgraded").await;
+    helm(&release, move |release| release.upgrade(&after)).await;
+    let second = home.operators().await;
+    assert!(second.iter().all(|pod| !first.contains(pod)), "{first:?} are still there");
+    home.ends_well("upgraded", &main).await;
+
+    let main = home.start("rolled-back").await;
+    helm(&release, ompipe_tests::helm::Release::roll_back).await;
+    home.ends_well("rolled-back", &main).await;
+
+    home.start("left").await;
+    helm(&release, ompipe_tests::helm::Release::uninstall).await;
+    eventually("nothing that is left", || async {
+        let left = home.left("blue").await;
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await;
+    // The run goes on, and nothing but itself holds it.
+    home.stage.running("left-main").await;
+    let job = home.stage.jobs().get("left").await.unwrap();
+    let pod = home.stage.pods().get("left-main").await.unwrap();
+    assert_eq!((job.finalizers(), pod.finalizers()), (&[][..], &[][..]));
+    home.stage.jobs().delete("left", &DeleteParams::background()).await.unwrap();
+    home.stage.gone("left").await;
+    home.end().await;
+}
+
+#[tokio::test]
+async fn two_releases_for_the_same_runs_in_one_namespace_get_on() {
+    let home = Home::new("chartpair").await;
+    let (blue, green) = (home.release("blue"), home.release("green"));
+    let single = home.operator(&json!({ "replicas": 1 }));
+    let other = single.clone();
+    helm(&blue, move |release| release.install(&single)).await;
+    helm(&green, move |release| release.install(&other)).await;
+    let main = home.start("both").await;
+    home.ends_well("both", &main).await;
+    let main = home.start("left-to-one").await;
+    helm(&blue, ompipe_tests::helm::Release::uninstall).await;
+    home.ends_well("left-to-one", &main).await;
+    helm(&green, ompipe_tests::helm::Release::uninstall).await;
+    home.end().await;
+}
+
+/// What a drain leaves behind holds up nobody who comes after it.
+#[tokio::test]
+async fn a_release_installed_again_works_at_once() {
+    let home = Home::new("chartagain").await;
+    let release = home.release("blue");
+    for name in ["first", "second"] {
+        let values = home.operator(&json!({ "replicas": 1 }));
+        helm(&release, move |release| release.install(&values)).await;
+        home.stage.run(name, "true", json!({ "exitHandlerSpec": Stage::shell("true") })).await;
+        let job = home.stage.over(name).await;
+        assert_eq!(phase(&job), Some(Phase::Succeeded));
+        helm(&release, ompipe_tests::helm::Release::uninstall).await;
+    }
+    home.end().await;
+}

@@ -1,0 +1,10 @@
+//! The Helm chart on a real cluster, with the real images. What it renders to is shown in the test
+//! target `chart`.
+
+mod adopt;
+mod dry_run;
+mod installed;
+mod life;
+mod notes;
+mod rights;
+mod service;

@@ -1,0 +1,110 @@
+//! OpenMetadata's way through a whole release: calls of the Service from a pod, runs, their ends.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{LogParams, PostParams};
+use ompipe_tests::standin::PipelineState;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::installed::{Home, helm};
+use crate::operator::Stage;
+use crate::support::{eventually, from};
+
+/// What a pod says that sends `/request` to a Service and prints the answer. The shell's own sockets do.
+const ASK: &str = "exec 3<>/dev/tcp/$HOST/8080 && cat /request/request >&3 && cat <&3";
+
+impl Home {
+    /// Values of a whole release.
+    fn whole(&self, use_om_job_operator: bool) -> Value {
+        let mut values = self.operator(&json!({}));
+        values["server"] = json!({
+            "credentials": { "username": "openmetadata", "password": "correct-horse" },
+            "resources": { "requests": { "cpu": "5m", "memory": "32Mi" }, "limits": { "memory": "256Mi" } },
+        });
+        let k8s = &mut values["pipelineServiceClientConfig"]["k8s"];
+        k8s["useOMJobOperator"] = json!(use_om_job_operator);
+        k8s["extraEnvVars"] = json!(["WORKER_MAIN:echo hello from the worker"]);
+        values
+    }
+
+    /// What the server answers to OpenMetadata's call from a pod in the runs' namespace.
+    async fn ask(&self, name: &str, method: &str, path: &str, body: &str) -> String {
+        let credentials = "b3Blbm1ldGFkYXRhOmNvcnJlY3QtaG9yc2U="; // openmetadata:correct-horse
+        let host = format!("blue-ompipe-server.{}", self.namespace);
+        let length = body.len();
+        let request = format!(
+            "{method} /api/v1/openmetadata/{path} HTTP/1.1\r\nHost: {host}:8080\r\n\
+             Authorization: Basic {credentials}\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        let scene = &self.stage.scene;
+        let post = PostParams::default();
+        let map: ConfigMap =
+            from(json!({ "metadata": { "name": name }, "data": { "request": request } }));
+        scene.api().create(&post, &map).await.unwrap();
+        let mut container = Stage::container(ASK);
+        container["command"] = json!(["bash", "-c", ASK]);
+        container["env"] = json!([{ "name": "HOST", "value": host }]);
+        container["volumeMounts"] = json!([{ "name": "request", "mountPath": "/request" }]);
+        let pod: Pod = from(json!({
+            "metadata": { "name": name },
+            "spec": {
+                "restartPolicy": "Never", "containers": [container],
+                "volumes": [{ "name": "request", "configMap": { "name": name } }],
+            },
+        }));
+        scene.api().create(&post, &pod).await.unwrap();
+        self.answer(name).await
+    }
+
+    async fn answer(&self, name: &str) -> String {
+        let pods = self.stage.pods();
+        eventually("the end of a call", || async {
+            let pod = pods.get(name).await.map_err(|error| error.to_string())?;
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            if matches!(phase, Some("Succeeded" | "Failed")) {
+                Ok(())
+            } else {
+                Err(format!("{phase:?}"))
+            }
+        })
+        .await;
+        pods.logs(name, &LogParams::default()).await.unwrap()
+    }
+}
+
+#[rstest]
+#[case::jobs(false)]
+#[case::om_jobs(true)]
+#[tokio::test]
+async fn a_pipeline_is_deployed_and_run_through_the_service(#[case] use_om_job_operator: bool) {
+    let home = Home::new("chartservice").await;
+    let scene = &home.stage.scene;
+    scene.add_nightly();
+    let release = home.release("blue");
+    let values = home.whole(use_om_job_operator);
+    helm(&release, move |release| release.install(&values)).await;
+    let tested = helm(&release, ompipe_tests::helm::Release::test).await;
+    assert!(tested.contains("good  cluster: Kubernetes is available"), "{tested}");
+    assert!(!tested.contains("BAD"), "{tested}");
+
+    let pipeline = std::fs::read_to_string(scene.pipeline("nightly", &json!({}))).unwrap();
+    let deployed = home.ask("deploy", "POST", "deploy", &pipeline).await;
+    assert!(deployed.starts_with("HTTP/1.1 200 OK"), "{deployed}");
+    let started = home.ask("trigger", "POST", "trigger", r#"{"dag_id":"nightly"}"#).await;
+    assert!(started.starts_with("HTTP/1.1 200 OK"), "{started}");
+    let states =
+        || scene.standin.rows("shop.nightly").into_iter().map(|row| row["pipelineState"].clone());
+    eventually("the end of the run", || async {
+        let states: Vec<Value> = states().collect();
+        if states == [json!(PipelineState::Success)] { Ok(()) } else { Err(format!("{states:?}")) }
+    })
+    .await;
+    let log =
+        home.ask("logs", "GET", "last_dag_logs?dag_id=nightly&task_id=ingestion_task", "").await;
+    assert!(log.contains("hello from the worker"), "{log}");
+    let deleted = home.ask("delete", "DELETE", "delete?dag_id=nightly", "").await;
+    assert!(deleted.starts_with("HTTP/1.1 200 OK"), "{deleted}");
+    helm(&release, ompipe_tests::helm::Release::uninstall).await;
+    home.end().await;
+}

@@ -1,0 +1,142 @@
+//! Runs that wait for their turn: Airflow's `maxActiveRuns`.
+
+use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
+use kube::api::DeleteParams;
+use ompipe_core::RunId;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::{PATIENT, deployable, shop};
+use crate::support::{Scene, Serving, VERSION, eventually, install_crds};
+
+/// Triggers a run under an id of the server's, and says whether it waits.
+async fn trigger(serving: &Serving, run: RunId) -> bool {
+    let conf = json!({ "pipelineRunId": run.to_string() });
+    let body = json!({ "dag_id": "nightly", "conf": conf });
+    let answer = serving.post("trigger", &body).await.is(200).json();
+    answer["message"].as_str().unwrap().contains("waits for its turn")
+}
+
+/// The Job of a run.
+async fn job(scene: &Scene, run: RunId) -> Job {
+    let jobs = scene.ours::<Job>().await;
+    let id = run.to_string();
+    jobs.into_values().find(|job| job.labels()["app.kubernetes.io/run-id"] == id).unwrap()
+}
+
+async fn is_suspended(scene: &Scene, run: RunId) -> bool {
+    job(scene, run).await.spec.unwrap().suspend.unwrap_or(false)
+}
+
+async fn until_resumed(scene: &Scene, run: RunId) {
+    eventually("the turn of a run", || async {
+        if is_suspended(scene, run).await { Err("it waits".to_owned()) } else { Ok(()) }
+    })
+    .await;
+}
+
+async fn queued(serving: &Serving) -> Value {
+    let query = [("dag_id", "nightly"), ("only_queued", "true")];
+    serving.get("status", &query).await.is(200).json()
+}
+
+#[tokio::test]
+async fn runs_start_one_after_the_other_in_the_order_of_their_triggers() {
+    let scene = shop("queue").await;
+    let parameters = json!({ "extraEnvVars": [PATIENT] });
+    let version = json!({ "openMetadataVersion": VERSION });
+    let serving = Serving::with(&scene, &parameters, &version).await;
+    let _other_replica = Serving::with(&scene, &parameters, &version).await;
+    serving.post("deploy", &deployable(&scene, "nightly", &json!({}))).await.is(200);
+    let [first, second, third] = [(); 3].map(|()| RunId::random());
+    assert!(!trigger(&serving, first).await);
+    for later in [second, third] {
+        assert!(trigger(&serving, later).await);
+        assert!(trigger(&serving, later).await, "the same id is the same run");
+        assert!(is_suspended(&scene, later).await);
+        // Creation times have the resolution of a second, and the order is theirs.
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    }
+    assert_eq!(scene.ours::<Job>().await.len(), 3);
+    assert_eq!(queued(&serving).await, json!([]), "the server has rows of these itself");
+    for (ends, next, waits) in [(first, second, Some(third)), (second, third, None)] {
+        let name = job(&scene, ends).await.name_any();
+        let how = DeleteParams::foreground();
+        scene.api::<Job>().delete(&name, &how).await.unwrap();
+        until_resumed(&scene, next).await;
+        if let Some(waits) = waits {
+            assert!(is_suspended(&scene, waits).await, "one at a time");
+        }
+    }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_run_of_an_older_server_is_listed_until_it_starts_and_a_kill_takes_all() {
+    let scene = shop("queue-old").await;
+    let parameters = json!({ "extraEnvVars": [PATIENT] });
+    let serving =
+        Serving::with(&scene, &parameters, &json!({ "openMetadataVersion": VERSION })).await;
+    serving.post("deploy", &deployable(&scene, "nightly", &json!({}))).await.is(200);
+    let trigger = json!({ "dag_id": "nightly" });
+    let first = serving.post("trigger", &trigger).await.is(200).json();
+    let second = serving.post("trigger", &trigger).await.is(200).json();
+    eventually("the first to start", || async {
+        let listed = queued(&serving).await;
+        let ids: Vec<&Value> = listed.as_array().unwrap().iter().map(|run| &run["runId"]).collect();
+        if ids == [&second["runId"]] { Ok(()) } else { Err(format!("{listed}, first {first}")) }
+    })
+    .await;
+    let killed = serving.post("kill", &trigger).await.is(200).json();
+    for run in [&first, &second] {
+        let id = run["runId"].as_str().unwrap();
+        assert!(killed["message"].as_str().unwrap().contains(id), "{killed}");
+    }
+    eventually("an end of all", || async {
+        let left = scene.ours::<Job>().await.len();
+        if left == 0 { Ok(()) } else { Err(left.to_string()) }
+    })
+    .await;
+    scene.end().await;
+}
+
+#[rstest]
+#[case::job(false)]
+#[case::operator(true)]
+#[tokio::test]
+async fn of_many_triggers_at_once_no_more_than_allowed_start(#[case] operator: bool) {
+    const CALLS: usize = 8;
+    let scene = shop("queue-crowd").await;
+    install_crds(&scene.client).await;
+    let parameters = json!({ "extraEnvVars": [PATIENT], "useOMJobOperator": operator });
+    let serving =
+        Serving::with(&scene, &parameters, &json!({ "openMetadataVersion": VERSION })).await;
+    let two = json!({ "airflowConfig": { "maxActiveRuns": 2 } });
+    serving.post("deploy", &deployable(&scene, "nightly", &two)).await.is(200);
+    let body = json!({ "dag_id": "nightly" });
+    let calls = (0..CALLS).map(|_| serving.post("trigger", &body));
+    let answers = futures::future::join_all(calls).await;
+    // Of calls that met each other again and again some may be told to come later.
+    let done = answers.iter().filter(|answer| answer.status == 200).count();
+    assert!(answers.iter().all(|answer| [200, 503].contains(&answer.status)), "{answers:?}");
+    let (active, waiting) = eventually("two runs under way", || async {
+        let all: Vec<bool> = if operator {
+            let found = scene.ours::<ompipe_api::OMJob>().await;
+            found.into_values().map(|run| run.spec.suspend.unwrap_or(false)).collect()
+        } else {
+            let found = scene.ours::<Job>().await;
+            found.into_values().map(|run| run.spec.unwrap().suspend.unwrap_or(false)).collect()
+        };
+        let waiting = all.iter().filter(|suspended| **suspended).count();
+        let seen = (all.len() - waiting, waiting);
+        if seen.0 + seen.1 == done && seen.0 >= done.min(2) {
+            Ok(seen)
+        } else {
+            Err(format!("{seen:?} of {done}"))
+        }
+    })
+    .await;
+    assert_eq!(active, done.min(2), "{waiting} wait");
+    scene.end().await;
+}
