@@ -1,7 +1,9 @@
 //! Our own API of `ompipe serve`, on a real cluster, as scripts call it (docs/api.md).
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use futures::future::join_all;
@@ -418,6 +420,53 @@ async fn the_end_of_a_run_that_is_stopped_is_told_and_a_service_that_ends_tells_
     while let Some(event) = goes_on.next().await {
         assert_ne!(event.name, "end", "callers take it up again elsewhere");
     }
+    scene.end().await;
+}
+
+/// The most memory that the process of a service has had, in KiB.
+fn peak_memory(serving: &Serving) -> usize {
+    let directory = Path::new(&serving.credentials).parent().unwrap().to_str().unwrap();
+    let is_its = |process: &PathBuf| {
+        let command = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+        command.contains(directory) && command.contains("serve")
+    };
+    let mut processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let status = fs::read_to_string(processes.find(is_its).unwrap().join("status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn many_slow_readers_of_a_long_log_cost_little_memory() {
+    const BYTES: usize = 4_000_000;
+    const READERS: usize = 16;
+    // Lines that gzip makes little smaller.
+    let worker = format!("WORKER_MAIN:base64 /dev/urandom | head -c {BYTES}; echo");
+    let parameters = json!({ "extraEnvVars": [worker] });
+    let (scene, serving) = served("api-slow", &parameters, &json!({})).await;
+    let run =
+        start(&serving, &json!({})).await.is(202).json()["runId"].as_str().unwrap().to_owned();
+    until_state(&serving, &run, "success").await;
+    let before = peak_memory(&serving);
+    let logs = format!("{RUNS}/{run}/logs");
+    let open = |reader: usize| match reader % 3 {
+        0 => request(&serving, Method::GET, &logs),
+        1 => request(&serving, Method::GET, &logs).header("Accept-Encoding", "gzip"),
+        _ => request(&serving, Method::GET, &format!("{logs}/follow")),
+    };
+    let opened = join_all((0..READERS).map(|reader| open(reader).send())).await;
+    // While one is read to its end, all the others wait.
+    for (reader, response) in opened.into_iter().enumerate() {
+        let mut response = response.unwrap().error_for_status().unwrap();
+        let mut read = 0;
+        while let Some(piece) = response.chunk().await.unwrap() {
+            read += piece.len();
+        }
+        let least = if reader % 3 == 1 { BYTES / 2 } else { BYTES };
+        assert!(read > least, "reader {reader} got {read} bytes");
+    }
+    let grown = peak_memory(&serving) - before;
+    assert!(grown < 32 << 10, "{READERS} readers of {BYTES} bytes took {grown} KiB");
     scene.end().await;
 }
 
