@@ -319,6 +319,10 @@ fn an_exit_handler_that_fails_is_tried_again() {
     assert!(has(&decide(&observed, at(140)), &next));
 }
 
+fn deletes(decision: &Decision) -> bool {
+    decision.actions.iter().any(|action| matches!(action, Action::DeletePod { .. }))
+}
+
 #[test]
 fn an_exit_handler_that_failed_three_times_is_replaced_by_the_operator() {
     let mut observed = in_exit_stage(1);
@@ -339,7 +343,7 @@ fn an_exit_handler_that_hangs_has_ten_minutes() {
     let mut observed = in_exit_stage(1);
     observed.pods.push(seen(&on_node("run-exit", &main(&json!({ "running": {} })))));
     let decision = decide(&observed, at(699));
-    assert_eq!((decision.actions, decision.next_look), (Vec::new(), Some(at(700))));
+    assert!(!deletes(&decision) && decision.next_look == Some(at(700)), "{decision:?}");
     let decision = decide(&observed, at(700));
     assert!(matches!(decision.actions.last(), Some(Action::DeletePod { .. })));
 }
@@ -352,7 +356,7 @@ fn an_exit_handler_without_an_image_is_replaced_by_the_operator() {
     observed.pods.push(seen(&on_node("run-exit", &waiting)));
     observed.status = status(&decide(&observed, at(110))).clone();
     let decision = decide(&observed, at(129));
-    assert_eq!((decision.actions, decision.next_look), (Vec::new(), Some(at(130))));
+    assert!(!deletes(&decision) && decision.next_look == Some(at(130)), "{decision:?}");
     let decision = decide(&observed, at(130));
     assert!(matches!(decision.actions.last(), Some(Action::DeletePod { .. })));
     observed.pods[1] = seen(&deleted(on_node("run-exit", &json!({ "phase": "Failed" })), 130));
