@@ -112,8 +112,21 @@ const NO_HOOK: &[(Mode, &str)] =
     &[(Mode::Hook, "nothing stops the pod, so the hook is not called: no promise")];
 const HOOK_GIVES_UP: &[(Mode, &str)] =
     &[(Mode::Hook, "the hook gives up within the grace period: no promise")];
-const ONE_NODE: &[(Mode, &str)] =
-    &[(Mode::Hook, "the ingestion image is not on the cluster that tests may break")];
+const NODE: &[(Mode, &str)] = &[
+    (Mode::Operator, "`operator::outages` asserts phase and reason, but not the row"),
+    (Mode::JobAndOperator, "no test yet"),
+    (Mode::Supervised, "no test yet"),
+    (Mode::Hook, "no test yet"),
+];
+const API_SERVER: &[(Mode, &str)] = &[
+    (
+        Mode::Operator,
+        "`operator::outages` asserts phase and reason, but not the row, nor within 5 s: a trial saw 56 s",
+    ),
+    (Mode::JobAndOperator, "no test yet"),
+    (Mode::Supervised, "no test yet"),
+    (Mode::Hook, "nothing stops the pod, so the hook is not called: no promise"),
+];
 
 /// Every row.
 pub const ROWS: &[Row] = &[
@@ -134,8 +147,8 @@ pub const ROWS: &[Row] = &[
         (Mode::Hook, "the container may be killed before its report is out: no promise"),
     ]),
     Row::new(Group::Stops, "eviction API"),
-    Row::new(Group::Stops, "drain of the node").except(ONE_NODE),
-    Row::new(Group::Stops, "node lost with its kubelet").except(ONE_NODE),
+    Row::new(Group::Stops, "drain of the node").except(NODE),
+    Row::new(Group::Stops, "node lost with its kubelet").except(NODE),
     Row::new(Group::Stops, "activeDeadlineSeconds"),
     Row::new(Group::Stops, "kill while queued, no pod yet"),
     Row::new(Group::Stops, "kill while pending"),
@@ -158,7 +171,7 @@ pub const ROWS: &[Row] = &[
     Row::new(Group::Surroundings, "operator killed while exiting").except(NO_OPERATOR),
     Row::new(Group::Surroundings, "both replicas down until after the end").except(NO_OPERATOR),
     Row::new(Group::Surroundings, "another leader in mid-run").except(NO_OPERATOR),
-    Row::new(Group::Surroundings, "API server down for 60 s at the end").except(NO_HOOK),
+    Row::new(Group::Surroundings, "API server down for 60 s at the end").except(API_SERVER),
     Row::new(Group::Surroundings, "etcd down for 20 s at the end").except(NO_HOOK),
     Row::new(Group::Surroundings, "OpenMetadata down for 2 minutes at the end")
         .except(HOOK_GIVES_UP),
@@ -191,8 +204,16 @@ mod tests {
         assert!(names.iter().all(|name| !name.contains('|')));
     }
 
+    /// What is not tried in the mode that promises everything is known by name.
     #[test]
-    fn the_operator_mode_is_tried_everywhere() {
-        assert!(ROWS.iter().all(|row| row.untried(Mode::Operator).is_none()));
+    fn the_operator_mode_is_tried_nearly_everywhere() {
+        let untried = ROWS.iter().filter(|row| row.untried(Mode::Operator).is_some());
+        let untried: Vec<_> = untried.map(|row| row.name).collect();
+        let known = [
+            "drain of the node",
+            "node lost with its kubelet",
+            "API server down for 60 s at the end",
+        ];
+        assert_eq!(untried, known);
     }
 }

@@ -20,7 +20,7 @@ const SEED: u64 = 20_261_126;
 const RUNS: u64 = 50;
 const EVENTS: u64 = 40;
 /// Time in which all that happens happens.
-const LENGTH: Duration = Duration::from_secs(30);
+const LENGTH: Duration = Duration::from_secs(20);
 
 fn variable(name: &str) -> Option<u64> {
     let text = env::var(name).ok().filter(|text| !text.is_empty())?;

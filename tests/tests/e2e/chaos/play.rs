@@ -22,8 +22,9 @@ use crate::support::{Bed, Scene, eventually, install_crds};
 const FQN: &str = "shop.nightly";
 /// Runs that are started at the same time.
 const AT_ONCE: usize = 6;
-/// What a run has after its end before it goes.
-const TTL_SECONDS: u32 = 5;
+/// What a run has after its end before it goes: longer than there may be no leader, for a Job that is
+/// gone before an operator has seen it is beyond what is promised.
+const TTL_SECONDS: u32 = 20;
 
 /// A plan that is being played.
 pub(super) struct Play<'p> {
@@ -47,7 +48,7 @@ impl<'p> Play<'p> {
         scene.add_nightly();
         let proxy = ApiProxy::start(scene.client.clone()).await.unwrap();
         let kubeconfig = scene.file("proxy.kubeconfig", &proxy.kubeconfig());
-        let own = [("KUBECONFIG", kubeconfig.as_str()), ("LEASE_DURATION_SECONDS", "3")];
+        let own = [("KUBECONFIG", kubeconfig.as_str()), ("LEASE_DURATION_SECONDS", "6")];
         let all = own.into_iter().chain(variables.iter().copied());
         let variables = all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let ids = plan.runs.iter().map(|_| RunId::random()).collect();
