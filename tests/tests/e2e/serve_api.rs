@@ -211,6 +211,9 @@ async fn what_is_wrong_with_a_run_is_told_by_field_and_starts_nothing() {
     scene.end().await;
 }
 
+/// Headers of a request.
+type Headers = &'static [(&'static str, &'static str)];
+
 #[tokio::test]
 async fn a_log_is_read_whole_in_part_compressed_and_in_pages() {
     const LINES: usize = 25_000;
@@ -246,7 +249,6 @@ async fn a_log_is_read_whole_in_part_compressed_and_in_pages() {
     assert!(unpacked == expected);
 
     let length = expected.len();
-    type Headers = &'static [(&'static str, &'static str)];
     let parts: [(Headers, (usize, usize)); 3] = [
         (&[("Range", "bytes=150-249")], (150, 249)),
         (&[("Range", "bytes=2499990-"), ("Accept-Encoding", "gzip")], (2_499_990, length - 1)),

@@ -46,7 +46,9 @@ impl Play<'_> {
             }
             Happening::Api(trouble, times) => {
                 let times = usize::try_from(times).unwrap();
-                api(trouble).into_iter().for_each(|fault| self.proxy.inject(fault.times(times)));
+                for fault in api(trouble) {
+                    self.proxy.inject(fault.times(times));
+                }
             }
         }
     }
@@ -98,13 +100,13 @@ impl Play<'_> {
         let killed = if self.plan.runs[number].kind == Kind::OmJob {
             let jobs = self.scene.api::<OMJob>();
             let job = jobs.list(&of_run).await.unwrap().items.into_iter().next();
-            let job = job.filter(|job| self.is_held(job.finalizers()));
+            let job = job.filter(|job| is_held(job.finalizers()));
             let Some(job) = job else { return };
             jobs.delete(&job.name_any(), &DeleteParams::background()).await.is_ok()
         } else {
             let jobs = self.scene.api::<Job>();
             let job = jobs.list(&of_run).await.unwrap().items.into_iter().next();
-            let job = job.filter(|job| self.is_held(job.finalizers()));
+            let job = job.filter(|job| is_held(job.finalizers()));
             let Some(job) = job else { return };
             jobs.delete(&job.name_any(), &DeleteParams::foreground()).await.is_ok()
         };
@@ -112,10 +114,10 @@ impl Play<'_> {
             self.touch(number, Touch::Kill);
         }
     }
+}
 
-    fn is_held(&self, finalizers: &[String]) -> bool {
-        finalizers.iter().any(|one| one.contains("openmetadata"))
-    }
+fn is_held(finalizers: &[String]) -> bool {
+    finalizers.iter().any(|one| one.contains("openmetadata"))
 }
 
 fn openmetadata(trouble: Trouble) -> Fault {

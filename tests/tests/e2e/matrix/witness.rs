@@ -42,9 +42,9 @@ impl Witness {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let mut watches = JoinSet::new();
         let to = || Arc::clone(&seen);
-        watches.spawn(watch(scene.api(), to(), |seen, event| see_pod(seen, event)));
-        watches.spawn(watch(scene.api(), to(), |seen, event| see_job(seen, event)));
-        watches.spawn(watch(scene.api(), to(), |seen, event| see_omjob(seen, event)));
+        watches.spawn(watch(scene.api(), to(), see_pod));
+        watches.spawn(watch(scene.api(), to(), see_job));
+        watches.spawn(watch(scene.api(), to(), see_omjob));
         Self { seen, _watches: watches }
     }
 
