@@ -80,8 +80,14 @@ class Bench:
 
     def prepare(self) -> None:
         self.kubectl("create", "namespace", NAMESPACE)
-        self.kubectl("-n", NAMESPACE, "create", "serviceaccount", "openmetadata-ingestion")
-        service = {"name": "shop", "serviceType": "Postgres", "connection": {"config": {}}}
+        self.kubectl(
+            "-n", NAMESPACE, "create", "serviceaccount", "openmetadata-ingestion"
+        )
+        service = {
+            "name": "shop",
+            "serviceType": "Postgres",
+            "connection": {"config": {}},
+        }
         request = urllib.request.Request(
             f"{self.openmetadata}/v1/services/databaseServices",
             json.dumps(service).encode(),
@@ -266,10 +272,14 @@ def main() -> None:
         note(f"{arguments.many} pipelines, {READERS} readers")
         more = [f"more-{number}" for number in range(arguments.many - 2 * BULK)]
         took = timed(lambda: deploy(bench, port, more, CALLERS))
-        rows.append((f"{len(more)} further deploys, {CALLERS} at a time", f"{took:.0f} s", ""))
+        rows.append(
+            (f"{len(more)} further deploys, {CALLERS} at a time", f"{took:.0f} s", "")
+        )
         read_at_once(port, "one-0")
         peak = resident_mib(pid, "VmHWM")
-        name = f"memory, {arguments.many} pipelines and {READERS} readers of logs, at most"
+        name = (
+            f"memory, {arguments.many} pipelines and {READERS} readers of logs, at most"
+        )
         rows.append((name, f"{peak:.1f} MiB", "≤ 64 MiB"))
     print(f"\n`make bench-server` on {machine()}\n")
     print("| | measured | goal |\n| --- | --: | --: |")
