@@ -48,7 +48,7 @@ async fn every_missing_right_is_named() {
     let kubeconfig = limited_kubeconfig(&scene, "caller", &rules).await;
     let job_mode = status(&scene, &kubeconfig, &json!({})).await;
     let missing: Vec<String> = job_mode.missing.iter().map(ToString::to_string).collect();
-    assert_eq!(missing, ["create jobs.batch", "delete jobs.batch"]);
+    assert_eq!(missing, ["create jobs.batch", "patch jobs.batch", "delete jobs.batch"]);
     assert!(!job_mode.healthy && job_mode.reason.contains("create jobs.batch"), "{job_mode:?}");
     let operator_mode = status(&scene, &kubeconfig, &json!({ "useOMJobOperator": true })).await;
     assert!(operator_mode.reason.contains("list omjobs.pipelines"), "{operator_mode:?}");
