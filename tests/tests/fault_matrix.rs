@@ -42,7 +42,8 @@ fn every_test_that_is_named_exists() {
     for row in ROWS {
         let cells = cells(row.name);
         let tests = cells.last().unwrap().split(", ").map(|test| test.trim_matches('`'));
-        for test in tests {
+        // A row that nobody tries has none; `every_cell…` holds it to saying so.
+        for test in tests.filter(|test| !test.is_empty()) {
             let (module, function) = test.rsplit_once("::").unwrap();
             let file = Path::new("tests/e2e").join(module.replace("::", "/")).with_extension("rs");
             let text = fs::read_to_string(&file).unwrap();

@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,17 +16,36 @@ pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How HTTP/2 begins. There, bytes come beside requests too, and pings tell whether the caller lives.
 const HTTP_2: &[u8] = b"PRI";
 
-/// Whether a request of the connection is being answered; its handler tells.
+/// What is being answered on a connection; its handler tells.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Answering(Arc<AtomicBool>);
+pub(crate) struct Answering(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether a request is being answered.
+    now: AtomicBool,
+    /// How many requests have come so far. One may be answered before anybody reads again.
+    heads: AtomicU64,
+}
 
 impl Answering {
-    pub(crate) fn set(&self, answering: bool) {
-        self.0.store(answering, Ordering::Relaxed);
+    /// The head of a request is there.
+    pub(crate) fn begin(&self) {
+        self.0.heads.fetch_add(1, Ordering::Relaxed);
+        self.0.now.store(true, Ordering::Relaxed);
     }
 
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// It is answered.
+    pub(crate) fn end(&self) {
+        self.0.now.store(false, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> bool {
+        self.0.now.load(Ordering::Relaxed)
+    }
+
+    fn heads(&self) -> u64 {
+        self.0.heads.load(Ordering::Relaxed)
     }
 }
 
@@ -35,19 +54,31 @@ pub(crate) struct Dawdling<S> {
     stream: S,
     answering: Answering,
     is_http2: bool,
+    /// How many heads were there when the deadline was last looked at.
+    heads: u64,
     /// Runs while a head is incomplete.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Dawdling<S> {
     pub(crate) const fn new(stream: S, answering: Answering) -> Self {
-        Self { stream, answering, is_http2: false, deadline: None }
+        Self { stream, answering, is_http2: false, heads: 0, deadline: None }
+    }
+
+    /// A head that is complete has no deadline any more.
+    fn settle(&mut self) {
+        let heads = self.answering.heads();
+        if heads != self.heads {
+            self.heads = heads;
+            self.deadline = None;
+        }
     }
 
     /// Bytes have come: those of a head, unless a request is being answered.
-    fn came(&mut self, bytes: &[u8], is_first: bool) {
-        self.is_http2 |= is_first && bytes.starts_with(HTTP_2);
-        if self.is_http2 || self.answering.get() {
+    fn came(&mut self, bytes: &[u8]) {
+        self.settle();
+        self.is_http2 |= self.heads == 0 && self.deadline.is_none() && bytes.starts_with(HTTP_2);
+        if self.is_http2 || self.answering.now() {
             self.deadline = None;
         } else if self.deadline.is_none() && !bytes.is_empty() {
             self.deadline = Some(Box::pin(sleep_until(Instant::now() + HEAD_TIMEOUT)));
@@ -56,9 +87,7 @@ impl<S> Dawdling<S> {
 
     /// Nothing has come: too long ago?
     fn waits(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.answering.get() {
-            self.deadline = None;
-        }
+        self.settle();
         match &mut self.deadline {
             Some(deadline) => deadline.as_mut().poll(context).map(|()| Err(too_slow())),
             None => Poll::Pending,
@@ -79,8 +108,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Dawdling<S> {
         let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(context, buffer) {
             Poll::Ready(Ok(())) => {
-                let is_first = !self.answering.get() && self.deadline.is_none();
-                self.came(&buffer.filled()[before..], is_first);
+                self.came(&buffer.filled()[before..]);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -145,10 +173,16 @@ mod tests {
         caller.write_all(b"GET / HT").await.unwrap();
         assert_eq!(read(&mut stream, HEAD_TIMEOUT).await, Some(true));
         // The rest of the head is there, and the answer takes its time, as does the next request.
-        answering.set(true);
+        answering.begin();
         assert_eq!(read(&mut stream, 100 * HEAD_TIMEOUT).await, None, "answering");
-        answering.set(false);
+        answering.end();
         assert_eq!(read(&mut stream, 100 * HEAD_TIMEOUT).await, None, "idle between requests");
+        // Answered before anybody reads again.
+        caller.write_all(b"GET / HT").await.unwrap();
+        assert_eq!(read(&mut stream, HEAD_TIMEOUT).await, Some(true));
+        answering.begin();
+        answering.end();
+        assert_eq!(read(&mut stream, 100 * HEAD_TIMEOUT).await, None, "idle again");
         for byte in b"GET" {
             caller.write_all(&[*byte]).await.unwrap();
             assert_eq!(read(&mut stream, HEAD_TIMEOUT).await, Some(true));

@@ -152,11 +152,11 @@ async fn speak(
         .all
         .clone()
         .map_request(move |request: Request<_>| {
-            answering.set(true);
+            answering.begin();
             routes.prepare(request).map(Body::new)
         })
         .map_response(move |response| {
-            answered.set(false);
+            answered.end();
             response
         });
     let mut builder = Builder::new(TokioExecutor::new());
