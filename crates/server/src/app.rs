@@ -23,6 +23,8 @@ pub(crate) struct App {
     pub(crate) api: Api,
     /// Places for requests under way.
     pub(crate) places: Semaphore,
+    /// Turns of those who read a page of a log, which is held whole.
+    pub(crate) page_turns: Semaphore,
     /// Cancelled once the server is about to end.
     pub(crate) stop: CancellationToken,
 }

@@ -48,6 +48,9 @@ use refusal::Refusal;
 use settings::{Limits, Settings, Shutdown};
 use version::VersionSource;
 
+/// Pages of logs that are read at the same time: each takes about 4 MB, and others wait their turn.
+const PAGES_AT_ONCE: usize = 8;
+
 /// Why the server cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -130,6 +133,7 @@ fn application(
         credentials: Credentials::in_file(&settings.credentials_file)?,
         failed_logins: FailedLogins::new(settings.limits.failed_logins_per_minute),
         places: Semaphore::new(settings.limits.requests),
+        page_turns: Semaphore::new(PAGES_AT_ONCE),
         api: Api::new(settings),
         client,
         metrics,

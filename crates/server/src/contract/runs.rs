@@ -163,6 +163,7 @@ fn pipeline_status(run: &Run) -> Value {
 pub(super) async fn last_dag_logs(State(app): State<Shared>, Query(asked): Query<Asked>) -> Answer {
     let identity = app.client.find(asked.name()?).await?;
     let after = asked.after.as_deref();
+    let _turn = app.page_turns.acquire().await;
     let page = match app.client.get_last_ingestion_logs(&identity, after).await {
         Ok(page) => page,
         Err(Error::NoLog { .. } | Error::NoRuns(_)) => empty_page(),
