@@ -23,11 +23,24 @@ const TOKEN_VARIABLE: &str = "OPENMETADATA_JWT_TOKEN";
 /// The configuration that the arguments lead to, with its notices.
 pub(crate) fn check_config(args: &Args) -> Result<Checked, Failure> {
     let document = document(args)?;
-    let checked = read_config(args, &document)?;
-    if !document[SERVER_SECTION].is_null() {
-        Settings::read(&document, &ServeArgs::default())?;
+    let checked = read_config(args, &document);
+    if document[SERVER_SECTION].is_null() {
+        return Ok(checked?);
     }
+    let (checked, _) = both(checked, Settings::read(&document, &ServeArgs::default()))?;
     Ok(checked)
+}
+
+/// Two halves of an input, or the problems of both at once.
+fn both<A, B>(a: Result<A, Problems>, b: Result<B, Problems>) -> Result<(A, B), Problems> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(mut problems), Err(others)) => {
+            problems.list.extend(others.list);
+            Err(problems)
+        }
+        (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems),
+    }
 }
 
 /// The configuration file, as it is.
@@ -70,16 +83,9 @@ pub(crate) struct ServeInputs {
 /// Both halves of the configuration; the problems of both at once.
 pub(crate) fn serve(args: &Args, serve: &ServeArgs) -> Result<ServeInputs, Failure> {
     let document = document(args)?;
-    match (read_config(args, &document), Settings::read(&document, serve)) {
-        (Ok(Checked { config, notices }), Ok(settings)) => {
-            Ok(ServeInputs { settings, config, notices, token: token(args)? })
-        }
-        (Err(mut problems), Err(others)) => {
-            problems.list.extend(others.list);
-            Err(problems.into())
-        }
-        (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems.into()),
-    }
+    let (checked, settings) = both(read_config(args, &document), Settings::read(&document, serve))?;
+    let Checked { config, notices } = checked;
+    Ok(ServeInputs { settings, config, notices, token: token(args)? })
 }
 
 /// A client of the configured cluster.

@@ -373,6 +373,28 @@ fn every_problem_of_the_operator_s_settings_is_told_in_one_go() {
 }
 
 #[test]
+fn the_problems_of_both_halves_of_a_configuration_are_told_in_one_go() {
+    let case = Case::new();
+    let block = json!({ "parameters": { "backoffLimit": "three" } });
+    let server = json!({ "listen": "somewhere", "basePath": "x" });
+    let document = json!({ "pipelineServiceClientConfiguration": block, "server": server });
+    let config = case.file("both.yaml", &document).display().to_string();
+    for command in [&["config", "check"][..], &["serve"]] {
+        let outcome = case.ompipe(&[command, &["-c", &config, "-o", "json"]].concat());
+        let report: Value = serde_json::from_str(&outcome.stderr).unwrap();
+        let problems = report["problems"].as_array().unwrap();
+        let fields: Vec<&str> = problems.iter().map(|p| p["field"].as_str().unwrap()).collect();
+        let expected = [
+            "pipelineServiceClientConfiguration.parameters.backoffLimit",
+            "server.listen",
+            "server.credentials",
+            "server.basePath",
+        ];
+        assert_eq!((outcome.code, &fields[..]), (Some(2), &expected[..]), "{command:?}");
+    }
+}
+
+#[test]
 fn the_operator_does_not_take_a_namespace_for_another() {
     let outcome = Case::new().ompipe(&["operator", "--namespace", "a"]);
     assert_eq!(outcome.code, Some(2));

@@ -76,6 +76,14 @@ checked_string! {
     "must be an image reference such as registry.example.com:5000/team/ingestion:1.4.0"
 }
 
+impl Image {
+    /// What follows the last colon: the tag, which is a version as a rule.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.0.rsplit_once(':').map(|(_, tag)| tag)
+    }
+}
+
 checked_string! {
     /// Name of an environment variable.
     EnvName,

@@ -9,24 +9,59 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::reloaded::Reloaded;
 
-/// How long a failed login counts.
-const WINDOW: Duration = Duration::from_mins(1);
+/// What browsers ask for a user and a password by.
+pub(crate) const BASIC_CHALLENGE: HeaderValue =
+    HeaderValue::from_static(r#"Basic realm="ompipe", charset="UTF-8""#);
+/// How long a failed login counts, in seconds.
+pub(crate) const WINDOW_SECONDS: u16 = 60;
+/// The same.
+const WINDOW: Duration = Duration::from_secs(WINDOW_SECONDS as u64);
 /// Addresses that are kept; beyond it, those whose window is over go.
 const MOST_ADDRESSES: usize = 4096;
 
-/// The credentials that are accepted. Only digests are kept, with a key that no caller knows:
-/// however long a comparison takes, it tells nothing about a password.
-pub(crate) struct Credentials {
+/// Makes digests of secrets with a key that no caller knows, so that a secret need not be kept, and
+/// that however long a comparison takes tells nothing about it.
+pub(crate) struct Digests {
     key: [u8; 32],
-    accepted: Vec<[u8; 32]>,
+}
+
+/// What is kept of a secret.
+pub(crate) type SecretDigest = [u8; 32];
+
+impl Digests {
+    /// With a key of their own.
+    pub(crate) fn new() -> Self {
+        let mut key = [0; 32];
+        key[..16].copy_from_slice(Uuid::new_v4().as_bytes());
+        key[16..].copy_from_slice(Uuid::new_v4().as_bytes());
+        Self { key }
+    }
+
+    /// The digest of a secret, and of what it is for.
+    pub(crate) fn of(&self, purpose: &str, secret: &[u8]) -> SecretDigest {
+        let keyed = Sha256::new().chain_update(self.key).chain_update(purpose);
+        keyed.chain_update([0]).chain_update(secret).finalize().into()
+    }
+}
+
+/// What stands behind a scheme in the header `Authorization` (RFC 9110 §11.4).
+pub(crate) fn presented<'h>(headers: &'h HeaderMap, scheme: &str) -> Option<&'h str> {
+    let (named, value) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    named.eq_ignore_ascii_case(scheme).then_some(value.trim())
+}
+
+/// The credentials that are accepted.
+pub(crate) struct Credentials {
+    digests: Digests,
+    accepted: Vec<SecretDigest>,
 }
 
 impl Credentials {
@@ -40,10 +75,7 @@ impl Credentials {
 
     /// One `user:password` in each line; the password may hold colons.
     fn parse(content: &[u8]) -> Result<Self, String> {
-        let mut key = [0; 32];
-        key[..16].copy_from_slice(Uuid::new_v4().as_bytes());
-        key[16..].copy_from_slice(Uuid::new_v4().as_bytes());
-        let mut credentials = Self { key, accepted: Vec::new() };
+        let mut credentials = Self { digests: Digests::new(), accepted: Vec::new() };
         for (number, line) in (1..).zip(content.split(|byte| *byte == b'\n')) {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if !line.is_empty() {
@@ -59,13 +91,13 @@ impl Credentials {
 
     /// True when the request carries one of them.
     pub(crate) fn accept(&self, headers: &HeaderMap) -> bool {
-        let Some(presented) = basic(headers) else { return false };
-        let presented = self.digest(&presented);
-        self.accepted.contains(&presented)
+        let encoded = presented(headers, "Basic");
+        let pair = encoded.and_then(|encoded| STANDARD.decode(encoded).ok());
+        pair.is_some_and(|pair| self.accepted.contains(&self.digest(&pair)))
     }
 
-    fn digest(&self, pair: &[u8]) -> [u8; 32] {
-        Sha256::new().chain_update(self.key).chain_update(pair).finalize().into()
+    fn digest(&self, pair: &[u8]) -> SecretDigest {
+        self.digests.of("login", pair)
     }
 }
 
@@ -80,13 +112,6 @@ impl fmt::Debug for Credentials {
 fn is_pair(line: &[u8]) -> bool {
     let colon = line.iter().position(|byte| *byte == b':');
     colon.is_some_and(|at| at > 0 && at + 1 < line.len())
-}
-
-/// The `user:password` of a request.
-fn basic(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let (scheme, encoded) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let is_basic = scheme.eq_ignore_ascii_case("basic");
-    is_basic.then(|| STANDARD.decode(encoded.trim()).ok()).flatten()
 }
 
 /// Counts failed logins by address. One that has too many is told so instead of being asked for a

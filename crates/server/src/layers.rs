@@ -9,10 +9,11 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::info;
 use uuid::Uuid;
 
 use crate::app::Shared;
+use crate::credentials::{BASIC_CHALLENGE, WINDOW_SECONDS};
 use crate::refusal::Refusal;
 
 /// Names a request in the logs of caller and server.
@@ -75,17 +76,10 @@ pub(crate) async fn log_in(
     if app.credentials.get().accept(request.headers()) {
         return next.run(request).await;
     }
-    debug!(%peer, "a login failed");
-    refuse_login(&app, peer)
-}
-
-/// Answers a request without right credentials.
-pub(crate) fn refuse_login(app: &Shared, peer: SocketAddr) -> Response {
-    app.metrics.login_failed();
-    if app.failed_logins.one_more(peer.ip()) {
+    if app.login_failed(peer) {
         let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many failed logins");
-        return ([(RETRY_AFTER, "60")], refusal).into_response();
+        return ([(RETRY_AFTER, WINDOW_SECONDS)], refusal).into_response();
     }
     let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "user or password is wrong or missing");
-    ([(WWW_AUTHENTICATE, r#"Basic realm="ompipe", charset="UTF-8""#)], refusal).into_response()
+    ([(WWW_AUTHENTICATE, BASIC_CHALLENGE)], refusal).into_response()
 }

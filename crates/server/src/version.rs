@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ompipe_core::config::K8sPipelineClientConfig;
+use ompipe_core::kubernetes::Image;
 use ompipe_core::{VerifySsl, version};
 use ompipe_openmetadata::OpenMetadata;
 use tokio::sync::Mutex as AsyncMutex;
@@ -27,7 +28,7 @@ pub(crate) struct VersionSource {
     configured: Option<ServerVersion>,
     endpoint: Option<(String, VerifySsl)>,
     /// The ingestion image, whose tag is a version as a rule.
-    image: String,
+    image: Image,
     known: Mutex<Known>,
     /// Held while the server is asked, so that one request does so at a time.
     asking: AsyncMutex<()>,
@@ -50,7 +51,7 @@ impl VersionSource {
         let source = Self {
             configured,
             endpoint: endpoint.map(|endpoint| (endpoint, config.verify_ssl)),
-            image: config.ingestion_image.to_string(),
+            image: config.ingestion_image.clone(),
             known: Mutex::default(),
             asking: AsyncMutex::default(),
             metrics,
@@ -121,8 +122,7 @@ impl VersionSource {
     }
 
     fn image_tag(&self) -> Option<ServerVersion> {
-        let (_, tag) = self.image.rsplit_once(':')?;
-        tag.parse().ok()
+        self.image.tag()?.parse().ok()
     }
 
     /// Whether the ingestion image works with a server: the framework refuses to with one of another
@@ -136,7 +136,7 @@ impl VersionSource {
         self.metrics.version_skew(!fit);
         if !fit {
             let image = &self.image;
-            warn!(%server, image, "ingestionImage is of another release line than the server");
+            warn!(%server, %image, "ingestionImage is of another release line than the server");
         }
     }
 }

@@ -40,15 +40,7 @@ impl Play {
         });
         all.as_object_mut().unwrap().extend(parameters.as_object().unwrap().clone());
         let config = scene.config(&all);
-        let service = scene.standin.add_service("databaseService", "shop", "Postgres", &json!({}));
-        let fields = json!({
-            "name": "nightly", "pipelineType": "metadata",
-            "airflowConfig": { "scheduleInterval": "0 2 * * 0" },
-            "sourceConfig": { "config": { "type": "DatabaseMetadata" } },
-        });
-        let service = service.unwrap();
-        let entity = scene.standin.add_pipeline("databaseService", &service, &fields).unwrap();
-        let pipeline = scene.file("pipeline.json", &scene.standin.deployable(&entity));
+        let pipeline = scene.scheduled_nightly();
         let kubeconfig = limited_kubeconfig(&scene, "operator", &documented_rules()).await;
         Self { scene, config, pipeline, kubeconfig }
     }

@@ -1,9 +1,39 @@
-//! The orderly end of what runs for long: the signals that ask for it.
+//! What commands that run until they are told to end have in common: their log, their threads, the
+//! signals that ask for the end.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::failure::Failure;
+
+/// Logs to stderr, as the other commands do; the kubelet reads both.
+pub(super) fn start_log(filter: &str, as_json: bool) {
+    // The libraries' spans and failed calls repeat what our lines say, and cost a tenth of the time.
+    let filter = format!("kube_runtime=warn,kube_client::client::builder=off,{filter}");
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
+    if as_json {
+        log.json().flatten_event(true).with_span_list(false).init();
+    } else {
+        log.init();
+    }
+}
+
+/// Does `work` with so many threads.
+pub(super) fn block_on(
+    threads: usize,
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::usage(format!("cannot start: {error}")))?;
+    runtime.block_on(work)
+}
 
 /// Does `work` to its end; a signal cancels the token that it gets.
 ///

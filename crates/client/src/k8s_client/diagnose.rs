@@ -133,8 +133,8 @@ impl K8sPipelineClient {
             Ok(server) => server.version().await,
             Err(error) => Err(error),
         };
-        let image = self.config().ingestion_image.as_str();
-        let tag = image.rsplit_once(':').map_or(image, |(_, tag)| tag);
+        let image = &self.config().ingestion_image;
+        let tag = image.tag().unwrap_or(image.as_str());
         match server {
             Err(error) => Finding::bad(
                 CHECK,

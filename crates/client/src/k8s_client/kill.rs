@@ -26,9 +26,7 @@ impl K8sPipelineClient {
     ) -> Result<Killed> {
         let workloads = self.workloads(pipeline).await?;
         let is_wanted = |run: RunId| wanted.is_none_or(|wanted| wanted == run);
-        let live = |workload: &&Workload| {
-            workload.end.is_none() && !workload.deleting && is_wanted(workload.run_id)
-        };
+        let live = |workload: &&Workload| workload.is_live() && is_wanted(workload.run_id);
         let mut runs = Vec::new();
         for workload in workloads.iter().filter(live) {
             self.stop(workload).await?;

@@ -40,7 +40,7 @@ impl K8sPipelineClient {
         loop {
             let pipeline = tokio::select! {
                 Some(run) = waiting.next() => {
-                    let Some(pipeline) = identity(&run) else { continue };
+                    let Some(pipeline) = run.pipeline() else { continue };
                     if let Some(again) = again.get_mut(&pipeline.id) {
                         *again = true;
                         continue;
@@ -158,8 +158,4 @@ impl K8sPipelineClient {
         });
         told.boxed()
     }
-}
-
-fn identity(run: &Workload) -> Option<PipelineIdentity> {
-    labels::identity_of(&run.labels, &run.annotations)
 }

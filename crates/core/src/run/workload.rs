@@ -109,11 +109,17 @@ impl Workload {
         })
     }
 
+    /// Whose run it is; `None` of what upstream's Java client made.
+    #[must_use]
+    pub fn pipeline(&self) -> Option<PipelineIdentity> {
+        labels::identity_of(&self.labels, &self.annotations)
+    }
+
     /// True when the run is one of `pipeline`'s: by identity, or, for what upstream's Java client
     /// made, by the FQN that its worker gets.
     #[must_use]
     pub fn belongs_to(&self, pipeline: &PipelineIdentity) -> bool {
-        match labels::identity_of(&self.labels, &self.annotations) {
+        match self.pipeline() {
             Some(owner) => owner.is_same_pipeline(pipeline),
             None => self.pipeline_fqn.as_ref() == Some(&pipeline.fully_qualified_name),
         }

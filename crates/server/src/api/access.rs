@@ -17,16 +17,15 @@ use std::time::Duration;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use ompipe_client::{Admission, Error, K8sPipelineClient, Right};
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tracing::debug;
-use uuid::Uuid;
 
 use super::problem::{NOT_ALLOWED, Problem};
 use crate::app::{App, Shared};
+use crate::credentials::{BASIC_CHALLENGE, Digests, SecretDigest, WINDOW_SECONDS, presented};
 
 /// The API group of the resources that rights are asked for. They exist for that alone.
 const GROUP: &str = "pipelines.openmetadata.org";
@@ -52,10 +51,7 @@ pub(super) async fn guard(
             let detail = format!("this needs the right: {right}, in namespace {namespace}");
             Problem::of(&NOT_ALLOWED, &detail).into_response()
         }
-        Ok(Admission::Unknown) => {
-            debug!(%peer, "a login failed");
-            refuse_login(&app, peer).into_response()
-        }
+        Ok(Admission::Unknown) => refuse_login(&app, peer).into_response(),
         Err(error) => Problem::from(error).into_response(),
     }
 }
@@ -82,37 +78,34 @@ fn right_for(method: &Method, route: &str) -> Right {
 
 /// The token of a request (RFC 6750).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let token = Some(token.trim()).filter(|token| !token.is_empty());
-    scheme.eq_ignore_ascii_case("bearer").then_some(token).flatten()
+    presented(headers, "Bearer").filter(|token| !token.is_empty())
 }
 
 /// Browsers ask for user and password then.
 fn refuse_login(app: &App, peer: SocketAddr) -> Problem {
-    app.metrics.login_failed();
-    if app.failed_logins.one_more(peer.ip()) {
+    if app.login_failed(peer) {
         let detail = "too many failed logins";
-        return Problem::plain(StatusCode::TOO_MANY_REQUESTS, detail).and_retry_after(60);
+        let problem = Problem::plain(StatusCode::TOO_MANY_REQUESTS, detail);
+        return problem.and_retry_after(WINDOW_SECONDS);
     }
-    let basic = HeaderValue::from_static(r#"Basic realm="ompipe", charset="UTF-8""#);
     let detail = "user or password, or token, is wrong or missing";
-    let problem = Problem::plain(StatusCode::UNAUTHORIZED, detail).and(WWW_AUTHENTICATE, basic);
+    let problem = Problem::plain(StatusCode::UNAUTHORIZED, detail);
+    let problem = problem.and(WWW_AUTHENTICATE, BASIC_CHALLENGE);
     if app.api.tokens.is_none() {
         return problem;
     }
     problem.and(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="ompipe""#))
 }
 
-/// What Kubernetes said of tokens a moment ago. No token is kept: only digests are, with a key that
-/// no caller knows.
+/// What Kubernetes said of tokens a moment ago. No token is kept: only digests are.
 pub(super) struct Tokens {
-    key: Uuid,
-    known: Mutex<HashMap<[u8; 32], (Instant, Admission)>>,
+    digests: Digests,
+    known: Mutex<HashMap<SecretDigest, (Instant, Admission)>>,
 }
 
 impl Tokens {
     pub(super) fn new() -> Self {
-        Self { key: Uuid::new_v4(), known: Mutex::default() }
+        Self { digests: Digests::new(), known: Mutex::default() }
     }
 
     async fn admission(
@@ -130,19 +123,18 @@ impl Tokens {
         Ok(said)
     }
 
-    fn digest(&self, token: &str, right: Right) -> [u8; 32] {
-        let keyed = Sha256::new().chain_update(self.key).chain_update(right.to_string());
-        keyed.chain_update([0]).chain_update(token).finalize().into()
+    fn digest(&self, token: &str, right: Right) -> SecretDigest {
+        self.digests.of(&right.to_string(), token.as_bytes())
     }
 
-    fn known(&self, asked: &[u8; 32]) -> Option<Admission> {
+    fn known(&self, asked: &SecretDigest) -> Option<Admission> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, said) = known.get(asked)?;
         (at.elapsed() < FRESH).then_some(*said)
     }
 
     /// Where there is no room, nothing is kept: Kubernetes is then asked again.
-    fn note(&self, asked: [u8; 32], said: Admission) {
+    fn note(&self, asked: SecretDigest, said: Admission) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST_ANSWERS {
             known.retain(|_, (at, _)| at.elapsed() < FRESH);
@@ -161,6 +153,7 @@ impl fmt::Debug for Tokens {
 
 #[cfg(test)]
 mod tests {
+    use http::header::AUTHORIZATION;
     use rstest::rstest;
 
     use super::*;

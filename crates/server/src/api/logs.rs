@@ -223,6 +223,6 @@ pub(super) async fn page(
     named: NamedRun,
 ) -> Result<Json<LogPage>, Problem> {
     let selection = asked.read(|fields| read_selection(fields, named.run))?;
-    let page = app.client.log_page(&named.pipeline, selection, Some(&number)).await?;
+    let page = app.log_page(&named.pipeline, selection, Some(&number)).await?;
     Ok(Json(LogPage { text: page.text, total: page.total, next: page.after }))
 }

@@ -16,10 +16,12 @@ use axum::extract::State;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router, middleware};
 use http::StatusCode;
-use ompipe_client::PipelineServiceClient;
+use ompipe_client::{Error, PipelineServiceClient};
+use ompipe_core::PipelineIdentity;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::app::Shared;
+use crate::app::{App, Shared};
 use crate::layers;
 use crate::refusal::Refusal;
 
@@ -86,6 +88,36 @@ fn done(message: impl Into<String>) -> Json<Value> {
 
 /// The name of the pipeline that a body is about: what Airflow calls the id of a DAG.
 fn dag_id(body: &Value) -> Result<&str, Refusal> {
-    let name = body.get("dag_id").and_then(Value::as_str).filter(|name| !name.is_empty());
+    name(body.get("dag_id").and_then(Value::as_str))
+}
+
+fn name(dag_id: Option<&str>) -> Result<&str, Refusal> {
+    let name = dag_id.filter(|name| !name.is_empty());
     name.ok_or_else(|| Refusal::bad_request("dag_id: must be the name of a pipeline"))
+}
+
+/// The pipeline with a name, if one is deployed.
+///
+/// # Errors
+/// Several have the name, or Kubernetes refuses.
+async fn deployed(app: &App, name: &str) -> Result<Option<PipelineIdentity>, Error> {
+    match app.client.find(name).await {
+        Err(Error::NotDeployed { .. }) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// The query of a request about one pipeline.
+#[derive(Debug, Deserialize)]
+struct Asked {
+    dag_id: Option<String>,
+    only_queued: Option<String>,
+    task_id: Option<String>,
+    after: Option<String>,
+}
+
+impl Asked {
+    fn name(&self) -> Result<&str, Refusal> {
+        name(self.dag_id.as_deref())
+    }
 }

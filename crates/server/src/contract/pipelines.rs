@@ -1,14 +1,12 @@
 //! `deploy`, `delete`, `enable`, `disable`: the pipelines themselves.
 
-use axum::Json;
 use axum::extract::{Query, State};
-use ompipe_client::{Deployed, Error, PipelineServiceClient};
+use ompipe_client::{Deployed, PipelineServiceClient};
 use ompipe_core::{IngestionPipeline, PipelineIdentity};
-use serde::Deserialize;
 use serde_json::Value;
 use tracing::{info, warn};
 
-use super::{Answer, dag_id, done};
+use super::{Answer, Asked, dag_id, deployed, done};
 use crate::app::{App, Shared};
 use crate::document::Document;
 
@@ -44,20 +42,11 @@ fn describe(deployed: &Deployed) -> String {
     format!("pipeline {name:?} is deployed to namespace {namespace}; {when}")
 }
 
-/// The query of a request about one pipeline.
-#[derive(Debug, Deserialize)]
-pub(super) struct Named {
-    #[serde(default)]
-    dag_id: String,
-}
-
-/// Removes every pipeline of that name; one that is not there is removed already.
-pub(super) async fn delete(State(app): State<Shared>, Query(query): Query<Named>) -> Answer {
-    let name = dag_id(&serde_json::json!({ "dag_id": query.dag_id }))?.to_owned();
-    let identity = match app.client.find(&name).await {
-        Ok(identity) => identity,
-        Err(Error::NotDeployed { .. }) => return Ok(done(format!("there is no {name:?}"))),
-        Err(error) => return Err(error.into()),
+/// Removes the pipeline of that name; one that is not there is removed already.
+pub(super) async fn delete(State(app): State<Shared>, Query(asked): Query<Asked>) -> Answer {
+    let name = asked.name()?;
+    let Some(identity) = deployed(&app, name).await? else {
+        return Ok(done(format!("there is no {name:?}")));
     };
     app.client.delete_pipeline(&identity).await?;
     info!(pipeline = identity.fully_qualified_name, "deleted");
@@ -80,7 +69,7 @@ async fn toggle(app: &App, body: &Value, enabled: bool) -> Answer {
     let toggled = app.client.toggle_ingestion(&identity, enabled).await?;
     let name = &identity.name;
     let state = if enabled { "on" } else { "off" };
-    Ok::<Json<Value>, _>(done(if toggled.schedules.is_empty() {
+    Ok(done(if toggled.schedules.is_empty() {
         format!("pipeline {name:?} has no schedule to switch {state}")
     } else {
         format!("the schedule of pipeline {name:?} is {state}")

@@ -2,14 +2,13 @@
 
 use axum::Json;
 use axum::extract::{Query, State};
-use ompipe_client::{Error, PipelineServiceClient, RunRequest, Started};
+use ompipe_client::{Error, LogSelection, PipelineServiceClient, RunRequest, Started};
 use ompipe_core::logs::LogPage;
 use ompipe_core::{ConfigOverrides, IngestionPipeline, PipelineIdentity, PipelineType, Run, RunId};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
-use super::{Answer, dag_id, done};
+use super::{Answer, Asked, dag_id, deployed, done};
 use crate::app::{App, Shared};
 use crate::document::Document;
 use crate::refusal::Refusal;
@@ -87,36 +86,18 @@ fn fitting(request: RunRequest, pipeline: &IngestionPipeline) -> RunRequest {
 /// Stops every run of a pipeline. Where nothing runs there is nothing to stop.
 pub(super) async fn kill(State(app): State<Shared>, Document(body): Document) -> Answer {
     let name = dag_id(&body)?;
-    let identity = match app.client.find(name).await {
-        Ok(identity) => identity,
-        Err(Error::NotDeployed { .. }) => return Ok(done(format!("nothing runs of {name:?}"))),
-        Err(error) => return Err(error.into()),
-    };
+    let nothing = || Ok(done(format!("nothing runs of {name:?}")));
+    let Some(identity) = deployed(&app, name).await? else { return nothing() };
     let killed = app.client.kill_ingestion(&identity).await?;
     let runs: Vec<String> = killed.runs.iter().map(|run| run.run_id.to_string()).collect();
     info!(pipeline = identity.fully_qualified_name, ?runs, "killed");
-    Ok(done(match &runs[..] {
-        [] => format!("nothing runs of {name:?}"),
-        runs => format!("stopped of {name:?}: {}", runs.join(", ")),
-    }))
-}
-
-/// The query of a request about the runs of a pipeline.
-#[derive(Debug, Deserialize)]
-pub(super) struct Asked {
-    #[serde(default)]
-    dag_id: String,
-    only_queued: Option<String>,
-    task_id: Option<String>,
-    after: Option<String>,
+    if runs.is_empty() {
+        return nothing();
+    }
+    Ok(done(format!("stopped of {name:?}: {}", runs.join(", "))))
 }
 
 impl Asked {
-    fn name(&self) -> Result<&str, Refusal> {
-        let name = Some(self.dag_id.as_str()).filter(|name| !name.is_empty());
-        name.ok_or_else(|| Refusal::bad_request("dag_id: must be the name of a pipeline"))
-    }
-
     /// Under which key the text of a log is answered: the one that was asked for.
     fn task_key(&self) -> &str {
         let asked = self.task_id.as_deref().unwrap_or_default();
@@ -127,9 +108,9 @@ impl Asked {
 /// The runs that wait and that the server does not know of itself, newest first (contract §3.5): it
 /// shows its own rows and these together, and the same run twice if both have it.
 pub(super) async fn status(State(app): State<Shared>, Query(asked): Query<Asked>) -> Answer {
-    let identity = match app.client.find(asked.name()?).await {
-        Ok(identity) => identity,
-        Err(Error::NotDeployed { .. } | Error::Ambiguous { .. }) => return Ok(Json(json!([]))),
+    let identity = match deployed(&app, asked.name()?).await {
+        Ok(Some(identity)) => identity,
+        Ok(None) | Err(Error::Ambiguous { .. }) => return Ok(Json(json!([]))),
         Err(error) => return Err(error.into()),
     };
     let all = asked.only_queued.as_deref() == Some("false");
@@ -163,8 +144,7 @@ fn pipeline_status(run: &Run) -> Value {
 pub(super) async fn last_dag_logs(State(app): State<Shared>, Query(asked): Query<Asked>) -> Answer {
     let identity = app.client.find(asked.name()?).await?;
     let after = asked.after.as_deref();
-    let _turn = app.page_turns.acquire().await;
-    let page = match app.client.get_last_ingestion_logs(&identity, after).await {
+    let page = match app.log_page(&identity, LogSelection::default(), after).await {
         Ok(page) => page,
         Err(Error::NoLog { .. } | Error::NoRuns(_)) => empty_page(),
         // Its pod went while it was looked for.
@@ -219,7 +199,7 @@ mod tests {
     #[case(Some(""), "ingestion_task")]
     fn the_task_that_was_asked_for_is_the_key(#[case] asked: Option<&str>, #[case] key: &str) {
         let task_id = asked.map(str::to_owned);
-        let asked = Asked { dag_id: "p".to_owned(), only_queued: None, task_id, after: None };
+        let asked = Asked { dag_id: Some("p".to_owned()), only_queued: None, task_id, after: None };
         assert_eq!(asked.task_key(), key);
     }
 }

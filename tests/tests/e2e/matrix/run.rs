@@ -147,15 +147,7 @@ pub(super) struct Run {
 
 impl Run {
     fn new(scene: Scene, plan: &Plan<'_>, kubeconfig: String) -> Self {
-        let service = scene.standin.add_service("databaseService", "shop", "Postgres", &json!({}));
-        let fields = json!({
-            "name": "nightly", "pipelineType": "metadata",
-            "airflowConfig": { "scheduleInterval": "0 2 * * 0" },
-            "sourceConfig": { "config": { "type": "DatabaseMetadata" } },
-        });
-        let service = service.unwrap();
-        let entity = scene.standin.add_pipeline("databaseService", &service, &fields).unwrap();
-        let pipeline = scene.file("pipeline.json", &scene.standin.deployable(&entity));
+        let pipeline = scene.scheduled_nightly();
         let (config, service) = (scene.config(&plan.all_parameters()), scene.service());
         let says = serde_json::from_value(json!(plan.says)).unwrap();
         let witness = Witness::of(&scene);

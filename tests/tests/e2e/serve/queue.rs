@@ -88,6 +88,12 @@ async fn a_run_of_an_older_server_is_listed_until_it_starts_and_a_kill_takes_all
         if ids == [&second["runId"]] { Ok(()) } else { Err(format!("{listed}, first {first}")) }
     })
     .await;
+    // Whoever asks for more than what waits gets the run that goes on too, newest first.
+    let all = [("dag_id", "nightly"), ("only_queued", "false")];
+    let all = serving.get("status", &all).await.is(200).json();
+    let states: Vec<&Value> =
+        all.as_array().unwrap().iter().map(|run| &run["pipelineState"]).collect();
+    assert_eq!(states, ["queued", "running"], "{all}");
     let killed = serving.post("kill", &trigger).await.is(200).json();
     for run in [&first, &second] {
         let id = run["runId"].as_str().unwrap();

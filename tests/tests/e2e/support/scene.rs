@@ -95,6 +95,19 @@ impl Scene {
         add(json!({ "name": "nightly", "pipelineType": "metadata", "airflowConfig": {} }));
     }
 
+    /// Lets OpenMetadata know `shop.nightly` with a schedule that does not come; the file of what it
+    /// would send to deploy it.
+    pub(crate) fn scheduled_nightly(&self) -> String {
+        let service = self.standin.add_service("databaseService", "shop", "Postgres", &json!({}));
+        let fields = json!({
+            "name": "nightly", "pipelineType": "metadata",
+            "airflowConfig": { "scheduleInterval": "0 2 * * 0" },
+            "sourceConfig": { "config": { "type": "DatabaseMetadata" } },
+        });
+        let entity = self.standin.add_pipeline("databaseService", &service.unwrap(), &fields);
+        self.file("pipeline.json", &self.standin.deployable(&entity.unwrap()))
+    }
+
     /// Writes a row of `shop.nightly` as a worker does.
     pub(crate) async fn write_row(&self, run: RunId, state: &str) {
         let row = json!({
