@@ -63,6 +63,9 @@ pub const SLUG: &str = "pipelines.openmetadata.org/slug";
 pub const CONFIG_DIGEST: &str = "pipelines.openmetadata.org/config-sha256";
 /// Annotation of a run whose id the OpenMetadata server made up: it has a row of it already.
 pub const RECORDED: &str = "pipelines.openmetadata.org/recorded";
+/// Annotation of a run that somebody triggered: when, RFC 3339 in microseconds. Kubernetes keeps
+/// creation times in seconds, which does not tell which of two runs of one second came first.
+pub const TRIGGERED_AT: &str = "pipelines.openmetadata.org/triggered-at";
 /// Annotation: when a run last relied on a revision's Secret, RFC 3339.
 pub const LAST_USED: &str = "pipelines.openmetadata.org/last-used";
 

@@ -20,8 +20,7 @@ impl<'w> Queue<'w> {
             live.partition(|workload| workload.queued.is_some());
         let mut waiting: Vec<_> =
             waiting.into_iter().filter(|workload| !workload.deleting).collect();
-        // Objects of one second are told apart by name: every replica has to choose the same.
-        waiting.sort_by_key(|workload| (workload.created, &workload.name));
+        waiting.sort_by_key(|workload| workload.order());
         Self { active, waiting }
     }
 
@@ -57,7 +56,7 @@ mod tests {
 
     use super::*;
     use crate::run::End;
-    use crate::{RunId, WorkloadKind};
+    use crate::{RunId, WorkloadKind, labels};
 
     fn workload(name: usize, queued: Option<u16>, ended: bool, deleting: bool) -> Workload {
         Workload {
@@ -117,6 +116,19 @@ mod tests {
         let stopping = [workload(1, None, false, true), workload(2, Some(1), false, false)];
         assert_eq!(Queue::of(&stopping).next().len(), 0);
         assert_eq!(Queue::of(&stopping[1..]).next().len(), 1);
+    }
+
+    #[test]
+    fn of_runs_of_one_second_the_first_trigger_comes_first() {
+        let triggered = |name, at: &str| {
+            let mut run = workload(name, Some(1), false, false);
+            run.annotations.insert(labels::TRIGGERED_AT.to_owned(), at.to_owned());
+            run
+        };
+        let later = triggered(1, "2026-03-01T00:00:00.900000Z");
+        let earlier = triggered(2, "2026-03-01T00:00:00.100000Z");
+        let waiting = [later, earlier.clone()];
+        assert_eq!(Queue::of(&waiting).next(), [&earlier]);
     }
 
     #[test]

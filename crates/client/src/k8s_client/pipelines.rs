@@ -185,7 +185,7 @@ fn describe(
     let suspended = planned.is_some_and(|planned| planned.suspended);
     let schedule = planned.and_then(|planned| planned.schedule.as_ref());
     let own = workloads.iter().filter(|workload| workload.labels.get(PIPELINE_ID) == id);
-    let latest = own.max_by_key(|workload| workload.created);
+    let latest = own.max_by_key(|workload| workload.order());
     Some(DeployedPipeline {
         identity: identity(config_map)?,
         pipeline_type: config_map.labels().get(PIPELINE_TYPE).cloned().unwrap_or_default(),

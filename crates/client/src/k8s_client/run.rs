@@ -14,6 +14,7 @@ use ompipe_core::{
 
 use super::K8sPipelineClient;
 use super::revisions::Need;
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::objects::{Objects, RunnablePipeline};
 use crate::service_client::{RunRequest, Started};
@@ -163,7 +164,8 @@ impl K8sPipelineClient {
     }
 
     /// Several calls may all have seen a place for their run before they created it. Whoever sees too
-    /// many afterwards withdraws: of any two at least the later one does.
+    /// many afterwards withdraws: of any two at least the later one does. A run that waits counts as
+    /// one that goes on, since somebody may be about to resume it who has not seen this one.
     async fn be_among(
         &self,
         pipeline: &PipelineIdentity,
@@ -171,9 +173,7 @@ impl K8sPipelineClient {
         limit: MaxActiveRuns,
     ) -> Result<()> {
         let workloads = self.workloads(pipeline).await?;
-        let is_other = |other: &&Workload| {
-            other.is_live() && other.queued.is_none() && other.uid != created.uid
-        };
+        let is_other = |other: &&Workload| other.is_live() && other.uid != created.uid;
         if workloads.iter().filter(is_other).count() < limit.get() {
             return Ok(());
         }
@@ -218,8 +218,9 @@ impl NewRun {
 
     /// Notes on the run's object what others have to know of it.
     fn mark(&self, metadata: &mut ObjectMeta) {
+        let annotations = metadata.annotations.get_or_insert_default();
+        annotations.insert(labels::TRIGGERED_AT.to_owned(), format!("{:.6}", clock::now()));
         if self.recorded {
-            let annotations = metadata.annotations.get_or_insert_default();
             annotations.insert(labels::RECORDED.to_owned(), true.to_string());
         }
         if let Turn::Waits(limit) = self.turn {

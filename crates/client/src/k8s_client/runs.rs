@@ -72,7 +72,7 @@ impl K8sPipelineClient {
         let jobs = jobs.iter().filter_map(Workload::of_job);
         let all = jobs.chain(om_jobs.iter().filter_map(OMJob::workload));
         let mut own: Vec<Workload> = all.filter(|found| found.belongs_to(pipeline)).collect();
-        own.sort_by_key(|workload| std::cmp::Reverse(workload.created));
+        own.sort_by(|one, other| other.order().cmp(&one.order()));
         Ok(own)
     }
 

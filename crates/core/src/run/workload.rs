@@ -131,6 +131,14 @@ impl Workload {
         self.end.is_none() && !self.deleting
     }
 
+    /// Which of a pipeline's runs came first: those of one second are told apart by what their
+    /// triggers say, and, if these say nothing, by name, so that all who ask see the same order.
+    #[must_use]
+    pub fn order(&self) -> (Option<Timestamp>, Option<&str>, &str) {
+        let triggered = self.annotations.get(labels::TRIGGERED_AT).map(String::as_str);
+        (self.created, triggered, &self.name)
+    }
+
     /// The id under which OpenMetadata keeps the run. Of upstream's scheduled runs it is the UID
     /// of the newest pod (`upstream-client.md` §5).
     pub(super) fn run_id_with(&self, pods: &[Pod]) -> RunId {

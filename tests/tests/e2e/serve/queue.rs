@@ -55,8 +55,6 @@ async fn runs_start_one_after_the_other_in_the_order_of_their_triggers() {
         assert!(trigger(&serving, later).await);
         assert!(trigger(&serving, later).await, "the same id is the same run");
         assert!(is_suspended(&scene, later).await);
-        // Creation times have the resolution of a second, and the order is theirs.
-        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     }
     assert_eq!(scene.ours::<Job>().await.len(), 3);
     assert_eq!(queued(&serving).await, json!([]), "the server has rows of these itself");
