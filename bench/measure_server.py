@@ -193,26 +193,12 @@ def deploy(bench: Bench, port: int, names: Sequence[str], callers: int) -> None:
 
 
 def probe(port: int) -> list[float]:
-    """Ask for health so many times a second; the seconds from when each was due to its answer."""
-    connections = 4
-    took: list[float] = []
-    begin = time.monotonic() + 0.5
-
-    def ask(number: int) -> list[float]:
-        caller, own = Caller(port), []
-        for turn in range(number, PROBES_A_SECOND * PROBE_SECONDS, connections):
-            due = begin + turn / PROBES_A_SECOND
-            if (wait := due - time.monotonic()) > 0:
-                time.sleep(wait)
-            sent = time.monotonic()
-            caller.call("GET", "/health-auth")
-            own.append(time.monotonic() - sent)
-        return own
-
-    with ThreadPoolExecutor(connections) as pool:
-        for own in pool.map(ask, range(connections)):
-            took += own
-    return took
+    """Ask for health so many times a second; the seconds that each answer took."""
+    url = f"http://127.0.0.1:{port}{PREFIX}/health-auth"
+    rate = ["--rate", str(PROBES_A_SECOND), "--seconds", str(PROBE_SECONDS)]
+    command = [os.environ["PROBE"], url, "--login", LOGIN, *rate]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return [int(line) / 1e6 for line in printed.stdout.splitlines()]
 
 
 def until_logged(caller: Caller, name: str) -> None:
