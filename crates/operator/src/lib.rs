@@ -14,6 +14,7 @@
 //! All state is in Kubernetes: this process may be killed at any time.
 
 pub mod access;
+mod apart;
 mod by_owner;
 mod clock;
 mod context;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, future};
+use futures::{FutureExt, Stream, StreamExt, future};
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::utils::Backoff;
@@ -17,6 +17,7 @@ use ompipe_api::POD_TYPE;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use crate::apart::{all_of, first_of};
 use crate::context::Context;
 use crate::queue::Lane;
 use crate::settings::{Settings, WatchNamespaces};
@@ -67,46 +68,39 @@ pub(crate) async fn run(
     scope: Scope,
     context: Arc<Context>,
     triggers: Triggers<
-        impl Stream<Item = ObjectRef<JobView>>,
-        impl Stream<Item = ObjectRef<ScheduleView>>,
+        impl Stream<Item = ObjectRef<JobView>> + Send,
+        impl Stream<Item = ObjectRef<ScheduleView>> + Send,
     >,
-    synced: impl FnOnce(),
+    synced: impl FnOnce() + Send,
     cancel: CancellationToken,
 ) {
     let client = context.writes.client().clone();
     let jobs = context.job_cache.clone();
     let (schedules, schedules_writer) = reflector::store();
-    let watches = async {
-        tokio::join!(
-            watch_jobs(scope.api(&client), triggers.job_cache, &context),
-            watch_pods(scope.api(&client), &context),
-            watch_schedules(scope.api(&client), schedules_writer, &context),
-            take_over(&context, &jobs, &schedules),
-        )
-    };
     let controllers = async {
         wait_for_caches(&context, &jobs, &schedules).await;
         synced();
-        tokio::join!(
-            omjob::control(
-                Arc::clone(&context),
-                jobs.clone(),
-                triggers.jobs.take_until(cancel.cancelled()),
-            ),
-            cronomjob::control(
-                Arc::clone(&context),
-                schedules.clone(),
-                triggers.schedules.take_until(cancel.cancelled()),
-            ),
-        )
+        let of_jobs = triggers.jobs.take_until(cancel.cancelled());
+        let of_schedules = triggers.schedules.take_until(cancel.cancelled());
+        all_of([
+            omjob::control(Arc::clone(&context), jobs.clone(), of_jobs).boxed(),
+            cronomjob::control(Arc::clone(&context), schedules.clone(), of_schedules).boxed(),
+        ])
+        .await;
     };
     // The watches never end by themselves; they go on while the controllers finish.
-    tokio::select! {
-        _ = watches => {}
-        _ = controllers => {}
-        () = cancelled_early(&context, &jobs, &cancel) => {}
-        () = drained(&context, &jobs, &schedules), if context.draining => {}
+    let mut work = vec![
+        watch_jobs(scope.api(&client), triggers.job_cache, &context).boxed(),
+        watch_pods(scope.api(&client), &context).boxed(),
+        watch_schedules(scope.api(&client), schedules_writer, &context).boxed(),
+        take_over(&context, &jobs, &schedules).boxed(),
+        controllers.boxed(),
+        cancelled_early(&context, &jobs, &cancel).boxed(),
+    ];
+    if context.draining {
+        work.push(drained(&context, &jobs, &schedules).boxed());
     }
+    first_of(work).await;
 }
 
 async fn drained(context: &Context, jobs: &Store<JobView>, schedules: &Store<ScheduleView>) {

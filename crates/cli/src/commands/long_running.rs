@@ -25,12 +25,17 @@ pub(super) fn start_log(filter: &str, as_json: bool) {
     }
 }
 
-/// Does `work` with so many threads.
+/// Does `work` with so many threads. One is this one: then nothing has to be handed from thread to
+/// thread, which costs more than what most requests ask for.
 pub(super) fn block_on(
     threads: usize,
     work: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
-    let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let mut builder = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let runtime = builder.worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::usage(format!("cannot start: {error}")))?;
     runtime.block_on(work)
 }

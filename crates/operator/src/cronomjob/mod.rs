@@ -23,6 +23,7 @@ use kube::{Resource, ResourceExt};
 use ompipe_core::cron::decide_schedule;
 use tokio::time::Instant;
 
+use crate::apart::apart;
 use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, result_of};
@@ -34,12 +35,12 @@ use crate::view::ScheduleView;
 pub(crate) async fn control(
     context: Arc<Context>,
     schedules: Store<ScheduleView>,
-    triggers: impl Stream<Item = ObjectRef<ScheduleView>>,
+    triggers: impl Stream<Item = ObjectRef<ScheduleView>> + Send,
 ) {
     let triggers = triggers.map(Ok::<_, std::convert::Infallible>);
     // How many go on at once is the queue's to say.
     let config = controller::Config::default();
-    let reconcile = |schedule, context| Box::pin(reconcile(schedule, context));
+    let reconcile = |schedule, context| Box::pin(apart(reconcile(schedule, context)));
     let queue = Arc::clone(&context);
     applier(reconcile, error_policy, context, schedules, Box::pin(triggers), config)
         .for_each(|result| {

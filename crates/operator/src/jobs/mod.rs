@@ -19,7 +19,7 @@ mod watches;
 
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt, future};
+use futures::{FutureExt, Stream, StreamExt, future};
 use kube::runtime::controller::{self, Action, applier};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use ompipe_core::job::decide;
@@ -27,6 +27,7 @@ use ompipe_core::omjob::Source;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::apart::{apart, first_of};
 use crate::by_owner::ByOwner;
 use crate::clock;
 use crate::context::Context;
@@ -104,16 +105,19 @@ pub(crate) struct Feed<T> {
 pub(crate) async fn run(
     scope: Scope,
     reporter: Arc<Reporter>,
-    feed: Feed<impl Stream<Item = ObjectRef<RunView>>>,
+    feed: Feed<impl Stream<Item = ObjectRef<RunView>> + Send>,
     cancel: CancellationToken,
 ) {
     let triggers = feed.triggers.take_until(cancel.cancelled());
-    tokio::select! {
-        () = watches::keep(&scope, feed.cache, &reporter) => {}
-        () = control(&reporter, triggers) => {}
-        () = cancelled_early(&reporter, &cancel) => {}
-        () = drain::drain(&reporter), if reporter.context.draining => {}
+    let mut work = vec![
+        watches::keep(&scope, feed.cache, &reporter).boxed(),
+        control(&reporter, triggers).boxed(),
+        cancelled_early(&reporter, &cancel).boxed(),
+    ];
+    if reporter.context.draining {
+        work.push(drain::drain(&reporter).boxed());
     }
+    first_of(work).await;
 }
 
 /// A cancellation before the caches were ready, which they never are without the rights: there is
@@ -126,11 +130,14 @@ async fn cancelled_early(reporter: &Reporter, cancel: &CancellationToken) {
 }
 
 /// Reconciles what the queue brings, until it ends.
-async fn control(reporter: &Arc<Reporter>, triggers: impl Stream<Item = ObjectRef<RunView>>) {
+async fn control(
+    reporter: &Arc<Reporter>,
+    triggers: impl Stream<Item = ObjectRef<RunView>> + Send,
+) {
     let triggers = triggers.map(Ok::<_, std::convert::Infallible>);
     // How many go on at once is the queue's to say, and for reports each server's.
     let config = controller::Config::default();
-    let reconcile = |run, reporter| Box::pin(reconcile(run, reporter));
+    let reconcile = |run, reporter| Box::pin(apart(reconcile(run, reporter)));
     let cache = reporter.cache.clone();
     applier(reconcile, error_policy, Arc::clone(reporter), cache, Box::pin(triggers), config)
         .for_each_concurrent(None, |result| gone::release_if_gone(Arc::clone(reporter), result))

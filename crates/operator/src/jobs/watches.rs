@@ -1,6 +1,7 @@
 //! The watches of the reporter. They are its own: Jobs and their pods have no label in common with
 //! those of custom resources, and where the rights for them are missing, only they fail.
 
+use futures::FutureExt;
 use kube::ResourceExt;
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::{self, Event};
@@ -8,6 +9,7 @@ use ompipe_core::labels;
 
 use super::Reporter;
 use super::view::{RunPod, RunView};
+use crate::apart::all_of;
 use crate::queue::Lane;
 use crate::scope::{self, Scope, object_of};
 
@@ -22,11 +24,12 @@ pub(super) async fn keep(
     let jobs = kube::runtime::reflector(writer, jobs);
     let pods = watcher::Config::default().labels(&pod_selector());
     let pods = scope::events(scope.api(client), pods);
-    tokio::join!(
-        scope::follow(jobs, |event| see_job(reporter, &event)),
-        scope::follow(pods, |event| see_pod(reporter, &event)),
-        take_over(reporter),
-    );
+    all_of([
+        scope::follow(jobs, |event| see_job(reporter, &event)).boxed(),
+        scope::follow(pods, |event| see_pod(reporter, &event)).boxed(),
+        take_over(reporter).boxed(),
+    ])
+    .await;
 }
 
 /// The Jobs of [`ompipe_core::job::is_ours`].

@@ -25,6 +25,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use ompipe_core::omjob::{PodSeen, decide};
 use tokio::time::Instant;
 
+use crate::apart::apart;
 use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, result_of};
@@ -39,13 +40,13 @@ const DECISIONS: usize = 16;
 pub(crate) async fn control(
     context: Arc<Context>,
     jobs: Store<JobView>,
-    triggers: impl Stream<Item = ObjectRef<JobView>>,
+    triggers: impl Stream<Item = ObjectRef<JobView>> + Send,
 ) {
     let triggers = triggers.map(Ok::<_, std::convert::Infallible>);
     // How many go on at once is the queue's to say.
     let config = controller::Config::default();
     let orphans = Arc::clone(&context);
-    let reconcile = |job, context| Box::pin(reconcile(job, context));
+    let reconcile = |job, context| Box::pin(apart(reconcile(job, context)));
     applier(reconcile, error_policy, context, jobs, Box::pin(triggers), config)
         .for_each_concurrent(None, |result| orphan::release_if_gone(Arc::clone(&orphans), result))
         .await;

@@ -12,10 +12,11 @@ mod pipelines;
 mod runs;
 mod tasks;
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, Query, State};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router, middleware};
 use http::StatusCode;
+use http::request::Parts;
 use ompipe_client::{Error, PipelineServiceClient};
 use ompipe_core::PipelineIdentity;
 use serde::Deserialize;
@@ -114,6 +115,15 @@ struct Asked {
     only_queued: Option<String>,
     task_id: Option<String>,
     after: Option<String>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
+        let asked = Query::try_from_uri(&parts.uri);
+        asked.map(|Query(asked)| asked).map_err(|error| Refusal::bad_request(error.body_text()))
+    }
 }
 
 impl Asked {

@@ -1,6 +1,6 @@
 //! `deploy`, `delete`, `enable`, `disable`: the pipelines themselves.
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use ompipe_client::{Deployed, PipelineServiceClient};
 use ompipe_core::{IngestionPipeline, PipelineIdentity};
 use serde_json::Value;
@@ -43,7 +43,7 @@ fn describe(deployed: &Deployed) -> String {
 }
 
 /// Removes the pipeline of that name; one that is not there is removed already.
-pub(super) async fn delete(State(app): State<Shared>, Query(asked): Query<Asked>) -> Answer {
+pub(super) async fn delete(State(app): State<Shared>, asked: Asked) -> Answer {
     let name = asked.name()?;
     let Some(identity) = deployed(&app, name).await? else {
         return Ok(done(format!("there is no {name:?}")));

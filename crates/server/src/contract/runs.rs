@@ -1,7 +1,7 @@
 //! `trigger`, `kill`, `status`, `last_dag_logs`: the runs of a pipeline.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use ompipe_client::{Error, LogSelection, PipelineServiceClient, RunRequest, Started};
 use ompipe_core::logs::LogPage;
 use ompipe_core::{ConfigOverrides, IngestionPipeline, PipelineIdentity, PipelineType, Run, RunId};
@@ -107,7 +107,7 @@ impl Asked {
 
 /// The runs that wait and that the server does not know of itself, newest first (contract §3.5): it
 /// shows its own rows and these together, and the same run twice if both have it.
-pub(super) async fn status(State(app): State<Shared>, Query(asked): Query<Asked>) -> Answer {
+pub(super) async fn status(State(app): State<Shared>, asked: Asked) -> Answer {
     let identity = match deployed(&app, asked.name()?).await {
         Ok(Some(identity)) => identity,
         Ok(None) | Err(Error::Ambiguous { .. }) => return Ok(Json(json!([]))),
@@ -141,7 +141,7 @@ fn pipeline_status(run: &Run) -> Value {
 
 /// One page of the latest run's log. Before there is one, it is empty: a server takes another status
 /// than 200 for a failure.
-pub(super) async fn last_dag_logs(State(app): State<Shared>, Query(asked): Query<Asked>) -> Answer {
+pub(super) async fn last_dag_logs(State(app): State<Shared>, asked: Asked) -> Answer {
     let identity = app.client.find(asked.name()?).await?;
     let after = asked.after.as_deref();
     let page = match app.log_page(&identity, LogSelection::default(), after).await {

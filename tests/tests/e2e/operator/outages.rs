@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use ompipe_api::Phase;
@@ -11,7 +12,7 @@ use serde_json::json;
 use super::endings::OBEDIENT;
 use super::stage::{condition, exit_code, phase, reason};
 use super::{Operator, Stage};
-use crate::support::Breakable;
+use crate::support::{Breakable, eventually};
 
 /// What must have come of the run: one main pod, one exit pod, nothing held.
 async fn assert_two_pods(stage: &Stage) {
@@ -29,7 +30,7 @@ async fn assert_two_pods(stage: &Stage) {
 async fn a_control_plane_that_is_away(#[case] component: &str, #[case] outage: Duration) {
     let cluster = Breakable::take().await;
     let stage = Stage::on(&cluster, "away").await;
-    let operator = Operator::start(&stage.scene, &[]);
+    let replicas = [(); 2].map(|()| Operator::start(&stage.scene, &[]));
     // Its end falls into the outage.
     stage.run("run", "sleep 10; exit 3", json!({})).await;
     stage.running("run-main").await;
@@ -45,7 +46,13 @@ async fn a_control_plane_that_is_away(#[case] component: &str, #[case] outage: D
     );
     assert_eq!(stage.told("run-exit").await.trim(), "told: failed");
     assert_two_pods(&stage).await;
-    operator.terminate().await;
+    eventually("one leader, and one that waits", || async {
+        let leads = join_all(replicas.iter().map(Operator::leads_and_is_ready)).await;
+        let leaders = leads.iter().filter(|leads| **leads).count();
+        if leaders == 1 { Ok(()) } else { Err(format!("{leaders} lead")) }
+    })
+    .await;
+    join_all(replicas.map(Operator::terminate)).await;
     cluster.well(&stage.scene).await;
     stage.scene.end().await;
 }

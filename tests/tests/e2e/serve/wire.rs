@@ -118,6 +118,7 @@ async fn tls_with_a_certificate_that_is_renewed_and_both_versions_of_http() {
 #[case::query_without_a_name("DELETE", "delete", "", 400)]
 #[case::logs_without_a_name("GET", "last_dag_logs?dag_id=", "", 400)]
 #[case::wrong_encoding("GET", "status?dag_id=%ff%fe", "", 200)]
+#[case::two_names("GET", "status?dag_id=a&dag_id=b", "", 400)]
 #[case::path_in_a_name("DELETE", "delete?dag_id=..%2F..%2Fsecrets", "", 200)]
 #[tokio::test]
 async fn what_cannot_be_done_is_refused_with_a_reason(
