@@ -32,6 +32,7 @@ pub mod lease;
 pub mod metrics;
 mod omjob;
 mod queue;
+mod ready;
 mod scope;
 mod servers;
 pub mod settings;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apart::{all_of, first_of};
 use crate::context::Context;
 use crate::queue::Lane;
+use crate::ready::Ready;
 use crate::settings::{Settings, WatchNamespaces};
 use crate::view::{JobView, PodView, ScheduleView};
 use crate::{cronomjob, drain, omjob};
@@ -75,16 +76,17 @@ pub(crate) async fn run(
     cancel: CancellationToken,
 ) {
     let client = context.writes.client().clone();
-    let jobs = context.job_cache.clone();
     let (schedules, schedules_writer) = reflector::store();
+    let caches = Caches::new(context.job_cache.clone(), schedules);
     let controllers = async {
-        wait_for_caches(&context, &jobs, &schedules).await;
+        caches.ready(&context).await;
         synced();
         let of_jobs = triggers.jobs.take_until(cancel.cancelled());
         let of_schedules = triggers.schedules.take_until(cancel.cancelled());
         all_of([
-            omjob::control(Arc::clone(&context), jobs.clone(), of_jobs).boxed(),
-            cronomjob::control(Arc::clone(&context), schedules.clone(), of_schedules).boxed(),
+            omjob::control(Arc::clone(&context), caches.jobs.clone(), of_jobs).boxed(),
+            cronomjob::control(Arc::clone(&context), caches.schedules.clone(), of_schedules)
+                .boxed(),
         ])
         .await;
     };
@@ -93,19 +95,19 @@ pub(crate) async fn run(
         watch_jobs(scope.api(&client), triggers.job_cache, &context).boxed(),
         watch_pods(scope.api(&client), &context).boxed(),
         watch_schedules(scope.api(&client), schedules_writer, &context).boxed(),
-        take_over(&context, &jobs, &schedules).boxed(),
+        take_over(&context, &caches).boxed(),
         controllers.boxed(),
-        cancelled_early(&context, &jobs, &cancel).boxed(),
+        cancelled_early(&context, &caches, &cancel).boxed(),
     ];
     if context.draining {
-        work.push(drained(&context, &jobs, &schedules).boxed());
+        work.push(drained(&context, &caches).boxed());
     }
     first_of(work).await;
 }
 
-async fn drained(context: &Context, jobs: &Store<JobView>, schedules: &Store<ScheduleView>) {
-    wait_for_caches(context, jobs, schedules).await;
-    drain::drain(context, jobs, context.drain_limit).await;
+async fn drained(context: &Context, caches: &Caches) {
+    caches.ready(context).await;
+    drain::drain(context, &caches.jobs, context.drain_limit).await;
 }
 
 /// The ends of the two queues.
@@ -116,21 +118,30 @@ pub(crate) struct Triggers<J, S> {
     pub(crate) schedules: S,
 }
 
-async fn wait_for_caches(
-    context: &Context,
-    jobs: &Store<JobView>,
-    schedules: &Store<ScheduleView>,
-) {
-    // An error means that a watch is gone, and with it this future.
-    let (_, _, ()) =
-        tokio::join!(jobs.wait_until_ready(), schedules.wait_until_ready(), context.pods.ready());
+/// What the controllers look at, beside the pods.
+struct Caches {
+    jobs: Store<JobView>,
+    schedules: Store<ScheduleView>,
+    all_ready: [Ready; 2],
+}
+
+impl Caches {
+    fn new(jobs: Store<JobView>, schedules: Store<ScheduleView>) -> Self {
+        let all_ready = [Ready::of(&jobs), Ready::of(&schedules)];
+        Self { jobs, schedules, all_ready }
+    }
+
+    /// Waits for the first whole lists, those of the pods too.
+    async fn ready(&self, context: &Context) {
+        let [jobs, schedules] = &self.all_ready;
+        tokio::join!(jobs.wait(), schedules.wait(), context.pods.ready());
+    }
 }
 
 /// A cancellation before the caches were ready: there is nothing to finish.
-async fn cancelled_early(context: &Context, jobs: &Store<JobView>, cancel: &CancellationToken) {
-    let ready = future::join(jobs.wait_until_ready(), context.pods.ready());
+async fn cancelled_early(context: &Context, caches: &Caches, cancel: &CancellationToken) {
     tokio::select! {
-        _ = ready => future::pending().await,
+        () = caches.ready(context) => future::pending().await,
         () = cancel.cancelled() => {}
     }
 }
@@ -184,15 +195,15 @@ async fn watch_schedules(
 }
 
 /// Looks at everything whenever this replica begins to lead.
-async fn take_over(context: &Context, jobs: &Store<JobView>, schedules: &Store<ScheduleView>) {
+async fn take_over(context: &Context, caches: &Caches) {
     let leadership = context.writes.leadership().clone();
     loop {
         leadership.wait_until_held().await;
-        wait_for_caches(context, jobs, schedules).await;
-        for job in jobs.state() {
+        caches.ready(context).await;
+        for job in caches.jobs.state() {
             context.jobs.add(ObjectRef::from_obj(&*job), job.lane());
         }
-        for schedule in schedules.state() {
+        for schedule in caches.schedules.state() {
             context.schedules.add(ObjectRef::from_obj(&*schedule), Lane::GoesOn);
         }
         leadership.wait_until_lost().await;

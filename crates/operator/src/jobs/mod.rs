@@ -34,6 +34,7 @@ use crate::context::Context;
 use crate::error::{Error, result_of};
 use crate::metrics::Controller;
 use crate::queue::{Failures, Places, Queue};
+use crate::ready::Ready;
 use crate::scope::Scope;
 use crate::settings::Settings;
 use crate::tracking::Pods;
@@ -53,6 +54,7 @@ const PLACES: usize = 128;
 pub(crate) struct Reporter {
     context: Arc<Context>,
     cache: Store<RunView>,
+    cache_ready: Ready,
     /// Pods by the UID of their Job.
     pods: ByOwner<RunPod>,
     queue: Queue<RunView>,
@@ -69,7 +71,8 @@ impl Reporter {
         let (queue, triggers) = Queue::new(Places::going_on(PLACES));
         let failures = Failures::new(settings.requeue_delay.get());
         let pods = ByOwner::default();
-        let reporter = Self { context, cache, pods, queue, failures };
+        let cache_ready = Ready::of(&cache);
+        let reporter = Self { context, cache, cache_ready, pods, queue, failures };
         (Arc::new(reporter), Feed { cache: writer, triggers })
     }
 

@@ -82,7 +82,6 @@ async fn take_over(reporter: &Reporter) {
 impl Reporter {
     /// Waits for the first whole lists.
     pub(super) async fn ready(&self) {
-        // An error means that the watch is gone, and with it this future.
-        let (_, ()) = tokio::join!(self.cache.wait_until_ready(), self.pods.ready());
+        tokio::join!(self.cache_ready.wait(), self.pods.ready());
     }
 }
