@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Event, Pod, ResourceQuota, Secret};
 use kube::ResourceExt;
@@ -124,32 +126,38 @@ impl Doer {
         self.maker.config().mode
     }
 
-    /// Does it, and tidies up.
-    pub(super) async fn does(&self, deed: Deed) -> Done {
+    /// Does it, and tidies up. Boxed, since all of them side by side would be too much for a stack.
+    pub(super) fn does(&self, deed: Deed) -> LocalBoxFuture<'_, Done> {
         match deed {
-            Deed::Health => good(&self.serving.get("health-auth", &[]).await),
-            Deed::DeployNew => self.deploy_new().await,
-            Deed::Redeploy => self.redeploy().await,
-            Deed::Revisions => self.revisions().await,
-            Deed::TakeBack => self.take_back().await,
-            Deed::Unschedule => self.unschedule().await,
-            Deed::Disable => self.disable().await,
-            Deed::Pipelines => self.pipelines().await,
-            Deed::Runs | Deed::Examine => self.look_at_run(deed).await,
-            Deed::Trigger => self.trigger().await,
-            Deed::LostTrigger => self.lost(self.mode, self.trigger()).await,
-            Deed::Turn => self.turn().await,
-            Deed::Waiting => self.waiting().await,
-            Deed::Follow => self.follow().await,
-            Deed::Logs => self.logs().await,
-            Deed::Kill => self.kill().await,
-            Deed::Delete => self.delete().await,
-            Deed::DeleteHeld => self.delete_held().await,
-            Deed::Automation => self.automation().await,
-            Deed::LostAutomation => self.lost(Mode::Job, self.automation()).await,
-            Deed::Application => self.application().await,
-            Deed::Token => self.token().await,
+            Deed::Health => self.health().boxed_local(),
+            Deed::DeployNew => self.deploy_new().boxed_local(),
+            Deed::Redeploy => self.redeploy().boxed_local(),
+            Deed::Revisions => self.revisions().boxed_local(),
+            Deed::TakeBack => self.take_back().boxed_local(),
+            Deed::Unschedule => self.unschedule().boxed_local(),
+            Deed::Disable => self.disable().boxed_local(),
+            Deed::Pipelines => self.pipelines().boxed_local(),
+            Deed::Runs | Deed::Examine => self.look_at_run(deed).boxed_local(),
+            Deed::Trigger => self.trigger().boxed_local(),
+            Deed::LostTrigger => self.lost(self.mode, self.trigger().boxed_local()).boxed_local(),
+            Deed::Turn => self.turn().boxed_local(),
+            Deed::Waiting => self.waiting().boxed_local(),
+            Deed::Follow => self.follow().boxed_local(),
+            Deed::Logs => self.logs().boxed_local(),
+            Deed::Kill => self.kill().boxed_local(),
+            Deed::Delete => self.delete().boxed_local(),
+            Deed::DeleteHeld => self.delete_held().boxed_local(),
+            Deed::Automation => self.automation().boxed_local(),
+            Deed::LostAutomation => {
+                self.lost(Mode::Job, self.automation().boxed_local()).boxed_local()
+            }
+            Deed::Application => self.application().boxed_local(),
+            Deed::Token => self.token().boxed_local(),
         }
+    }
+
+    async fn health(&self) -> Done {
+        good(&self.serving.get("health-auth", &[]).await)
     }
 
     /// A number that was not used before.
@@ -282,7 +290,7 @@ impl Doer {
     }
 
     /// Does something while the answer to the creation of its Job or `OMJob` gets lost.
-    async fn lost(&self, mode: Mode, deed: impl Future<Output = Done>) -> Done {
+    async fn lost(&self, mode: Mode, deed: LocalBoxFuture<'_, Done>) -> Done {
         let created = if mode == Mode::Job { "/jobs" } else { "/omjobs" };
         self.proxy.inject(ApiFault::new(Failure::LostAnswer).on(Method::POST, created).times(1));
         deed.await
@@ -363,18 +371,19 @@ impl Doer {
 
     async fn followed(&self, mut told: Response, run: RunId, before: usize) -> Done {
         let kind = if self.made() == Mode::Job { "jobs" } else { "omjobs" };
-        let [object, pods, events] = eventually("three watches", || async {
-            let watches = [kind, "pods", "events"].map(|kind| self.watched(kind, before));
-            let all: Option<Vec<u16>> = watches.iter().copied().collect();
-            let all: Option<[u16; 3]> = all.and_then(|all| all.try_into().ok());
-            all.ok_or_else(|| format!("{watches:?}"))
+        let [object, pods, events] = eventually("three watches, or an end", || async {
+            let [object, pods, events] = [kind, "pods", "events"].map(|k| self.watched(k, before));
+            let is_over = [object, pods].contains(&Some(403));
+            let watches = [object, pods, events];
+            let all = watches.iter().all(Option::is_some);
+            if is_over || all { Ok(watches) } else { Err(format!("{watches:?}")) }
         })
         .await;
         let mut text = String::new();
-        if object == 200 && pods == 200 {
+        if object == Some(200) && pods == Some(200) {
             self.warn_of(run).await;
             // Nothing to wait for where it may not be heard.
-            while events == 200 && !text.contains("planted") {
+            while events == Some(200) && !text.contains("planted") {
                 let Some(piece) = told.chunk().await.unwrap() else { break };
                 text.push_str(&String::from_utf8_lossy(&piece));
             }
