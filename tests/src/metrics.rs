@@ -13,8 +13,8 @@ pub fn asked_for(objects: &[Value]) -> BTreeSet<String> {
     let mut expressions = Vec::new();
     for object in objects {
         collect(&object["spec"]["groups"], &mut expressions);
-        let files = object["data"].as_object().into_iter().flatten();
-        for (_, text) in files.filter(|(name, _)| name.ends_with(".json")) {
+        for (_, text) in object["data"].as_object().into_iter().flatten() {
+            // What is no board is no JSON.
             let board = serde_json::from_str(text.as_str().unwrap_or_default());
             collect(&board.unwrap_or_default(), &mut expressions);
         }

@@ -178,7 +178,7 @@ async fn back_to_upstreams_operator_and_there_again() {
     stage.tell(&format!("{seeds}-main")).await;
     stage.over(&seeds).await;
     operator.terminate().await;
-    Operator::drain(scene).await;
+    Operator::try_to_drain(scene, &[("DRAIN_TIMEOUT_SECONDS", "1")]).await.good();
     assert_eq!(finalizers(scene).await, Vec::<String>::new());
 
     let (before, known) = (specs(scene).await, uids(scene).await);
