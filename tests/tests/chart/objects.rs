@@ -223,7 +223,7 @@ fn policies_and_monitors_are_made_when_asked_for() {
     }
 }
 
-/// Numbers of the ports that a Service leads to, that a NetworkPolicy lets through, and that probes ask.
+/// Numbers of the ports that a Service leads to, that a network policy lets through, and that probes ask.
 struct Ports {
     service: BTreeSet<u64>,
     policy: BTreeSet<u64>,

@@ -329,7 +329,7 @@ impl Doer {
             }
             let log = self.serving.log().split_off(logged);
             let refused = log.lines().find(|line| line.contains("cannot be looked after"));
-            refused.map(|line| Err(plain(line))).ok_or(log.clone())
+            refused.map(|line| Err(plain(line))).ok_or_else(|| log.clone())
         })
         .await;
         self.tidy().await;
