@@ -1,7 +1,7 @@
 # ompipe: what a person types. Everything that is built goes below .build/ and target/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test fault-matrix chaos lint images sandbox helm chart manifests crds bench bench-operator bench-server deny clean
+.PHONY: help demo test fault-matrix chaos lint images sbom sandbox helm chart manifests crds bench bench-operator bench-server deny clean
 
 # A cluster that the shell happens to point at is not for tests: it has to be named, KUBECONFIG=FILE.
 ifneq ($(origin KUBECONFIG),command line)
@@ -34,6 +34,9 @@ lint: ## Check format and lints of Rust, Go, Python and shell
 
 images: ## Build the container images below .build/images
 	@images/build all
+
+sbom: ## Write what the images' binaries are made of, .build/images/*.cdx.json
+	@images/sbom
 
 sandbox: ## Build the Kubernetes sandbox, .build/bin/sandbox
 	@sandbox/build

@@ -33,6 +33,7 @@ struct Shared {
     client: Client,
     faults: Mutex<Vec<ApiFault>>,
     calls: Mutex<Vec<ApiCall>>,
+    answers: Mutex<Vec<(ApiCall, u16)>>,
     /// The write of a run at which everything stops, and how many come before it.
     stop: Mutex<Option<(Stop, usize)>>,
     stopped: watch::Sender<bool>,
@@ -170,6 +171,7 @@ impl ApiProxy {
             client,
             faults: Mutex::default(),
             calls: Mutex::default(),
+            answers: Mutex::default(),
             stop: Mutex::default(),
             stopped: watch::Sender::new(false),
             stale: Mutex::default(),
@@ -232,6 +234,13 @@ impl ApiProxy {
     #[must_use]
     pub fn take_calls(&self) -> Vec<ApiCall> {
         std::mem::take(&mut lock(&self.shared.calls))
+    }
+
+    /// Every call that was passed on, and the code of the API server's answer, in the order of the
+    /// answers.
+    #[must_use]
+    pub fn answers(&self) -> Vec<(ApiCall, u16)> {
+        lock(&self.shared.answers).clone()
     }
 }
 
@@ -309,19 +318,22 @@ async fn handle(
     lock(&shared.calls).push(call.clone());
     if let Some(stop) = stop {
         if stop == Stop::After {
-            drop(pass_on(&shared.client, request).await);
+            drop(pass_on(&shared, &call, request).await);
         }
         shared.stopped.send_replace(true);
         return std::future::pending().await;
     }
     match failure {
-        None => shared.show(&call, pass_on(&shared.client, shared.backdated(&call, request)).await),
+        None => {
+            let request = shared.backdated(&call, request);
+            shared.show(&call, pass_on(&shared, &call, request).await)
+        }
         Some(Failure::Status(code)) => refusal(code),
         Some(Failure::TooMany) => ([(header::RETRY_AFTER, "1")], refusal(429)).into_response(),
         Some(Failure::Cut) => cut(&switch),
         Some(Failure::Hang) => std::future::pending().await,
         Some(Failure::LostAnswer) => {
-            drop(pass_on(&shared.client, request).await);
+            drop(pass_on(&shared, &call, request).await);
             cut(&switch)
         }
     }
@@ -343,9 +355,12 @@ fn refusal(code: u16) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
-async fn pass_on(client: &Client, request: Request) -> Response {
-    match try_pass_on(client, request).await {
-        Ok(answer) => answer,
+async fn pass_on(shared: &Shared, call: &ApiCall, request: Request) -> Response {
+    match try_pass_on(&shared.client, request).await {
+        Ok(answer) => {
+            lock(&shared.answers).push((call.clone(), answer.status().as_u16()));
+            answer
+        }
         Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
     }
 }

@@ -18,10 +18,13 @@
 //! - [`postgres`]: a PostgreSQL server with the sample database of `sql/shop.sql`, in-process
 //!   ([`postgres::Postgres`]) or as the program `sample-postgres`.
 //! - [`api_proxy`]: a proxy in front of the real API server that fails on demand.
+//! - [`metrics`]: names of metrics, asked for and there.
+//! - [`rights`]: rights as Roles grant them, and as calls of the API server need them.
 //! - [`tls`]: a TLS listener with a certificate of its own.
 //! - [`contract`]: what each key of the configuration promises, as a table.
 //! - [`matrix`]: which ends and faults are tried in which mode, and the page of what was found.
 //! - [`chaos`]: random faults over many runs, drawn from a seed, and what is true afterwards.
+//! - [`upstream_crds`]: the custom resources as OpenMetadata's own chart defines them.
 //!
 //! The servers listen on loopback or private addresses only, pick a free port, and end with the
 //! value that stands for them.
@@ -34,8 +37,11 @@ pub mod contract;
 pub mod helm;
 mod late_event;
 pub mod matrix;
+pub mod metrics;
 pub mod postgres;
+pub mod rights;
 pub mod standin;
 pub mod tls;
+pub mod upstream_crds;
 
 pub use address::NotLocal;

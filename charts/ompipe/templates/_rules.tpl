@@ -4,16 +4,17 @@
 {{- define "ompipe.serverRules" -}}
 # Configs of pipelines, whole and masked.
 - { apiGroups: [""], resources: [secrets, configmaps], verbs: [get, list, create, update, patch, delete] }
-# States of runs, their logs, and why they wait.
-- { apiGroups: [""], resources: [pods], verbs: [get, list, watch] }
+# States of runs, their logs, and why they wait. Of a run that is deleted while the operator holds its Job,
+# the pods go first.
+- { apiGroups: [""], resources: [pods], verbs: [list, watch, delete] }
 - { apiGroups: [""], resources: [pods/log], verbs: [get] }
 - { apiGroups: [""], resources: [events], verbs: [list, watch] }
 # Runs and schedules. A run that waits for its turn (maxActiveRuns) is patched to start.
 - { apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, create, patch, delete] }
-- { apiGroups: [batch], resources: [cronjobs], verbs: [get, list, create, update, patch, delete] }
+- { apiGroups: [batch], resources: [cronjobs], verbs: [get, list, create, patch, delete] }
 {{- if include "ompipe.operatorMode" . }}
 - { apiGroups: [pipelines.openmetadata.org], resources: [omjobs], verbs: [get, list, watch, create, patch, delete] }
-- { apiGroups: [pipelines.openmetadata.org], resources: [cronomjobs], verbs: [get, list, create, update, patch, delete] }
+- { apiGroups: [pipelines.openmetadata.org], resources: [cronomjobs], verbs: [get, list, create, patch, delete] }
 {{- end }}
 {{- end }}
 

@@ -84,11 +84,11 @@ type Rules = &'static [(&'static str, &'static str, &'static [&'static str])];
 const ALWAYS: Rules = &[
     ("", "secrets", &["get", "list", "create", "update", "patch", "delete"]),
     ("", "configmaps", &["get", "list", "create", "update", "patch", "delete"]),
-    ("", "pods", &["get", "list", "watch"]),
+    ("", "pods", &["list", "watch", "delete"]),
     ("", "pods/log", &["get"]),
     ("", "events", &["list", "watch"]),
     ("batch", "jobs", &["get", "list", "watch", "create", "patch", "delete"]),
-    ("batch", "cronjobs", &["get", "list", "create", "update", "patch", "delete"]),
+    ("batch", "cronjobs", &["get", "list", "create", "patch", "delete"]),
 ];
 
 const OPERATOR_MODE: Rules = &[
@@ -97,11 +97,7 @@ const OPERATOR_MODE: Rules = &[
         "omjobs",
         &["get", "list", "watch", "create", "patch", "delete"],
     ),
-    (
-        "pipelines.openmetadata.org",
-        "cronomjobs",
-        &["get", "list", "create", "update", "patch", "delete"],
-    ),
+    ("pipelines.openmetadata.org", "cronomjobs", &["get", "list", "create", "patch", "delete"]),
 ];
 
 /// Every right that operations need.

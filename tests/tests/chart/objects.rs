@@ -1,5 +1,6 @@
 //! The objects that the values ask for.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use ompipe_tests::helm::Release;
@@ -219,6 +220,70 @@ fn policies_and_monitors_are_made_when_asked_for() {
         }
         let ports = service["spec"]["ports"].as_array().unwrap();
         assert!(ports.iter().any(|port| port["name"] == "metrics"), "{service}");
+    }
+}
+
+/// Numbers of the ports that a Service leads to, that a network policy lets through, and that probes ask.
+struct Ports {
+    service: BTreeSet<u64>,
+    policy: BTreeSet<u64>,
+    probes: BTreeSet<u64>,
+    container: BTreeSet<u64>,
+}
+
+impl Ports {
+    fn of(rendered: &Rendered, name: &str) -> Self {
+        let pod = &rendered.one("Deployment", name)["spec"]["template"];
+        let container = &pod["spec"]["containers"][0];
+        let open = container["ports"].as_array().unwrap();
+        let number = |port: &Value| match port.as_str() {
+            Some(name) => {
+                open.iter().find(|o| o["name"] == name).unwrap()["containerPort"].as_u64()
+            }
+            None => port.as_u64(),
+        };
+        let numbers = |ports: Vec<&Value>| ports.into_iter().map(|p| number(p).unwrap()).collect();
+        let list = |value: &'_ Value, key: &str| -> Vec<Value> {
+            value.as_array().unwrap().iter().map(|item| item[key].clone()).collect()
+        };
+        let (service, policy) =
+            (rendered.one("Service", name), rendered.one("NetworkPolicy", name));
+        let selected = &policy["spec"]["podSelector"]["matchLabels"];
+        for (label, value) in selected.as_object().unwrap() {
+            assert_eq!(&pod["metadata"]["labels"][label], value, "{name}");
+        }
+        let targets = list(&service["spec"]["ports"], "targetPort");
+        let rules = list(&policy["spec"]["ingress"], "ports");
+        let allowed: Vec<Value> = rules.iter().flat_map(|ports| list(ports, "port")).collect();
+        let probes = ["readinessProbe", "livenessProbe"].map(|p| &container[p]["httpGet"]["port"]);
+        Self {
+            service: numbers(targets.iter().collect()),
+            policy: numbers(allowed.iter().collect()),
+            probes: numbers(probes.to_vec()),
+            container: numbers(open.iter().map(|port| &port["containerPort"]).collect()),
+        }
+    }
+}
+
+/// Probes come from the pod's node, which no policy stops; everybody else comes by a Service.
+#[rstest]
+#[case::defaults(json!({}))]
+#[case::others(json!({
+    "server": { "service": { "port": 80 } },
+    "omjobOperator": { "env": { "metricsPort": 9001, "healthCheckPort": 9002 } },
+}))]
+#[case::one_for_both(json!({
+    "omjobOperator": { "env": { "metricsPort": 9001, "healthCheckPort": 9001 } },
+}))]
+fn a_policy_lets_through_what_the_services_lead_to_and_nothing_else(#[case] values: Value) {
+    let mut values = with(values);
+    values["networkPolicy"] = json!({ "enabled": true });
+    let rendered = Rendered::of(&values);
+    for name in ["release-ompipe-server", "release-ompipe-operator"] {
+        let ports = Ports::of(&rendered, name);
+        assert_eq!(ports.policy, ports.service, "{name}");
+        let used: BTreeSet<u64> = ports.service.union(&ports.probes).copied().collect();
+        assert_eq!(ports.container, used, "{name}");
     }
 }
 

@@ -4,26 +4,15 @@ use std::collections::BTreeSet;
 
 use ompipe_client::rights_needed;
 use ompipe_core::config::Mode;
+use ompipe_tests::rights::{Right, names};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::rendered::{Rendered, least, with};
 
-/// Each right as `verb resource.group`.
+/// The names of the rights of rules.
 fn rights(rules: &Value) -> BTreeSet<String> {
-    let texts = |list: &Value| -> Vec<String> {
-        list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
-    };
-    let mut rights = BTreeSet::new();
-    for rule in rules.as_array().unwrap() {
-        let group = rule["apiGroups"][0].as_str().unwrap();
-        for resource in texts(&rule["resources"]) {
-            let dot = if group.is_empty() { "" } else { "." };
-            let verbs = texts(&rule["verbs"]).into_iter();
-            rights.extend(verbs.map(|verb| format!("{verb} {resource}{dot}{group}")));
-        }
-    }
-    rights
+    names(&Right::of_rules(rules))
 }
 
 /// The rules of a Role in a document of YAML.

@@ -22,7 +22,7 @@ use crate::support::{Answer, Scene, Serving, VERSION, answer, eventually, from};
 /// A worker that goes on until it is told to end.
 const PATIENT: &str = "WORKER_MAIN:echo working; trap 'exit 1' TERM; sleep 600 & wait";
 /// Where the runs of the scenes' pipeline are.
-const RUNS: &str = "/pipelines/shop.nightly/runs";
+pub(crate) const RUNS: &str = "/pipelines/shop.nightly/runs";
 
 fn request(serving: &Serving, method: Method, path: &str) -> RequestBuilder {
     serving.request(method, &format!("/api/v1{path}"))
@@ -473,7 +473,7 @@ async fn many_slow_readers_of_a_long_log_cost_little_memory() {
 }
 
 /// A token of a new service account with these rights on our resources.
-async fn token(scene: &Scene, account: &str, verbs: &[&str]) -> String {
+pub(crate) async fn token(scene: &Scene, account: &str, verbs: &[&str]) -> String {
     let entity: ServiceAccount = from(json!({ "metadata": { "name": account } }));
     scene.api().create(&PostParams::default(), &entity).await.unwrap();
     let rule = json!({

@@ -4,6 +4,7 @@
 use std::fs;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use ompipe_tests::helm::Release;
 use serde_json::json;
@@ -30,6 +31,9 @@ async fn a_template_that_is_annotated_in_the_cluster_outlives_its_switch() {
     let params = PatchParams::default();
     definitions.patch("definition", &params, &Patch::Merge(&keep)).await.unwrap();
     helm(&theirs, |release| release.upgrade(&json!({ "enabled": false }))).await;
-    definitions.get("definition").await.unwrap();
+    let kept = definitions.get("definition").await.unwrap();
+    // And back: the release takes what it left, and does not make it anew.
+    helm(&theirs, |release| release.upgrade(&json!({ "enabled": true }))).await;
+    assert_eq!(definitions.get("definition").await.unwrap().uid(), kept.uid());
     scene.end().await;
 }

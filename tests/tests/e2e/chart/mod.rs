@@ -2,9 +2,12 @@
 //! target `chart`.
 
 mod adopt;
+mod deeds;
 mod dry_run;
 mod installed;
 mod life;
+mod metrics;
 mod notes;
 mod rights;
 mod service;
+mod verbs;

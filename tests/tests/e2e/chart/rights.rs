@@ -1,5 +1,6 @@
 //! Least rights: each resource of the chart's Roles is taken away in turn, and something breaks. That
-//! every single verb is used, and none beside them, is shown in `operator::rights` for the operator.
+//! every single verb is used, and none beside them, is shown in `operator::rights` for the operator, and in
+//! [`super::verbs`] for the server. The account of the runs has no resource with more than one verb.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
@@ -10,8 +11,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::access::limited_kubeconfig;
-use crate::operator::{Operator, Stage};
-use crate::support::{Bed, Scene};
+use crate::operator::{Operator, Stage, UNTIL_TOLD};
+use crate::support::{Bed, Scene, eventually};
 
 /// The rules of the chart's Roles whose names end so, without those on `resource`, if there is one.
 fn rules_without(resource: &str, roles: &[&str]) -> Value {
@@ -103,38 +104,6 @@ async fn without_a_right_the_operator(
     stage.scene.end().await;
 }
 
-/// Calls of the program as the server makes them, and what the API server says to one of them.
-#[rstest]
-#[case::secrets("secrets")]
-#[case::configmaps("configmaps")]
-#[case::cronjobs("cronjobs")]
-#[case::jobs("jobs")]
-#[case::pods("pods")]
-#[case::logs("pods/log")]
-#[tokio::test]
-async fn without_a_right_a_call_of_the_servers_is_refused(#[case] resource: &str) {
-    let scene = Scene::new("less").await;
-    let kubeconfig =
-        limited_kubeconfig(&scene, "server", &rules_without(resource, &["server"])).await;
-    let access = [("KUBECONFIG", kubeconfig.as_str())];
-    let config = scene.config(&json!({ "extraEnvVars": ["WORKER_MAIN:echo hello"] }));
-    let fields = json!({ "airflowConfig": { "scheduleInterval": "@daily" } });
-    let (pipeline, service) = (scene.pipeline("nightly", &fields), scene.service());
-    // An administrator deploys what the limited caller could not, so that every call is tried.
-    let deploy = ["deploy", "-c", &config, "-f", &pipeline, "--service", &service];
-    let run = ["run", "-c", &config, "nightly", "--follow"];
-    let mut said = scene.ompipe_with(&deploy, &access).await.stderr;
-    scene.ompipe(&deploy).await.good();
-    said += &scene.ompipe_with(&run, &access).await.stderr;
-    // One that started all the same is enough for what follows.
-    drop(scene.ompipe(&run).await);
-    for call in ["status", "logs"] {
-        said += &scene.ompipe_with(&[call, "-c", &config, "nightly"], &access).await.stderr;
-    }
-    assert!(said.contains(&format!(" resource \"{resource}\" in API group")), "{resource}: {said}");
-    scene.end().await;
-}
-
 impl Stage {
     /// A plain Job of ours that fails without a word, with an exit handler that reports nothing.
     async fn play_failing_job(&self) {
@@ -172,6 +141,41 @@ async fn without_a_right_the_exit_handler_tells_less_and_the_end_all_the_same(
     assert_eq!(row["pipelineState"], "failed", "{row}");
     assert!(row.to_string().contains(words), "{row}");
     scene.end().await;
+}
+
+/// What the cluster did with the pod is in the row; with all rights of the chart nothing is refused.
+#[rstest]
+#[case::with_it("", true)]
+#[case::without_it("events", false)]
+#[tokio::test]
+async fn without_events_an_exit_handler_tells_none(#[case] without: &str, #[case] tells: bool) {
+    let stage = Stage::new("less").await;
+    let scene = &stage.scene;
+    scene.add_nightly();
+    limited_kubeconfig(scene, "runs", &rules_without(without, &["ingestion"])).await;
+    let config = scene.config(&json!({
+        "extraEnvVars": [format!("WORKER_MAIN:{UNTIL_TOLD}; exit 3")], "serviceAccountName": "runs",
+        "exitHandlerImage": Bed::exit_handler_image(),
+    }));
+    let (pipeline, service) = (scene.pipeline("nightly", &json!({})), scene.service());
+    let run = ["run", "-c", &config, "-f", &pipeline, "--service", &service];
+    scene.ompipe(&run).await.good();
+    let pod = eventually("a pod with events", || async {
+        let pods = scene.ours::<Pod>().await.into_keys();
+        let pod = pods.last().ok_or("no pod")?;
+        if stage.events(&pod).await.is_empty() { Err("no event".to_owned()) } else { Ok(pod) }
+    })
+    .await;
+    stage.running(&pod).await;
+    stage.tell(&pod).await;
+    let row = eventually("the end of the run", || async {
+        let row = scene.standin.rows("shop.nightly").pop().ok_or("no row")?;
+        if row["pipelineState"] == "failed" { Ok(row.to_string()) } else { Err(row.to_string()) }
+    })
+    .await;
+    assert_eq!(row.contains("Events:"), tells, "{row}");
+    assert!(!row.contains("403"), "{row}");
+    stage.scene.end().await;
 }
 
 /// Without the right to read its Job, the first attempt of two reports an end that is none yet.

@@ -10,6 +10,7 @@ mod replicas;
 mod report;
 mod rights;
 mod stage;
+mod way_back;
 
 pub(crate) use admission::{Webhook, denied};
 pub(crate) use process::Operator;

@@ -1,7 +1,6 @@
 //! Every documented right is one that the operator uses: there is none without need. That they
 //! suffice is shown where operators run with nothing else (`report`, `job_reports`).
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
@@ -9,70 +8,22 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use ompipe_api::Phase;
-use ompipe_tests::api_proxy::{ApiCall, ApiProxy};
+use ompipe_tests::api_proxy::ApiProxy;
+use ompipe_tests::rights::{Right, names};
 use ompipe_tests::standin::Fault;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::report::{documented_rules, reported};
 use super::{Operator, Stage};
 use crate::support::{eventually, from};
 
-/// A resource with its group, and what is done with it: `pods/log get`, `omjobs.group patch`.
-type Rights = BTreeSet<String>;
-
 /// Asked for by the API server of some clusters alone, when an owner reference is written (Kubernetes:
 /// `OwnerReferencesPermissionEnforcement`). No request of the operator shows them.
 const OF_OWNERS: [&str; 2] = [
-    "cronomjobs/finalizers.pipelines.openmetadata.org update",
-    "omjobs/finalizers.pipelines.openmetadata.org update",
+    "update cronomjobs/finalizers.pipelines.openmetadata.org",
+    "update omjobs/finalizers.pipelines.openmetadata.org",
 ];
-
-fn documented() -> Rights {
-    let texts = |list: &Value| -> Vec<String> {
-        list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
-    };
-    let mut rights = Rights::new();
-    for rule in documented_rules().as_array().unwrap() {
-        let group = rule["apiGroups"][0].as_str().unwrap();
-        for resource in texts(&rule["resources"]) {
-            let verbs = texts(&rule["verbs"]).into_iter();
-            rights.extend(verbs.map(|verb| right(group, &resource, &verb)));
-        }
-    }
-    rights
-}
-
-fn right(group: &str, resource: &str, verb: &str) -> String {
-    let dot = if group.is_empty() { "" } else { "." };
-    format!("{resource}{dot}{group} {verb}")
-}
-
-/// The right that a call needs; `None` for what is no object of a namespace.
-fn needed(call: &ApiCall) -> Option<String> {
-    let parts: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
-    let (group, rest) = match parts[..] {
-        ["api", _, "namespaces", _, ref rest @ ..] => ("", rest),
-        ["apis", group, _, "namespaces", _, ref rest @ ..] => (group, rest),
-        _ => return None,
-    };
-    let (resource, named) = match *rest {
-        [kind] => (kind.to_owned(), false),
-        [kind, _] => (kind.to_owned(), true),
-        [kind, _, part] => (format!("{kind}/{part}"), true),
-        _ => return None,
-    };
-    let verb = match call.method.as_str() {
-        "POST" => "create",
-        "PUT" => "update",
-        "PATCH" => "patch",
-        "DELETE" => "delete",
-        _ if call.query.contains("watch=") => "watch",
-        _ if named => "get",
-        _ => "list",
-    };
-    Some(right(group, &resource, verb))
-}
 
 impl Stage {
     /// A plain Job of ours, which fails and is reported although the first token is refused.
@@ -161,8 +112,9 @@ async fn every_documented_right_is_used_and_no_other() {
     tokio::join!(stage.play_name_taken(), stage.play_config_map(), stage.play_schedule());
     stage.play_job().await;
     tokio::time::timeout(Duration::from_mins(1), operator.terminate()).await.unwrap();
-    let used: Rights = proxy.take_calls().iter().filter_map(needed).collect();
-    let documented = documented();
+    let calls = proxy.take_calls();
+    let used = names(&calls.iter().filter_map(Right::of_call).collect::<Vec<_>>());
+    let documented = names(&Right::of_rules(&documented_rules()));
     let unused: Vec<_> = documented.difference(&used).map(String::as_str).collect();
     assert_eq!(unused, OF_OWNERS, "documented, and used by nothing here");
     let missing: Vec<_> = used.difference(&documented).collect();

@@ -22,10 +22,10 @@ use serde_json::{Value, json};
 use crate::support::Scene;
 
 /// A worker that goes on until it is told to end.
-const PATIENT: &str = "WORKER_MAIN:echo working; trap 'exit 1' TERM; sleep 600 & wait";
+pub(crate) const PATIENT: &str = "WORKER_MAIN:echo working; trap 'exit 1' TERM; sleep 600 & wait";
 
 /// What a server sends to deploy the pipeline `shop.{name}`.
-fn deployable(scene: &Scene, name: &str, fields: &Value) -> Value {
+pub(crate) fn deployable(scene: &Scene, name: &str, fields: &Value) -> Value {
     let mut pipeline = json!({
         "name": name,
         "fullyQualifiedName": fqn("shop", name),
@@ -46,7 +46,7 @@ fn fqn(service: &str, name: &str) -> String {
 }
 
 /// A scene whose server has the service `shop`.
-async fn shop(name: &str) -> Scene {
+pub(crate) async fn shop(name: &str) -> Scene {
     let scene = Scene::new(name).await;
     scene.standin.add_service("databaseService", "shop", "Postgres", &json!({})).unwrap();
     scene
