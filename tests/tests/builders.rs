@@ -4,6 +4,7 @@
 //! does not occur.
 
 #![expect(clippy::unwrap_used, reason = "a broken recording fails the test at once")]
+
 use std::collections::BTreeSet;
 
 use ompipe_core::{IngestionPipeline, Service, WorkflowConfig, yaml};
