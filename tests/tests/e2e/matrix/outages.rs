@@ -47,7 +47,9 @@ async fn a_control_plane_that_is_away(
     tokio::time::sleep(outage).await;
     cluster.start(component).await;
     cluster.well(&runs[0].0.scene).await;
-    runs.iter_mut().for_each(|(run, _)| run.healed());
+    for (run, _) in &mut runs {
+        run.healed();
+    }
     let failed = Truth::Is(Failed, "Error: ");
     join_all(runs.into_iter().map(|(run, _)| async move {
         match run.mode {
@@ -65,7 +67,8 @@ async fn a_node_that_is_drained() {
     let cluster = Breakable::take().await;
     let runs = up_in_all_modes(&cluster, "drain of the node", UNTIL_TOLD).await;
     let ours = "--pod-selector=app.kubernetes.io/managed-by=ompipe";
-    cluster.kubectl(&["drain", "sandbox", "--timeout=120s", ours]).await;
+    let drain = ["drain", "sandbox", "--timeout=120s", "--delete-emptydir-data", ours];
+    cluster.kubectl(&drain).await;
     cluster.kubectl(&["uncordon", "sandbox"]).await;
     join_all(runs.into_iter().map(|(run, pod)| async move {
         let truth = match run.mode {
