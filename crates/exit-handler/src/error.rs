@@ -60,6 +60,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// True when OpenMetadata refused it, which it would another time.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::OpenMetadata(_))
+    }
+
     /// True when what the exit handler was given is at fault.
     #[must_use]
     pub const fn is_input(&self) -> bool {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
 
+use ompipe_core::report::HOPELESS;
 use ompipe_exit_handler::{Error, Order, Supervised, leave_message};
 use tokio::runtime::{Builder, Runtime};
 
@@ -27,8 +28,9 @@ supervise   Run a worker as the first process of its container: pass signals on,
     --no-report         leave the report to others
 install     Copy this program into a directory: how an init container hands it to the others.
 
-Exit codes: 0 done, 2 usage or environment, 3 OpenMetadata did not take the report; of supervise,
-those of the worker, 128 and the number of a signal that ended it, 126 or 127 when it cannot start.
+Exit codes: 0 done, 2 usage or environment, 3 OpenMetadata did not take the report in time, 4 it
+refuses the report or the token, so that another try would not help; of supervise, those of the
+worker, 128 and the number of a signal that ended it, 126 or 127 when it cannot start.
 ";
 
 fn main() -> ExitCode {
@@ -116,7 +118,11 @@ fn install(directory: &Path) -> ExitCode {
 }
 
 fn code(error: &Error) -> u8 {
-    if error.is_input() { 2 } else { 3 }
+    match error {
+        error if error.is_input() => 2,
+        error if error.is_refusal() => HOPELESS,
+        _ => 3,
+    }
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {

@@ -18,8 +18,11 @@ const DEADLINE: Duration = Duration::from_secs(40);
 const SUPERVISORS_DEADLINE: Duration = Duration::from_mins(5);
 /// Pause before the first repeat; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Longest pause: short, so that the end of an outage is noticed at once.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// How often OpenMetadata may refuse the token of an exit handler, which gets no other: who called it
+/// may know one. Of a run without an operator nobody does.
+const REFUSALS: u32 = 2;
 
 /// Reports the end that the environment tells of, unless OpenMetadata has it; says what was done.
 /// Tries until the deadline while OpenMetadata does not answer well.
@@ -28,7 +31,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// See [`Error`].
 pub async fn report(variable: impl Fn(&str) -> Option<String>) -> Result<String, Error> {
     let input = Input::read(&variable, DEADLINE)?;
-    report_to_deadline(&input, &Witness::new(&input, &variable, None)).await
+    let witness = Witness::new(&input, &variable, None);
+    report_to_deadline(&input, &witness, REFUSALS).await
 }
 
 /// Reports an end that this process saw, likewise.
@@ -40,10 +44,16 @@ pub async fn report_supervised(
     seen: &Supervised,
 ) -> Result<String, Error> {
     let input = Input::read(&variable, SUPERVISORS_DEADLINE)?;
-    report_to_deadline(&input, &Witness::new(&input, &variable, Some(seen))).await
+    let witness = Witness::new(&input, &variable, Some(seen));
+    report_to_deadline(&input, &witness, u32::MAX).await
 }
 
-async fn report_to_deadline(input: &Input, witness: &Witness<'_>) -> Result<String, Error> {
+/// Tries until the deadline, or so many refusals of the token.
+async fn report_to_deadline(
+    input: &Input,
+    witness: &Witness<'_>,
+    mut refusals: u32,
+) -> Result<String, Error> {
     let deadline = Instant::now() + input.deadline;
     let Some(known) = witness.end().await? else {
         return Ok("another attempt of the run follows, so its status stays open".to_owned());
@@ -54,7 +64,9 @@ async fn report_to_deadline(input: &Input, witness: &Witness<'_>) -> Result<Stri
         let mut pause = FIRST_PAUSE;
         loop {
             match try_once(&server, input, &known, witness).await {
-                Err(error) if !error.is_final() => last = error.to_string(),
+                Err(error) if !error.is_final() && may_pass(&error, &mut refusals) => {
+                    last = error.to_string();
+                }
                 outcome => return outcome,
             }
             sleep(pause).await;
@@ -65,6 +77,14 @@ async fn report_to_deadline(input: &Input, witness: &Witness<'_>) -> Result<Stri
         Ok(outcome) => Ok(outcome?),
         Err(_) => Err(Error::TooLate { deadline: input.deadline, last }),
     }
+}
+
+/// Whether another try is worth it, after one that failed like this.
+const fn may_pass(error: &ompipe_openmetadata::Error, refusals: &mut u32) -> bool {
+    if matches!(error, ompipe_openmetadata::Error::Unauthorized(_)) {
+        *refusals = refusals.saturating_sub(1);
+    }
+    *refusals > 0
 }
 
 async fn try_once(

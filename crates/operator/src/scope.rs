@@ -157,6 +157,7 @@ async fn watch_jobs(
         let Some(job) = object_of(&event) else { return };
         if let Event::Delete(job) = &event {
             context.written.forget(job.uid());
+            context.servers.forget(job.uid());
         }
         if let (Some(schedule), Some(namespace)) = (job.schedule(), job.namespace()) {
             context.schedules.add(ObjectRef::new(&schedule.name).within(&namespace), Lane::GoesOn);

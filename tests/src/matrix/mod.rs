@@ -13,5 +13,5 @@ mod page;
 mod rows;
 
 pub use found::{Found, Unreadable};
-pub use page::{Page, UNTRIED, Wrong, disagreements};
-pub use rows::{GROUPS, Group, Mode, ROWS, Row};
+pub use page::{Page, Wrong, disagreements};
+pub use rows::{GROUPS, Group, Mode, ROWS, Row, Untried};

@@ -6,9 +6,6 @@ use std::fmt::{self, Write as _};
 use super::found::Found;
 use super::rows::{GROUPS, Group, Mode, ROWS, Row};
 
-/// How a cell begins that nobody tries.
-pub const UNTRIED: &str = "*not tested:* ";
-
 /// Everything between the generated tables.
 const HEAD: &str = include_str!("head.md");
 
@@ -70,7 +67,7 @@ impl<'f> Page<'f> {
 
     fn row(&self, f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
         let cells = Mode::ALL.map(|mode| match (row.untried(mode), self.cell(row, mode)) {
-            (Some(why), _) => format!("{UNTRIED}{why}"),
+            (Some(why), _) => why.to_string(),
             (None, Some(found)) => found.to_string(),
             // Only before the page is checked.
             (None, None) => String::new(),

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use ompipe_core::RunId;
 use ompipe_core::omjob::{End, Reason};
-use ompipe_core::report::{self, variables};
+use ompipe_core::report::{self, HOPELESS, variables};
 use ompipe_tests::standin::{Fault, PipelineState};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -312,11 +312,24 @@ async fn an_outage_is_ridden_out() {
 }
 
 #[rstest]
-#[case::down(Fault::status(503), "not reported within 3 s: OpenMetadata answers 503")]
-#[case::hanging(Fault::hang(), "not reported within 3 s: OpenMetadata does not answer")]
-#[case::refused(Fault::status(400).on("PUT", "*"), "OpenMetadata answers 400 Bad Request to http")]
+#[case::down(Fault::status(503), 3, "not reported within 3 s: OpenMetadata answers 503")]
+#[case::hanging(Fault::hang(), 3, "not reported within 3 s: OpenMetadata does not answer")]
+#[case::refused(
+    Fault::status(400).on("PUT", "*"),
+    HOPELESS.into(),
+    "OpenMetadata answers 400 Bad Request to http"
+)]
+#[case::unknown(
+    Fault::status(401),
+    HOPELESS.into(),
+    "OpenMetadata refuses the bot's token (401 Unauthorized)"
+)]
 #[tokio::test]
-async fn what_is_not_reported_is_said_on_one_line(#[case] fault: Fault, #[case] expected: &str) {
+async fn what_is_not_reported_is_said_on_one_line(
+    #[case] fault: Fault,
+    #[case] code: i32,
+    #[case] expected: &str,
+) {
     let stage = Stage::new("exit-down").await;
     stage.write_row("running").await;
     stage.scene.standin.inject(fault);
@@ -324,7 +337,7 @@ async fn what_is_not_reported_is_said_on_one_line(#[case] fault: Fault, #[case] 
     let mut changes = borrowed(&variables);
     changes.push((report::DEADLINE_ENV, "3"));
     let ended = stage.run_exit_handler(&changes).await;
-    assert_eq!(ended.code, 3, "{ended:?}");
+    assert_eq!(ended.code, code, "{ended:?}");
     let message = ended.message.unwrap();
     assert!(message.starts_with(expected), "{message}");
     assert_eq!(ended.log, format!("{message}\n"));

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{AttemptSeen, JobEnd, LastAttempt, Observed, Record, Report, Reported, Reporter};
-use crate::omjob::{Deletion, End, PodState, Reason, Source, Trouble};
+use crate::omjob::{Deletion, End, PodState, REPORT_EVERY, Reason, Source, Trouble};
 
 /// How long after its grace period a deleted pod that nobody calls ended counts as lost.
 const LOST_AFTER: SignedDuration = SignedDuration::from_mins(5);
@@ -11,9 +11,6 @@ const LOST_AFTER: SignedDuration = SignedDuration::from_mins(5);
 const REPORT_LIMIT: SignedDuration = SignedDuration::from_mins(10);
 /// How long for a Job without a TTL.
 const REPORT_LIMIT_WITHOUT_TTL: SignedDuration = SignedDuration::from_hours(24);
-/// Time between two tries to report: short, so that the end of an outage is noticed at once. While
-/// one is known, a try costs nothing.
-const REPORT_EVERY: SignedDuration = SignedDuration::from_secs(3);
 
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

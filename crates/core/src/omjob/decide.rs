@@ -2,6 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::report::HOPELESS;
+
 use super::{
     Action, Decision, Deletion, End, Lasting, Observed, Phase, PodRef, PodSeen, PodState, Reason,
     Refusal, Report, Reporting, Source, Stage, StageStatus, Status, Trouble, pod_name,
@@ -15,17 +17,25 @@ const START_LIMIT: SignedDuration = SignedDuration::from_hours(24);
 /// How long something may keep the exit handler from starting: what it would tell, the operator can
 /// tell as well.
 const EXIT_START_LIMIT: SignedDuration = SignedDuration::from_secs(30);
+/// The same where no process of main left anything to look at: it never started, or is lost. What
+/// kept it from starting often keeps the exit handler too.
+const EXIT_START_LIMIT_OF_NOTHING: SignedDuration = SignedDuration::from_secs(3);
 /// How often the exit handler may try: what it cannot do then, the operator does.
 const EXIT_ATTEMPTS: u32 = 3;
 /// How long the operator goes on reporting where no longer TTL says.
 const REPORT_LIMIT: SignedDuration = SignedDuration::from_mins(10);
 
-/// First and longest wait between two attempts, as for a Job.
+/// First and longest wait between two attempts of main, as for a Job.
 const RETRY: Backoff = Backoff { first: 10, most: 360 };
+/// The same of the exit handler, for which people wait.
+const EXIT_RETRY: Backoff = Backoff { first: 2, most: 4 };
 /// First and longest wait after a refused creation.
 const REFUSED: Backoff = Backoff { first: 1, most: 60 };
-/// First and longest wait after a report that OpenMetadata did not take.
+/// First and longest wait after a report that OpenMetadata refused.
 const REPORT: Backoff = Backoff { first: 2, most: 30 };
+/// Time between two tries to report while OpenMetadata does not answer: short, so that the end of an
+/// outage is noticed at once. While one is known, a try costs nothing.
+pub(crate) const REPORT_EVERY: SignedDuration = SignedDuration::from_secs(3);
 
 /// Where an `OMJob` stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,11 +252,18 @@ impl<'o> Step<'o> {
             }
             Stage::Main => limits.active_deadline,
             Stage::Exit if self.status.exit.trouble.is_some() => {
-                Some(limits.exit_deadline.min(EXIT_START_LIMIT))
+                Some(limits.exit_deadline.min(self.exit_start_limit()))
             }
             Stage::Exit => Some(limits.exit_deadline),
         };
         limit.map(|limit| after(started, limit))
+    }
+
+    /// How long something may keep the exit handler from starting.
+    fn exit_start_limit(&self) -> SignedDuration {
+        let end = self.status.main.end.as_ref();
+        let has_ended = end.is_some_and(|end| end.exit_code.is_some());
+        if has_ended { EXIT_START_LIMIT } else { EXIT_START_LIMIT_OF_NOTHING }
     }
 
     /// When a stage began; that a first pod was made need not have been recorded.
@@ -383,9 +400,10 @@ impl Step<'_> {
         let exit = &mut self.status.exit;
         count(exit, pod, &end);
         let spent = exit.ended >= EXIT_ATTEMPTS;
-        let next = after(self.now, RETRY.wait(exit.ended.saturating_sub(1)));
+        let hopeless = end.exit_code == Some(HOPELESS.into());
+        let next = after(self.now, EXIT_RETRY.wait(exit.ended.saturating_sub(1)));
         let in_time = self.deadline(Stage::Exit).is_none_or(|deadline| next < deadline);
-        if end.succeeded() || !certain || late || spent || !in_time {
+        if end.succeeded() || !certain || late || spent || hopeless || !in_time {
             return self.end_run(end);
         }
         self.status.exit.not_before = Some(next);
@@ -488,13 +506,15 @@ impl Step<'_> {
 
     fn go_on_reporting(&mut self, tries: u32, not_before: Option<Timestamp>) {
         let limit = self.report_limit();
+        let soon = after(self.now, REPORT_EVERY);
+        let outage = self.observed.outage;
         match &self.observed.report {
             Some(Report::Done) => self.status.reporting = Reporting::ByOperator,
             Some(Report::Impossible(why)) => {
                 self.status.reporting = Reporting::GivenUp(why.clone());
             }
             Some(Report::Unavailable(why)) => {
-                let time = after(self.now, REPORT.wait(tries));
+                let time = if outage { soon } else { after(self.now, REPORT.wait(tries)) };
                 self.status.reporting = if time < limit {
                     let (tries, message) = (tries.saturating_add(1), Some(why.clone()));
                     Reporting::Outstanding { tries, not_before: Some(time), message }
@@ -505,6 +525,7 @@ impl Step<'_> {
             }
             None => match not_before.filter(|time| *time > self.now) {
                 Some(time) => self.looks.push(time),
+                None if outage && soon < limit => self.looks.push(soon),
                 None => self.last.push(Action::ReportLastResort),
             },
         }

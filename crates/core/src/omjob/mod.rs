@@ -33,6 +33,7 @@ mod tests;
 
 pub use crate::labels::POD_TYPE;
 pub use crate::pod::{Deletion, End, Lasting, PodState, Reason, Refusal, Trouble, disruption};
+pub(crate) use decide::REPORT_EVERY;
 pub use decide::{State, decide};
 pub use decision::{Action, Decision};
 pub use names::{attempt_of, pod_name};

@@ -23,6 +23,8 @@ pub struct Observed {
     pub source: Source,
     /// The creation that this pass just tried was refused.
     pub refusal: Option<Refusal>,
+    /// Whether the server to report to is known not to answer at the moment.
+    pub outage: bool,
     /// What came of the last resort that this pass just tried.
     pub report: Option<Report>,
 }

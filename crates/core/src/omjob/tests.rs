@@ -8,6 +8,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::report::HOPELESS;
 
 const UID: &str = "0b1e4f5e-0000-4000-8000-000000000001";
 
@@ -90,6 +91,7 @@ fn observed(pods: &[Pod]) -> Observed {
         pods: pods.iter().map(seen).collect(),
         source: Source::Api,
         refusal: None,
+        outage: false,
         report: None,
     }
 }
@@ -313,10 +315,20 @@ fn an_exit_handler_that_fails_is_tried_again() {
     observed.pods.push(seen(&on_node("run-exit", &ended(1, "Error"))));
     let decision = decide(&observed, at(130));
     assert_eq!(status(&decision).phase, Phase::ExitHandlerRunning);
-    assert_eq!(decision.next_look, Some(at(140)));
+    assert_eq!(decision.next_look, Some(at(132)));
     observed.status = status(&decision).clone();
     let next = Action::CreatePod { stage: Stage::Exit, attempt: 1 };
-    assert!(has(&decide(&observed, at(140)), &next));
+    assert!(has(&decide(&observed, at(132)), &next));
+}
+
+/// With a token that was replaced, for example: the operator may know the new one.
+#[test]
+fn an_exit_handler_without_hope_is_replaced_by_the_operator_at_once() {
+    let mut observed = in_exit_stage(1);
+    observed.pods.push(seen(&on_node("run-exit", &ended(HOPELESS.into(), "Error"))));
+    let decision = decide(&observed, at(130));
+    assert_eq!(status(&decision).phase, Phase::Failed);
+    assert_eq!(decision.actions.last(), Some(&Action::ReportLastResort));
 }
 
 fn deletes(decision: &Decision) -> bool {
@@ -375,6 +387,28 @@ fn an_exit_handler_without_an_image_is_replaced_by_the_operator() {
     assert_eq!(decision.actions.last(), Some(&Action::RemoveFinalizer));
 }
 
+/// Nothing is written and nobody called until the server may answer again.
+#[test]
+fn an_outage_of_openmetadata_is_looked_after_every_three_seconds() {
+    let mut observed = in_exit_stage(1);
+    observed.pods.push(seen(&on_node("run-exit", &ended(HOPELESS.into(), "Error"))));
+    observed.status = status(&decide(&observed, at(130))).clone();
+    let unavailable = Some(Report::Unavailable("down".to_owned()));
+    for tries in 0..9 {
+        let now = at(130 + 3 * tries);
+        (observed.report, observed.outage) = (unavailable.clone(), true);
+        let failed = decide(&observed, now);
+        assert_eq!(failed.next_look, Some(at(133 + 3 * tries)));
+        observed.status = status(&failed).clone();
+    }
+    observed.report = None;
+    let waiting = decide(&observed, at(160));
+    assert!(waiting.status().is_none() && !has(&waiting, &Action::ReportLastResort));
+    assert_eq!(waiting.next_look, Some(at(163)));
+    observed.outage = false;
+    assert!(has(&decide(&observed, at(163)), &Action::ReportLastResort));
+}
+
 #[test]
 fn an_exit_handler_that_no_quota_allows_is_replaced_by_the_operator() {
     let mut observed = in_exit_stage(1);
@@ -384,6 +418,21 @@ fn an_exit_handler_that_no_quota_allows_is_replaced_by_the_operator() {
     let decision = decide(&observed, at(129));
     assert!(makes(&decision, Stage::Exit), "{decision:?}");
     let decision = decide(&observed, at(130));
+    assert_eq!(status(&decision).phase, Phase::Failed);
+    assert_eq!(decision.actions.last(), Some(&Action::ReportLastResort));
+}
+
+/// There is no log to be read, and the user who killed it waits.
+#[test]
+fn where_main_never_started_the_exit_handler_is_waited_for_three_seconds() {
+    let mut observed = Observed { deleted: true, ..observed(&[]) };
+    observed.status = status(&decide(&observed, at(100))).clone();
+    assert_eq!(observed.status.phase, Phase::ExitHandlerRunning);
+    observed.refusal = Some(refused(Lasting::ForNow, Reason::Quota));
+    observed.status = status(&decide(&observed, at(101))).clone();
+    observed.refusal = None;
+    assert!(makes(&decide(&observed, at(102)), Stage::Exit));
+    let decision = decide(&observed, at(103));
     assert_eq!(status(&decision).phase, Phase::Failed);
     assert_eq!(decision.actions.last(), Some(&Action::ReportLastResort));
 }

@@ -19,6 +19,10 @@ pub const FINISHED_ENV: &str = "OMPIPE_MAIN_FINISHED";
 /// pod's grace period.
 pub const DEADLINE_ENV: &str = "OMPIPE_REPORT_SECONDS";
 
+/// Exit code of an exit handler whom another try would not help: OpenMetadata refuses what it says,
+/// or the token that it has.
+pub const HOPELESS: u8 = 4;
+
 /// Most bytes of the sentence: an environment holds more, but nobody reads it.
 const MAX_MESSAGE: usize = 4096;
 

@@ -23,8 +23,8 @@ mod table;
 
 pub use description::{LOG_BYTES, LOG_LINES, describe, memory_limit};
 pub use environment::{
-    DEADLINE_ENV, EXIT_CODE_ENV, FINISHED_ENV, MESSAGE_ENV, PIPELINE_STATUS_ENV, REASON_ENV,
-    SIGNAL_ENV, end_told, pipeline_status, variables,
+    DEADLINE_ENV, EXIT_CODE_ENV, FINISHED_ENV, HOPELESS, MESSAGE_ENV, PIPELINE_STATUS_ENV,
+    REASON_ENV, SIGNAL_ENV, end_told, pipeline_status, variables,
 };
 pub use recipient::{Recipient, Subject, Unusable};
 pub use row::{Evidence, Row};

@@ -68,6 +68,7 @@ impl Operator {
             pods: self.pods.iter().map(Pod::seen).collect(),
             source,
             refusal: None,
+            outage: false,
             report: None,
         }
     }

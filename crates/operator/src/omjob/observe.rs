@@ -12,7 +12,7 @@ use crate::view::{JobView, PodView};
 
 /// What the caches know.
 pub(super) fn cached(context: &Context, job: &JobView) -> Observed {
-    job.observed(context.attempts_of(job), Source::Cache)
+    observed(context, job, context.attempts_of(job), Source::Cache)
 }
 
 /// What the API server knows: the `OMJob` first, then its pods; `None` when it is gone, or another
@@ -27,8 +27,13 @@ pub(super) async fn live(
     let Some(read) = read.filter(|read| read.uid() == job.uid()) else { return Ok(None) };
     let pods = live_pods(&context.writes.read(&namespace), &read).await?;
     let attempts = attempts_in(&pods, read.uid());
-    let observed = read.observed(attempts, Source::Api);
+    let observed = observed(context, &read, attempts, Source::Api);
     Ok(Some((read, observed)))
+}
+
+fn observed(context: &Context, job: &JobView, attempts: Vec<PodSeen>, source: Source) -> Observed {
+    let outage = context.servers.is_down_for(job.uid());
+    Observed { outage, ..job.observed(attempts, source) }
 }
 
 /// Pods by the label that nobody may override, and by the names that were recorded: upstream's

@@ -172,6 +172,7 @@ impl JobView {
             pods,
             source,
             refusal: None,
+            outage: false,
             report: None,
         }
     }

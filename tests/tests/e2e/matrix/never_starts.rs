@@ -36,8 +36,7 @@ async fn without_a_node(
     let nowhere = json!({ "nodeSelector": "ompipe.test/nowhere=1" });
     let plan = Plan::new("no node", mode, "true").says("queued").with(&until(20)).with(&nowhere);
     let run = plan.begin().await;
-    // Where there is no node for it, there is none for its exit handler.
-    run.ends_without_exit_handler(told(mode, "Unschedulable: ")).await;
+    run.ends(told(mode, "Unschedulable: ")).await;
 }
 
 #[rstest]
@@ -49,7 +48,7 @@ async fn without_quota(
     let run = plan.prepare().await;
     no_pods_allowed(&run.scene).await;
     run.start().await;
-    run.ends_without_exit_handler(told(mode, "Quota: ")).await;
+    run.ends(told(mode, "Quota: ")).await;
 }
 
 #[rstest]
@@ -76,5 +75,5 @@ async fn without_an_image_of_the_exit_handler(
     let image = json!({ "exitHandlerImage": "ompipe.local/no-such:1" });
     let plan = Plan::new("no image of the exit handler", mode, "true").says("queued");
     let run = plan.with(&until(20)).with(&image).begin().await;
-    run.ends_without_exit_handler(told(mode, "ImagePull: ")).await;
+    run.ends(told(mode, "ImagePull: ")).await;
 }

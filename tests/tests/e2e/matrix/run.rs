@@ -342,6 +342,11 @@ impl Run {
         self.ends_within(truth, wait + PROMISE_SECONDS * NOISE).await;
     }
 
+    /// The same where Kubernetes itself takes so many seconds first.
+    pub(super) async fn ends_after(self, truth: Truth, seconds: f64) {
+        self.ends_within(truth, seconds + PROMISE_SECONDS * NOISE).await;
+    }
+
     async fn ends_within(self, truth: Truth, limit: f64) {
         let expected = match truth {
             Truth::Stands => vec![self.says],

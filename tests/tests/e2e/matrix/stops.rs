@@ -40,16 +40,17 @@ async fn a_pod_that_is_deleted(
     run.ends(unless_hook(mode, Truth::Is(Failed, "Deleted: "))).await;
 }
 
+/// The kubelet gives a hook one second then, in which the Python one has not started.
 #[rstest]
 #[tokio::test]
 async fn a_pod_that_is_deleted_by_force(
-    #[values(Mode::Operator, Mode::JobAndOperator)] mode: Mode,
+    #[values(Mode::Operator, Mode::JobAndOperator, Mode::Hook)] mode: Mode,
 ) {
     let run = Plan::new("kubectl delete pod --force", mode, WAITS).begin().await;
     let pod = run.up().await;
     let now = DeleteParams::default().grace_period(0);
     run.scene.api::<Pod>().delete(&pod, &now).await.unwrap();
-    run.ends(Truth::Is(Failed, "Deleted: ")).await;
+    run.ends(with_operator(mode, Truth::Is(Failed, "Deleted: "))).await;
 }
 
 /// A Job tries an evicted run again without counting that, so the next attempt decides.
@@ -94,7 +95,7 @@ async fn a_kill_before_there_is_a_pod(
     run.start().await;
     run.held().await;
     run.ompipe(&["kill"]).await;
-    run.ends_without_exit_handler(with_operator(mode, KILLED)).await;
+    run.ends(with_operator(mode, KILLED)).await;
 }
 
 #[rstest]
@@ -107,7 +108,7 @@ async fn a_kill_while_pending(
     let run = plan.begin().await;
     run.pending().await;
     run.ompipe(&["kill"]).await;
-    run.ends_without_exit_handler(with_operator(mode, KILLED)).await;
+    run.ends(with_operator(mode, KILLED)).await;
 }
 
 #[rstest]

@@ -13,7 +13,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::run::{Plan, Run, Truth};
+use super::run::{Plan, Run, Truth, WAITS};
 use super::witness::has_ended;
 use crate::support::{bed, eventually};
 
@@ -21,6 +21,7 @@ use crate::support::{bed, eventually};
 pub(super) const UNTIL_TOLD: &str =
     "trap 'exit 143' TERM; echo up; until [ -e /tmp/end ]; do sleep 0.1; done";
 const SUCCEEDED: Truth = Truth::Is(Success, "");
+const FAILED: Truth = Truth::Is(Failed, "Error: ended with exit code 1");
 
 #[rstest]
 #[tokio::test]
@@ -111,27 +112,49 @@ async fn an_openmetadata_that_fails(
     #[case] row: &str,
     #[case] fault: Fault,
     #[case] seconds: u64,
-    #[values(Mode::Operator, Mode::JobAndOperator, Mode::Supervised)] mode: Mode,
+    #[values(Mode::Operator, Mode::JobAndOperator, Mode::Supervised, Mode::Hook)] mode: Mode,
 ) {
     let worker = format!("{UNTIL_TOLD}; exit 1");
     let mut run = Plan::new(row, mode, &worker).begin().await;
     let pod = run.up().await;
     run.openmetadata_fails(fault, Duration::from_secs(seconds));
     run.tell(&pod).await;
-    run.ends(Truth::Is(Failed, "Error: ended with exit code 1")).await;
+    // Nothing stops the pod, so the hook is not called.
+    run.ends(if mode == Mode::Hook { Truth::Stands } else { FAILED }).await;
+}
+
+/// Whoever tries for three seconds only gives up long before OpenMetadata is back; the operator does
+/// not.
+#[rstest]
+#[tokio::test]
+async fn an_openmetadata_that_is_away_too_long(
+    #[values(Mode::Operator, Mode::JobAndOperator, Mode::Supervised, Mode::Hook)] mode: Mode,
+) {
+    let worker = format!("{UNTIL_TOLD}; exit 1");
+    let row = "OpenMetadata down until the exit handler has given up";
+    let plan = Plan::new(row, mode, &worker);
+    let mut run = plan.with(&variables(&worker, "3")).begin().await;
+    let pod = run.up().await;
+    run.openmetadata_fails(Fault::reset(), Duration::from_secs(40));
+    run.tell(&pod).await;
+    run.ends(if mode.has_operator() { FAILED } else { Truth::Stands }).await;
+}
+
+/// Variables of a worker that does so, and how long its exit handler tries.
+fn variables(worker: &str, seconds: &str) -> Value {
+    json!({ "extraEnvVars": {
+        "WORKER_MAIN": worker, ompipe_core::report::DEADLINE_ENV: seconds,
+    }})
 }
 
 /// The run has the token that was good when it started; the operator finds that of the deployment.
 #[rstest]
 #[tokio::test]
 async fn a_token_that_was_rotated(
-    #[values(Mode::Operator, Mode::JobAndOperator, Mode::Supervised)] mode: Mode,
+    #[values(Mode::Operator, Mode::JobAndOperator, Mode::Supervised, Mode::Hook)] mode: Mode,
 ) {
-    let quick = json!({ "extraEnvVars": {
-        "WORKER_MAIN": UNTIL_TOLD, ompipe_core::report::DEADLINE_ENV: "5",
-    }});
-    let plan = Plan::new("token rotated, pipeline deployed anew", mode, UNTIL_TOLD).with(&quick);
-    let run = plan.prepare().await;
+    let plan = Plan::new("token rotated, pipeline deployed anew", mode, UNTIL_TOLD);
+    let run = plan.with(&variables(UNTIL_TOLD, "5")).prepare().await;
     let mut good = Value::Null;
     run.edit_pipeline(|pipeline| {
         let token = &mut pipeline["openMetadataServerConnection"]["securityConfig"]["jwtToken"];
@@ -145,7 +168,7 @@ async fn a_token_that_was_rotated(
     run.deploy().await;
     run.tell(&pod).await;
     let truth = if mode.has_operator() { SUCCEEDED } else { Truth::Stands };
-    run.ends_without_exit_handler(truth).await;
+    run.ends(truth).await;
 }
 
 /// An `OMJob` whose exit handler is that of its maker, as those of the Java client are.
@@ -180,34 +203,35 @@ async fn with_exit_handler(run: &mut Run, changes: &Value) {
 async fn an_exit_handler_that_cannot_report(#[case] row: &str, #[case] changes: Value) {
     let mut run = Plan::new(row, Mode::Operator, "exit 1").prepare().await;
     with_exit_handler(&mut run, &changes).await;
-    run.ends_without_exit_handler(Truth::Is(Failed, "Error: ended with exit code 1")).await;
+    run.ends_without_exit_handler(FAILED).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_hook_that_crashes() {
-    let worker = "trap 'exit 143' TERM; echo up; sleep 600 & wait";
-    let variables = json!({ "extraEnvVars": {
-        "WORKER_MAIN": worker, "WORKER_EXIT_HANDLER": "kill -9 $$",
-    }});
-    let plan = Plan::new("exit handler crashes", Mode::JobAndOperator, worker).with(&variables);
-    let run = plan.begin().await;
+async fn a_hook_that_crashes(#[values(Mode::JobAndOperator, Mode::Hook)] mode: Mode) {
+    let crashes = json!({
+        "ingestionImage": bed().worker_image, "podTemplate": {},
+        "extraEnvVars": { "WORKER_MAIN": WAITS, "WORKER_EXIT_HANDLER": "kill -9 $$" },
+    });
+    let run = Plan::new("exit handler crashes", mode, WAITS).with(&crashes).begin().await;
     let pod = run.up().await;
     run.scene.api::<Pod>().delete(&pod, &DeleteParams::default()).await.unwrap();
-    run.ends(Truth::Is(Failed, "Deleted: ")).await;
+    let truth = Truth::Is(Failed, "Deleted: ");
+    run.ends(if mode.has_operator() { truth } else { Truth::Stands }).await;
 }
 
 /// As the controller manager does when there are too many pods that have ended.
 #[rstest]
 #[tokio::test]
 async fn pods_that_are_removed_as_soon_as_they_end(
-    #[values(Mode::Operator, Mode::JobAndOperator, Mode::Supervised)] mode: Mode,
+    #[values(Mode::Operator, Mode::JobAndOperator, Mode::Supervised, Mode::Hook)] mode: Mode,
 ) {
     let plan = Plan::new("pods removed as soon as they end", mode, "sleep 3; exit 1");
     let run = plan.prepare().await;
     let mut collector = JoinSet::new();
     collector.spawn(remove_ended(run.scene.api()));
     run.start().await;
-    run.ends(Truth::Is(Failed, "Error: ended with exit code 1")).await;
+    run.ends(if mode == Mode::Hook { Truth::Stands } else { FAILED }).await;
 }
 
 async fn remove_ended(pods: Api<Pod>) {

@@ -87,10 +87,11 @@ async fn a_node_that_is_lost() {
     let finished = |job: &ompipe_api::OMJob| condition(job, "MainFinished").starts_with("True");
     let job = stage.job("run", "an end of main", finished).await;
     assert_eq!((reason(&job), exit_code(&job)), ("NodeLost", None));
-    cluster.start("kubelet").await;
+    // No node takes the exit handler, which has nothing to look at anyway.
     let job = stage.over("run").await;
     assert_eq!((phase(&job), reason(&job)), (Some(Phase::Failed), "NodeLost"));
-    assert_eq!(stage.told("run-exit").await.trim(), "told: failed");
+    assert!(condition(&job, "ExitHandlerSucceeded").starts_with("False"), "{job:?}");
+    cluster.start("kubelet").await;
     cluster.well(&stage.scene).await;
     stage.scene.end().await;
 }

@@ -1,9 +1,9 @@
 //! A cluster that tests may break: a sandbox beside that of the other tests, for one test at a time.
 
-use std::env;
+use std::{env, fs};
 
-use k8s_openapi::api::core::v1::{Node, Secret};
-use kube::Api;
+use k8s_openapi::api::core::v1::{Node, Pod, Secret};
+use kube::{Api, ResourceExt};
 use tokio::process::Command;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -63,6 +63,21 @@ impl Breakable {
         drop(scene.api::<Secret>().get_opt("none").await.unwrap());
     }
 
+    /// Kills every process of a pod, as a machine that dies does.
+    pub(crate) async fn kill_containers(&self, pod: &Pod) {
+        let uid = pod.uid().unwrap();
+        let processes = processes_of(&uid);
+        assert!(!processes.is_empty(), "no process of pod {uid} is on this machine");
+        let ids = processes.iter().map(u32::to_string);
+        // The first process of a container takes the others along, which are not found then.
+        drop(Command::new("kill").arg("-KILL").args(ids).output().await.unwrap());
+        eventually("the end of all processes of a pod", || async {
+            let left = processes_of(&uid);
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+        })
+        .await;
+    }
+
     /// The real kubectl, as an administrator.
     pub(crate) async fn kubectl(&self, args: &[&str]) -> String {
         self.output(&[&["kubectl"], args].concat()).await
@@ -76,6 +91,20 @@ impl Breakable {
         assert!(output.status.success(), "sandbox {args:?}: {said}");
         String::from_utf8(output.stdout).unwrap()
     }
+}
+
+/// Processes of this machine in a pod's control group, the oldest first.
+fn processes_of(pod_uid: &str) -> Vec<u32> {
+    let group = format!("/pod{pod_uid}/");
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // One that has ended meanwhile has no file.
+    let is_in = |id: &u32| {
+        fs::read_to_string(format!("/proc/{id}/cgroup")).is_ok_and(|text| text.contains(&group))
+    };
+    let mut ids: Vec<u32> = ids.filter(is_in).collect();
+    ids.sort_unstable();
+    ids
 }
 
 fn variable(name: &str) -> String {
