@@ -206,9 +206,12 @@ impl<'p> Play<'p> {
     /// Removes the Jobs of which no operator has anything more to tell.
     async fn remove_settled(&self) {
         let reports = !self.variables.iter().any(|(name, _)| name == "REPORT_JOBS");
-        let is_settled = |job: &Job| match reports {
-            true => job.annotations().contains_key(REPORTED),
-            false => JobEnd::of(job).is_some(),
+        let is_settled = |job: &Job| {
+            if reports {
+                job.annotations().contains_key(REPORTED)
+            } else {
+                JobEnd::of(job).is_some()
+            }
         };
         let jobs = self.scene.ours::<Job>().await.into_values();
         for job in jobs.filter(is_settled).filter(|job| job.metadata.deletion_timestamp.is_none()) {
