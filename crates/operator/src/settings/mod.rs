@@ -228,7 +228,7 @@ mod tests {
         assert_eq!((settings.health_check_port.get(), settings.metrics_port.get()), (8080, 8081));
         assert_eq!(settings.log_level.as_filter(), "info");
         assert_eq!(settings.log_format, LogFormat::Json);
-        assert_eq!(settings.worker_threads.get(), 2);
+        assert_eq!(settings.worker_threads.get(), 1);
         assert!(settings.report_jobs);
         let election = settings.election.unwrap();
         assert_eq!(election.lease_name.as_str(), "ompipe-operator");

@@ -122,7 +122,7 @@ bounded! {
 
 bounded! {
     /// Threads of the runtime.
-    WorkerThreads: "a number", 1..=64, 2, usize = usize::from
+    WorkerThreads: "a number", 1..=64, 1, usize = usize::from
 }
 
 fn seconds(count: u16) -> Duration {
