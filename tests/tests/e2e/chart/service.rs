@@ -1,5 +1,7 @@
 //! OpenMetadata's way through a whole release: calls of the Service from a pod, runs, their ends.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{LogParams, PostParams};
 use ompipe_tests::standin::PipelineState;
@@ -11,7 +13,10 @@ use crate::operator::Stage;
 use crate::support::{eventually, from};
 
 /// What a pod says that sends `/request` to a Service and prints the answer. The shell's own sockets do.
-const ASK: &str = "exec 3<>/dev/tcp/$HOST/8080 && cat /request/request >&3 && cat <&3";
+/// A new Service has its name and its way only when DNS and kube-proxy have heard of it.
+const ASK: &str = "for _ in {1..60}; do \
+    if exec 3<>/dev/tcp/$HOST/8080; then cat /request/request >&3 && exec cat <&3; fi; \
+    sleep 1; done 2>/dev/null; exit 1";
 
 impl Home {
     /// Values of a whole release.
@@ -100,9 +105,15 @@ async fn a_pipeline_is_deployed_and_run_through_the_service(#[case] use_om_job_o
         if states == [json!(PipelineState::Success)] { Ok(()) } else { Err(format!("{states:?}")) }
     })
     .await;
-    let log =
-        home.ask("logs", "GET", "last_dag_logs?dag_id=nightly&task_id=ingestion_task", "").await;
-    assert!(log.contains("hello from the worker"), "{log}");
+    // The operator reports the end that the API shows; a kubelet may have the last line a moment later.
+    let calls = AtomicUsize::new(0);
+    eventually("the log of the run", || async {
+        let name = format!("logs-{}", calls.fetch_add(1, Ordering::Relaxed));
+        let query = "last_dag_logs?dag_id=nightly&task_id=ingestion_task";
+        let log = home.ask(&name, "GET", query, "").await;
+        if log.contains("hello from the worker") { Ok(()) } else { Err(log) }
+    })
+    .await;
     let deleted = home.ask("delete", "DELETE", "delete?dag_id=nightly", "").await;
     assert!(deleted.starts_with("HTTP/1.1 200 OK"), "{deleted}");
     helm(&release, ompipe_tests::helm::Release::uninstall).await;
