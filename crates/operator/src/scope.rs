@@ -79,6 +79,7 @@ pub(crate) async fn run(
     let (schedules, schedules_writer) = reflector::store();
     let caches = Caches::new(context.job_cache.clone(), schedules);
     let controllers = async {
+        // Their appliers wait for the caches too, which wake only one waiter.
         caches.ready(&context).await;
         synced();
         let of_jobs = triggers.jobs.take_until(cancel.cancelled());

@@ -137,6 +137,8 @@ async fn control(
     reporter: &Arc<Reporter>,
     triggers: impl Stream<Item = ObjectRef<RunView>> + Send,
 ) {
+    // The applier waits for its cache too, which wakes only one waiter.
+    reporter.ready().await;
     let triggers = triggers.map(Ok::<_, std::convert::Infallible>);
     // How many go on at once is the queue's to say, and for reports each server's.
     let config = controller::Config::default();
