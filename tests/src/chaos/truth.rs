@@ -24,6 +24,8 @@ pub struct Account {
     pub touched: BTreeSet<Touch>,
     /// What was written to its row, the worker's own report first.
     pub written: Vec<PipelineState>,
+    /// Why, in the words of its row; nothing is judged by them.
+    pub reason: String,
     /// Names of what is left of it.
     pub left: Vec<String>,
 }
@@ -132,7 +134,7 @@ mod tests {
         let says = written[0];
         let run = PlannedRun { kind: Kind::OmJob, worker, works: Duration::ZERO, says };
         let (touched, written) = (touched.iter().copied().collect(), written.to_vec());
-        Account { run, touched, written, left: Vec::new() }
+        Account { run, touched, written, reason: String::new(), left: Vec::new() }
     }
 
     #[rstest]

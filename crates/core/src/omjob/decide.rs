@@ -137,7 +137,7 @@ impl<'o> Step<'o> {
         if self.status.phase.is_terminal() {
             return State::Finished;
         }
-        if self.observed.deleted && !self.observed.finalizer {
+        if self.observed.deleted.is_some() && !self.observed.finalizer {
             return State::LetGo;
         }
         let stage = if self.status.main.end.is_none() { Stage::Main } else { Stage::Exit };
@@ -188,8 +188,9 @@ impl<'o> Step<'o> {
         };
         let end = match stage {
             Stage::Main => {
-                let stop = pod.deletion.and_then(|deletion| self.stop(deletion));
-                end.clone().explained(pod.deletion, stop)
+                let deletion = pod.deletion.map(|deletion| self.wanted(deletion));
+                let stop = deletion.and_then(|deletion| self.stop(deletion));
+                end.clone().explained(deletion, stop)
             }
             Stage::Exit => end.clone(),
         };
@@ -201,11 +202,17 @@ impl<'o> Step<'o> {
             && pod.deletion.is_some_and(|deletion| after(deletion.due, LOST_AFTER) <= self.now)
     }
 
+    /// The deletion of main's pod, since when the `OMJob` wanted it if it did.
+    fn wanted(&self, deletion: Deletion) -> Deletion {
+        let since = self.observed.deleted.or_else(|| self.deadline(Stage::Main));
+        since.map_or(deletion, |since| deletion.wanted_since(since))
+    }
+
     /// Why main's pod is stopped, if it is the `OMJob` that wants it.
     fn stop(&self, deletion: Deletion) -> Option<Trouble> {
         let late = self.deadline(Stage::Main).is_some_and(|time| time <= deletion.requested);
-        if self.observed.deleted {
-            Some(Trouble::new(Reason::Killed, "stopped because the OMJob was deleted"))
+        if self.observed.deleted.is_some() {
+            Some(killed())
         } else if late {
             let End { reason, message, .. } = self.too_late(Stage::Main);
             Some(Trouble::new(reason, message))
@@ -222,7 +229,7 @@ impl<'o> Step<'o> {
             let message = "the OMJob has no exitHandlerSpec";
             return Some(End::without_code(Reason::NotConfigured, message));
         }
-        if stage == Stage::Main && self.observed.deleted {
+        if stage == Stage::Main && self.observed.deleted.is_some() {
             let message = "the OMJob was deleted before its worker started";
             return Some(End::without_code(Reason::Killed, message));
         }
@@ -311,7 +318,7 @@ impl Step<'_> {
     }
 
     fn must_stop(&self, stage: Stage) -> bool {
-        let asked = self.observed.deleted || self.observed.limits.suspend;
+        let asked = self.observed.deleted.is_some() || self.observed.limits.suspend;
         self.is_late(stage) || (stage == Stage::Main && asked)
     }
 
@@ -350,7 +357,7 @@ impl Step<'_> {
         if end.exit_code.is_some() {
             self.status.phase = Phase::Running;
         }
-        if certain && end.reason == Reason::Suspended && !self.observed.deleted {
+        if certain && end.reason == Reason::Suspended && self.observed.deleted.is_none() {
             return self.suspend();
         }
         match self.next_main_attempt(&end).filter(|_| certain) {
@@ -367,7 +374,8 @@ impl Step<'_> {
         let limit = self.observed.limits.backoff_limit;
         let main = &self.status.main;
         let spent = limit == 0 || main.failures > limit;
-        if end.succeeded() || self.observed.deleted || spent || self.is_late(Stage::Main) {
+        let stopped = self.observed.deleted.is_some() || self.is_late(Stage::Main);
+        if end.succeeded() || stopped || spent {
             return None;
         }
         let time = after(self.now, RETRY.wait(main.ended.saturating_sub(1)));
@@ -433,7 +441,7 @@ impl Step<'_> {
         if self.observed.source == Source::Cache {
             return self.then.push(Action::ReadFresh);
         }
-        let (reason, message) = if self.observed.deleted && stage == Stage::Main {
+        let (reason, message) = if self.observed.deleted.is_some() && stage == Stage::Main {
             (Reason::Killed, "the OMJob was deleted")
         } else {
             (Reason::Deleted, "its pod is gone, and nothing of it is left")
@@ -539,7 +547,7 @@ impl Step<'_> {
             return self.now;
         }
         let limit = match self.observed.limits.ttl {
-            _ if self.observed.deleted => REPORT_LIMIT,
+            _ if self.observed.deleted.is_some() => REPORT_LIMIT,
             Some(ttl) => ttl.max(REPORT_LIMIT),
             None => START_LIMIT,
         };
@@ -558,7 +566,7 @@ impl Step<'_> {
             }
             self.last.push(Action::RemoveFinalizer);
         }
-        let Some(ttl) = self.observed.limits.ttl.filter(|_| !self.observed.deleted) else {
+        let Some(ttl) = self.observed.limits.ttl.filter(|_| self.observed.deleted.is_none()) else {
             return;
         };
         let over = after(self.status.completed.unwrap_or(self.now), ttl);
@@ -631,9 +639,19 @@ fn adopt(observed: &Observed, now: Timestamp) -> Status {
 
 fn end_of_main(observed: &Observed) -> Option<End> {
     observed.pods.iter().find_map(|pod| match &pod.state {
-        PodState::Ended { end, .. } if pod.stage == Stage::Main => Some(end.clone()),
+        PodState::Ended { end, .. } if pod.stage == Stage::Main => {
+            let wanted = |deletion: Deletion| {
+                observed.deleted.map_or(deletion, |since| deletion.wanted_since(since))
+            };
+            let stop = observed.deleted.map(|_| killed());
+            Some(end.clone().explained(pod.deletion.map(wanted), stop))
+        }
         PodState::Ended { .. } | PodState::Running | PodState::Waiting(_) => None,
     })
+}
+
+fn killed() -> Trouble {
+    Trouble::new(Reason::Killed, "stopped because the OMJob was deleted")
 }
 
 /// Counts an attempt that ended.

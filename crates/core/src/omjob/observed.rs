@@ -1,6 +1,6 @@
 //! What the reconciler saw of one `OMJob`.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{PodSeen, Refusal, Status};
 
@@ -9,8 +9,8 @@ use super::{PodSeen, Refusal, Status};
 pub struct Observed {
     /// Its name.
     pub name: String,
-    /// Whether it is being deleted.
-    pub deleted: bool,
+    /// Since when it is being deleted.
+    pub deleted: Option<Timestamp>,
     /// Whether it carries [`super::FINALIZER`].
     pub finalizer: bool,
     /// What its spec says that matters here.

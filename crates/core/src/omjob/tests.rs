@@ -81,7 +81,7 @@ fn seen(pod: &Pod) -> PodSeen {
 fn observed(pods: &[Pod]) -> Observed {
     Observed {
         name: "run".to_owned(),
-        deleted: false,
+        deleted: None,
         finalizer: true,
         limits: Limits {
             active_deadline: Some(SignedDuration::from_secs(600)),
@@ -189,7 +189,7 @@ fn what_we_stop_says_why(
     #[case] reason: Reason,
 ) {
     let mut observed = observed(&[on_node("run-main", &running())]);
-    (observed.deleted, observed.limits.suspend) = (killed, suspend);
+    (observed.deleted, observed.limits.suspend) = (killed.then(|| at(100)), suspend);
     observed.limits.backoff_limit = 3;
     let decision = decide(&observed, at(when));
     let name = "run-main".to_owned();
@@ -200,6 +200,28 @@ fn what_we_stop_says_why(
     let decision = decide(&observed, at(when + 31));
     assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, reason);
     assert!(makes(&decision, Stage::Exit));
+}
+
+/// The kubelet lets go of a pod after its end, and the API server takes that for the time of the
+/// deletion then. A new leader sees nothing else.
+#[rstest]
+#[case::killed(Some(58), 143, Reason::Killed)]
+#[case::killed_and_answered_with_an_error(Some(58), 1, Reason::Killed)]
+#[case::killed_by_force_at_last(Some(58), 137, Reason::Killed)]
+#[case::killed_afterwards(Some(61), 1, Reason::Error)]
+#[case::deleted(None, 143, Reason::Deleted)]
+#[case::collected(None, 1, Reason::Error)]
+fn an_end_seen_after_the_kubelet_let_go_has_its_cause(
+    #[case] killed: Option<i64>,
+    #[case] code: i32,
+    #[case] reason: Reason,
+) {
+    let mut main = deleted(on_node("run-main", &ended(code, "Error")), 32);
+    main.metadata.deletion_grace_period_seconds = Some(0);
+    let mut observed = observed(&[main]);
+    observed.deleted = killed.map(at);
+    let decision = decide(&observed, at(70));
+    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, reason);
 }
 
 #[test]
@@ -425,7 +447,7 @@ fn an_exit_handler_that_no_quota_allows_is_replaced_by_the_operator() {
 /// There is no log to be read, and the user who killed it waits.
 #[test]
 fn where_main_never_started_the_exit_handler_is_waited_for_three_seconds() {
-    let mut observed = Observed { deleted: true, ..observed(&[]) };
+    let mut observed = Observed { deleted: Some(at(100)), ..observed(&[]) };
     observed.status = status(&decide(&observed, at(100))).clone();
     assert_eq!(observed.status.phase, Phase::ExitHandlerRunning);
     observed.refusal = Some(refused(Lasting::ForNow, Reason::Quota));
@@ -459,7 +481,7 @@ fn a_namespace_on_its_way_out_is_not_held_up() {
     let mut observed = in_exit_stage(0);
     observed.refusal = Some(refused(Lasting::ForGood, Reason::NamespaceTerminating));
     observed.status = status(&decide(&observed, at(101))).clone();
-    (observed.deleted, observed.refusal) = (true, None);
+    (observed.deleted, observed.refusal) = (Some(at(100)), None);
     observed.report = Some(Report::Unavailable("no Secret".to_owned()));
     let decision = decide(&observed, at(102));
     assert_eq!(decision.actions.last(), Some(&Action::RemoveFinalizer));
@@ -468,7 +490,7 @@ fn a_namespace_on_its_way_out_is_not_held_up() {
 /// Upstream's defect 6 and a kill before anything began.
 #[test]
 fn a_run_killed_before_it_started_is_reported_too() {
-    let observed = Observed { deleted: true, ..observed(&[]) };
+    let observed = Observed { deleted: Some(at(100)), ..observed(&[]) };
     let decision = decide(&observed, at(0));
     assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, Reason::Killed);
     assert!(makes(&decision, Stage::Exit));
@@ -563,6 +585,16 @@ fn an_exit_stage_of_upstreams_operator_is_gone_on_with() {
     assert_eq!(status(&decision).phase, Phase::Succeeded);
 }
 
+/// What a kill ended is told as such, whoever recorded that the exit handler's turn has come.
+#[test]
+fn a_kill_under_upstreams_operator_is_known() {
+    let main = deleted(on_node("run-main", &ended(143, "Error")), 50);
+    let mut observed = observed(&[main]);
+    (observed.deleted, observed.status.phase) = (Some(at(45)), Phase::ExitHandlerRunning);
+    let decision = decide(&observed, at(130));
+    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, Reason::Killed);
+}
+
 /// Upstream's defect 14 and long names of upstream's making.
 #[rstest]
 #[case::of_another_omjob("run-main", "another uid", "main", None)]
@@ -608,7 +640,7 @@ fn any_observed() -> impl Strategy<Value = Observed> {
             .collect();
         let mut observed = observed(&pods);
         let [deleted, finalizer, suspend, exit_handler, live] = flags;
-        (observed.deleted, observed.finalizer) = (deleted, finalizer);
+        (observed.deleted, observed.finalizer) = (deleted.then(|| at(100)), finalizer);
         observed.limits = Limits { suspend, exit_handler, backoff_limit: limit, ..observed.limits };
         observed.status.main.ended = ended;
         observed.source = if live { Source::Api } else { Source::Cache };

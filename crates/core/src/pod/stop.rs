@@ -5,10 +5,14 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::{End, Reason, Trouble};
 
+/// The signal that the kubelet ends containers with, and nobody else by habit.
+const SIGTERM: i32 = 15;
+
 /// That a pod is being deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Deletion {
-    /// When it was asked for.
+    /// When it was asked for. When the kubelet lets go of a pod that a finalizer holds, the API
+    /// server moves this to that time, which is after the end, and takes the grace period away.
     pub requested: Timestamp,
     /// When the grace period ends.
     pub due: Timestamp,
@@ -24,16 +28,30 @@ impl Deletion {
         Some(Self { requested: due.checked_sub(grace).unwrap_or(due), due })
     }
 
+    /// The same when its owner wanted the pod gone since `time`: that is when it was asked for, where
+    /// the pod itself does not say so any more.
+    #[must_use]
+    pub fn wanted_since(self, time: Timestamp) -> Self {
+        let requested = if self.has_grace() { self.requested } else { self.requested.min(time) };
+        Self { requested, ..self }
+    }
+
+    fn has_grace(self) -> bool {
+        self.due > self.requested
+    }
+
     /// Whether it is what ended the process.
     ///
     /// Times of Kubernetes are whole seconds. Within one, a deletion without grace is taken for that
     /// of a pod which had ended by itself, as garbage collectors make it: the API server gives such
-    /// pods none. Only a signal speaks for the deletion then.
+    /// pods none. Only a signal speaks for the deletion then, and SIGTERM whenever that was: by now
+    /// the kubelet may have let go of the pod.
     #[must_use]
     pub fn ended(self, end: &End) -> bool {
         let Some(finished) = end.finished else { return true };
-        let decides = self.due > self.requested || end.reason == Reason::Signal;
-        finished > self.requested || (finished == self.requested && decides)
+        let decides = self.has_grace() || end.reason == Reason::Signal;
+        let asked_to = !self.has_grace() && end.signal == Some(SIGTERM);
+        finished > self.requested || (finished == self.requested && decides) || asked_to
     }
 }
 
@@ -61,14 +79,20 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::pod::end::signal_of;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
     fn end(reason: Reason, exit_code: i32, finished: i64) -> End {
-        let finished = Some(at(finished));
-        End { exit_code: Some(exit_code), finished, ..End::without_code(reason, "as it was") }
+        let (finished, signal) = (Some(at(finished)), signal_of(exit_code));
+        End {
+            exit_code: Some(exit_code),
+            finished,
+            signal,
+            ..End::without_code(reason, "as it was")
+        }
     }
 
     #[rstest]
@@ -114,11 +138,29 @@ mod tests {
     #[case::collected_within_the_second(end(Reason::Error, 1, 10), 0, false)]
     #[case::memory_within_the_second(end(Reason::OomKilled, 137, 10), 0, false)]
     #[case::forced_within_the_second(end(Reason::Signal, 137, 10), 0, true)]
+    #[case::let_go_after_the_grace_period(end(Reason::Signal, 143, 9), 0, true)]
+    #[case::asked_to_end_before(end(Reason::Signal, 143, 9), 60, false)]
+    #[case::collected_after_it_died(end(Reason::Signal, 137, 9), 0, false)]
     fn a_deletion_ended_what_it_came_before(
         #[case] end: End,
         #[case] grace: i64,
         #[case] expected: bool,
     ) {
         assert_eq!(Deletion { requested: at(10), due: at(10 + grace) }.ended(&end), expected);
+    }
+
+    /// A worker that answers SIGTERM with exit code 1, after the kubelet let go of it.
+    #[rstest]
+    #[case::wanted_before(0, 8, true)]
+    #[case::wanted_afterwards(0, 10, false)]
+    #[case::the_pod_says_when(60, 8, false)]
+    fn what_the_owner_wanted_counts_where_the_pod_does_not_say(
+        #[case] grace: i64,
+        #[case] wanted: i64,
+        #[case] expected: bool,
+    ) {
+        let deletion = Deletion { requested: at(12), due: at(12 + grace) };
+        let end = end(Reason::Error, 1, 9);
+        assert_eq!(deletion.wanted_since(at(wanted)).ended(&end), expected);
     }
 }

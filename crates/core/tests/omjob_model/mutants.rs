@@ -16,7 +16,7 @@ fn without(observed: &Observed, now: Timestamp, dropped: fn(&Action) -> bool) ->
 }
 
 fn forgets_the_finalizer(observed: &Observed, now: Timestamp) -> Decision {
-    let pretended = Observed { finalizer: !observed.deleted, ..observed.clone() };
+    let pretended = Observed { finalizer: observed.deleted.is_none(), ..observed.clone() };
     without(&pretended, now, |action| *action == Action::RemoveFinalizer)
 }
 

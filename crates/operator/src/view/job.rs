@@ -127,8 +127,9 @@ impl JobView {
         if self.is_held() { Lane::GoesOn } else { Lane::Begins }
     }
 
-    pub(crate) fn is_deleted(&self) -> bool {
-        self.metadata.deletion_timestamp.is_some()
+    /// Since when it is being deleted.
+    pub(crate) fn deleted(&self) -> Option<Timestamp> {
+        self.metadata.deletion_timestamp.as_ref().map(|time| time.0)
     }
 
     /// The `CronOMJob` that made it.
@@ -165,7 +166,7 @@ impl JobView {
     pub(crate) fn observed(&self, pods: Vec<PodSeen>, source: Source) -> Observed {
         Observed {
             name: self.name_any(),
-            deleted: self.is_deleted(),
+            deleted: self.deleted(),
             finalizer: self.is_held(),
             limits: self.limits.clone(),
             status: Status::clone(&self.record),

@@ -160,6 +160,7 @@ impl<'p> Play<'p> {
             run: *run,
             touched,
             written: self.written(*id),
+            reason: self.reason(*id),
             left: left
                 .iter()
                 .filter(|(run, _)| run == &id.to_string())
@@ -176,6 +177,14 @@ impl<'p> Play<'p> {
 
     fn written(&self, id: RunId) -> Vec<PipelineState> {
         self.scene.standin.states(FQN, id.to_string().parse().unwrap())
+    }
+
+    /// What the row tells of the end.
+    fn reason(&self, id: RunId) -> String {
+        let id = json!(id.to_string());
+        let rows = self.scene.standin.rows(FQN);
+        let row = rows.iter().find(|row| row["runId"] == id);
+        row.map(|row| row["status"].to_string()).unwrap_or_default()
     }
 
     /// Run and name of everything that is there.

@@ -75,6 +75,33 @@ async fn another_operator_goes_on_where_one_was_killed(#[case] at: At) {
     stage.scene.end().await;
 }
 
+/// The kubelet lets go of the pod meanwhile, so that the pod does not say any more when it was asked
+/// to end.
+#[tokio::test]
+async fn a_kill_that_no_operator_saw_is_told_as_one() {
+    let stage = Stage::new("killedunseen").await;
+    let operator = Operator::start(&stage.scene, &[]);
+    let exit = "until [ -e /tmp/end ]; do sleep 0.1; done";
+    stage.run("run", UNTIL_TOLD, json!({ "exitHandlerSpec": Stage::shell(exit) })).await;
+    stage.running("run-main").await;
+    operator.kill().await;
+    stage.jobs().delete("run", &DeleteParams::background()).await.unwrap();
+    stage.pods().delete("run-main", &DeleteParams::default()).await.unwrap();
+    eventually("a pod that the kubelet let go of", || async {
+        let pod = stage.pods().get("run-main").await.map_err(|error| error.to_string())?;
+        let let_go = pod.metadata.deletion_grace_period_seconds == Some(0);
+        if let_go { Ok(()) } else { Err(format!("{:?}", pod.metadata)) }
+    })
+    .await;
+    let _operator = Operator::start(&stage.scene, &[]);
+    stage.running("run-exit").await;
+    let job = stage.jobs().get("run").await.unwrap();
+    assert_eq!(condition(&job, "MainFinished"), "True Killed");
+    stage.tell("run-exit").await;
+    stage.gone("run").await;
+    stage.scene.end().await;
+}
+
 #[tokio::test]
 async fn a_rolling_upgrade_in_mid_run_hands_over_at_once() {
     let stage = Stage::new("handover").await;
