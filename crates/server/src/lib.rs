@@ -49,7 +49,7 @@ use settings::{Limits, Settings, Shutdown};
 use version::VersionSource;
 
 /// Pages of logs that are read at the same time: each takes about 4 MB, and others wait their turn.
-const PAGES_AT_ONCE: usize = 6;
+const PAGES_AT_ONCE: usize = 4;
 
 /// Why the server cannot serve.
 #[derive(Debug, thiserror::Error)]
