@@ -9,7 +9,8 @@ use ompipe_server::settings::ServeArgs;
 
 /// Runs OpenMetadata ingestion pipelines on Kubernetes.
 ///
-/// Exit codes: 0 success, 1 the run failed, 2 usage or input, 3 cluster or server.
+/// Exit codes: 0 success, 1 the run failed, 2 usage or input, 3 cluster or server, 4 (of
+/// exit-handler) OpenMetadata refuses the report for good.
 #[derive(Debug, Parser)]
 #[command(name = "ompipe", version, propagate_version = true, max_term_width = 100)]
 pub(crate) struct Args {

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use ompipe_core::report::HOPELESS;
 use ompipe_core::{Problem, Problems};
 use serde_json::json;
 
@@ -20,6 +21,8 @@ pub(crate) enum Exit {
     Input,
     /// Cluster or server.
     Server,
+    /// OpenMetadata refuses a run's report, as it would another time.
+    Hopeless,
 }
 
 impl From<Exit> for ExitCode {
@@ -29,6 +32,7 @@ impl From<Exit> for ExitCode {
             Exit::RunFailed => 1.into(),
             Exit::Input => 2.into(),
             Exit::Server => 3.into(),
+            Exit::Hopeless => HOPELESS.into(),
         }
     }
 }
@@ -78,7 +82,11 @@ impl From<ompipe_client::Error> for Failure {
 
 impl From<ompipe_exit_handler::Error> for Failure {
     fn from(error: ompipe_exit_handler::Error) -> Self {
-        let exit = if error.is_input() { Exit::Input } else { Exit::Server };
+        let exit = match &error {
+            error if error.is_input() => Exit::Input,
+            error if error.is_refusal() => Exit::Hopeless,
+            _ => Exit::Server,
+        };
         Self { exit, message: error.to_string(), problems: Vec::new() }
     }
 }

@@ -375,6 +375,9 @@ async fn the_whole_program_does_the_same() {
     assert!(ended.stderr.ends_with("of shop.nightly reported as failed\n"), "{ended:?}");
     stage.corrected_row(&[PipelineState::Running, PipelineState::Failed]);
     stage.scene.ompipe(&["exit-handler"]).await.ended_with(2);
+    stage.scene.standin.inject(Fault::status(401));
+    let refused = stage.scene.ompipe_with(&["exit-handler"], &borrowed(&environment)).await;
+    refused.ended_with(4);
     stage.scene.end().await;
 }
 
