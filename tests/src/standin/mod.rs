@@ -230,6 +230,12 @@ impl Standin {
         self.look(|world| world.rows(fqn).into_iter().cloned().collect())
     }
 
+    /// The stored row of a run.
+    #[must_use]
+    pub fn row(&self, fqn: &str, run_id: Uuid) -> Option<Value> {
+        self.look(|world| world.row(fqn, run_id).cloned())
+    }
+
     /// FQNs of all tables and views, without deleted ones.
     #[must_use]
     pub fn tables(&self) -> Vec<String> {

@@ -67,6 +67,12 @@ impl World {
         self.runs.of(fqn).iter().map(|row| &row.json).collect()
     }
 
+    /// The stored row of a run.
+    #[must_use]
+    pub fn row(&self, fqn: &str, run_id: Uuid) -> Option<&Value> {
+        self.runs.row(fqn, run_id).map(|row| &row.json)
+    }
+
     /// The state in the stored row of a run.
     #[must_use]
     pub fn state(&self, fqn: &str, run_id: Uuid) -> Option<PipelineState> {

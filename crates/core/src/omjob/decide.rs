@@ -120,17 +120,44 @@ struct Step<'o> {
 
 impl<'o> Step<'o> {
     fn new(observed: &'o Observed, now: Timestamp) -> Self {
-        let recorded = adopt(observed, now);
-        Self {
+        let mut step = Self {
             observed,
             now,
-            status: recorded.clone(),
-            recorded,
+            status: observed.status.clone(),
+            recorded: Status::default(),
             guarded: false,
             then: Vec::new(),
             last: Vec::new(),
             looks: Vec::new(),
+        };
+        step.adopt();
+        step.recorded.clone_from(&step.status);
+        step
+    }
+
+    /// Infers what upstream's operator leaves unsaid.
+    fn adopt(&mut self) {
+        match self.status.phase {
+            Phase::Running if self.status.main.ended == 0 && self.status.main.pod.is_none() => {
+                // A phase of upstream's: its pod exists, or existed.
+                let name = pod_name(&self.observed.name, Stage::Main, 0);
+                self.status.main.pod = Some(PodRef { attempt: 0, name });
+            }
+            Phase::ExitHandlerRunning => {
+                if self.status.main.end.is_none() {
+                    let end = self.end_of_main().unwrap_or_else(|| End::adopted(None));
+                    self.status.main.end = Some(end);
+                }
+                self.status.exit.started.get_or_insert(self.now);
+            }
+            Phase::Pending | Phase::Running | Phase::Succeeded | Phase::Failed => {}
         }
+    }
+
+    fn end_of_main(&self) -> Option<End> {
+        let mut pods = self.observed.pods.iter().filter(|pod| pod.stage == Stage::Main);
+        let ending = pods.find_map(|pod| self.ending(Stage::Main, pod).filter(|end| end.certain));
+        ending.map(|ending| ending.end)
     }
 
     fn state(&self) -> State<'o> {
@@ -212,7 +239,7 @@ impl<'o> Step<'o> {
     fn stop(&self, deletion: Deletion) -> Option<Trouble> {
         let late = self.deadline(Stage::Main).is_some_and(|time| time <= deletion.requested);
         if self.observed.deleted.is_some() {
-            Some(killed())
+            Some(Trouble::new(Reason::Killed, "stopped because the OMJob was deleted"))
         } else if late {
             let End { reason, message, .. } = self.too_late(Stage::Main);
             Some(Trouble::new(reason, message))
@@ -614,44 +641,6 @@ impl Step<'_> {
         });
         actions.collect()
     }
-}
-
-/// What was recorded, with what upstream's operator leaves to be inferred.
-fn adopt(observed: &Observed, now: Timestamp) -> Status {
-    let mut status = observed.status.clone();
-    let Status { phase, main, exit, .. } = &mut status;
-    match *phase {
-        Phase::Running if main.ended == 0 && main.pod.is_none() => {
-            // A phase of upstream's: its pod exists, or existed.
-            let name = pod_name(&observed.name, Stage::Main, 0);
-            main.pod = Some(PodRef { attempt: 0, name });
-        }
-        Phase::ExitHandlerRunning => {
-            if main.end.is_none() {
-                main.end = Some(end_of_main(observed).unwrap_or_else(|| End::adopted(None)));
-            }
-            exit.started.get_or_insert(now);
-        }
-        Phase::Pending | Phase::Running | Phase::Succeeded | Phase::Failed => {}
-    }
-    status
-}
-
-fn end_of_main(observed: &Observed) -> Option<End> {
-    observed.pods.iter().find_map(|pod| match &pod.state {
-        PodState::Ended { end, .. } if pod.stage == Stage::Main => {
-            let wanted = |deletion: Deletion| {
-                observed.deleted.map_or(deletion, |since| deletion.wanted_since(since))
-            };
-            let stop = observed.deleted.map(|_| killed());
-            Some(end.clone().explained(pod.deletion.map(wanted), stop))
-        }
-        PodState::Ended { .. } | PodState::Running | PodState::Waiting(_) => None,
-    })
-}
-
-fn killed() -> Trouble {
-    Trouble::new(Reason::Killed, "stopped because the OMJob was deleted")
 }
 
 /// Counts an attempt that ended.

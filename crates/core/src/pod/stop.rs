@@ -49,9 +49,11 @@ impl Deletion {
     #[must_use]
     pub fn ended(self, end: &End) -> bool {
         let Some(finished) = end.finished else { return true };
-        let decides = self.has_grace() || end.reason == Reason::Signal;
-        let asked_to = !self.has_grace() && end.signal == Some(SIGTERM);
-        finished > self.requested || (finished == self.requested && decides) || asked_to
+        if self.has_grace() {
+            return finished >= self.requested;
+        }
+        let by_signal = finished == self.requested && end.reason == Reason::Signal;
+        finished > self.requested || by_signal || end.signal == Some(SIGTERM)
     }
 }
 

@@ -181,9 +181,7 @@ impl<'p> Play<'p> {
 
     /// What the row tells of the end.
     fn reason(&self, id: RunId) -> String {
-        let id = json!(id.to_string());
-        let rows = self.scene.standin.rows(FQN);
-        let row = rows.iter().find(|row| row["runId"] == id);
+        let row = self.scene.standin.row(FQN, id.to_string().parse().unwrap());
         row.map(|row| row["status"].to_string()).unwrap_or_default()
     }
 

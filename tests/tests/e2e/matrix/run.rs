@@ -418,9 +418,7 @@ impl Run {
 
     /// The words of the row's last failure.
     fn reason(&self) -> Option<String> {
-        let id = json!(self.id.to_string());
-        let rows = self.scene.standin.rows(FQN);
-        let row = rows.iter().find(|row| row["runId"] == id)?;
+        let row = self.scene.standin.row(FQN, self.id)?;
         let step = row["status"].as_array()?.last()?;
         step["failures"][0]["error"].as_str().map(str::to_owned)
     }
