@@ -18,7 +18,7 @@ from typing import Self
 
 import metrics
 from audit import AuditLog
-from processes import Meter, cpu_seconds
+from processes import Meter, cpu_seconds, waited_seconds
 
 NAMESPACE = "ompipe-bench"
 FAKE_NODES = 20
@@ -217,6 +217,9 @@ class Operator:
 
     def cpu(self) -> float:
         return cpu_seconds(self.pid)
+
+    def waited(self) -> float:
+        return waited_seconds(self.pid)
 
     def meter(self) -> Meter:
         return Meter(self.cluster.pids() | {"operator": self.pid})

@@ -135,17 +135,23 @@ STEPS = (
 def steady(cluster: Cluster, operator: Operator, report: Report) -> None:
     before = operator.samples()
     cluster.audit.skip()
-    before_cpu = operator.cpu()
+    before_cpu, before_waited = operator.cpu(), operator.waited()
     meter = operator.meter()
     count = STEADY_RATE * STEADY_SECONDS
     seen = load(cluster, "steady", runs=count, rate=STEADY_RATE, main=MAIN, exit=EXIT)
     usage = meter.read({"load": seen.cpu})
     cluster.audit.quiet()
-    cpu = operator.cpu() - before_cpu
+    cpu, waited = operator.cpu() - before_cpu, operator.waited() - before_waited
     window = cluster.audit.window()
     for what, start, end in STEPS:
         spread(report, f"{what}, seen from outside", seen.between(start, end))
     own_parts(report, window, goal=50)
+    report.add(
+        "operator's wait for a processor per run",
+        1000 * waited / count,
+        "ms",
+        remark="all waits of a run together",
+    )
     per_run(report, window, cpu, count, goals=False)
     closing(report, "steady", operator, before, seen, usage)
 

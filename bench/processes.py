@@ -4,6 +4,7 @@
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,16 @@ def cpu_seconds(pid: int) -> float:
     # The name, in parentheses, may have spaces in it.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(int(field) for field in fields[11:15]) / TICKS_PER_SECOND
+
+
+def waited_seconds(pid: int) -> float:
+    """Time in which the threads of a process could have run, and others had the processor."""
+    nanoseconds = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # A thread may end meanwhile.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            nanoseconds += int((task / "schedstat").read_text().split()[1])
+    return nanoseconds / 1e9
 
 
 def machine_seconds() -> float:
