@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
 
 use crate::support::{Outcome, Scene, bed, eventually};
@@ -12,6 +13,18 @@ use crate::support::{Outcome, Scene, bed, eventually};
 pub(crate) struct Operator {
     child: Child,
     port: u16,
+    _log: Log,
+}
+
+/// What an operator logs: shown by the test that fails, and by no other.
+struct Log(NamedTempFile);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the operator's log:\n{}", std::fs::read_to_string(&self.0).unwrap());
+        }
+    }
 }
 
 impl Operator {
@@ -19,8 +32,9 @@ impl Operator {
     pub(crate) fn start(scene: &Scene, variables: &[(&str, &str)]) -> Self {
         let port = free_port();
         let mut command = Self::command(scene, port);
-        command.envs(variables.iter().copied());
-        Self { child: command.spawn().unwrap(), port }
+        let log = Log(NamedTempFile::new().unwrap());
+        command.envs(variables.iter().copied()).stderr(log.0.reopen().unwrap());
+        Self { child: command.spawn().unwrap(), port, _log: log }
     }
 
     /// Lets go of everything in the scene's namespace.
@@ -42,7 +56,7 @@ impl Operator {
         command.env("OPERATOR_NAMESPACE", &scene.namespace);
         command.env("HEALTH_CHECK_PORT", port.to_string()).env("METRICS_PORT", port.to_string());
         command.env("LOG_LEVEL", "info").env("LEASE_DURATION_SECONDS", "5");
-        command.arg("operator").stdout(Stdio::null()).stderr(Stdio::inherit());
+        command.arg("operator").stdout(Stdio::null());
         command
     }
 
