@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::access::limited_kubeconfig;
 use crate::operator::{Operator, documented_rules};
-use crate::support::{Scene, eventually};
+use crate::support::{Scene, eventually, late_job};
 
 const FQN: &str = "shop.nightly";
 const REPORTED: &str = "pipelines.openmetadata.org/reported";
@@ -193,11 +193,11 @@ async fn an_end_that_nobody_reported(
 
 #[tokio::test]
 async fn a_run_without_an_image_says_so_at_the_deadline() {
-    let parameters =
-        json!({ "ingestionImage": "ompipe.local/no-such:1", "activeDeadlineSeconds": 15 });
+    let parameters = json!({ "ingestionImage": "ompipe.local/no-such:1" });
     let play = Play::new("jobimage", "true", parameters).await;
     let _operator = play.operator();
     let id = play.run().await;
+    late_job(&play.scene, "ImagePull", true).await;
     play.settled().await;
     let row = play.row(id, PipelineState::Failed);
     assert!(row.to_string().contains("ImagePull: "), "{row}");
@@ -206,13 +206,14 @@ async fn a_run_without_an_image_says_so_at_the_deadline() {
 
 #[tokio::test]
 async fn a_run_that_no_quota_allows_says_so_at_the_deadline() {
-    let play = Play::new("jobquota", "true", json!({ "activeDeadlineSeconds": 10 })).await;
+    let play = Play::new("jobquota", "true", json!({})).await;
     let quota: k8s_openapi::api::core::v1::ResourceQuota = crate::support::from(json!({
         "metadata": { "name": "none" }, "spec": { "hard": { "pods": "0" } },
     }));
     play.scene.api().create(&PostParams::default(), &quota).await.unwrap();
     let _operator = play.operator();
     let id = play.run().await;
+    late_job(&play.scene, "Quota", true).await;
     play.settled().await;
     let row = play.row(id, PipelineState::Failed);
     assert!(row.to_string().contains("Quota: "), "{row}");

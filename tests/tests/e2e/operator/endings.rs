@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::stage::{condition, exit_code, phase, reason};
 use super::{Operator, Stage};
-use crate::support::{eventually, from, no_pods_allowed};
+use crate::support::{end_now, eventually, from, no_pods_allowed};
 
 /// A process that runs until it is asked to stop, and stops then.
 pub(super) const OBEDIENT: &str = "trap 'exit 143' TERM; while :; do sleep 0.2; done";
@@ -110,11 +110,10 @@ async fn a_pod_that_never_starts(#[case] fields: Value, #[case] why: &str) {
     let _operator = Operator::start(&stage.scene, &[]);
     let mut main = Stage::shell("true");
     main.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    // Long enough for a busy scheduler to say why.
-    let limit = json!({ "mainPodSpec": main, "activeDeadlineSeconds": 20 });
-    stage.run("run", "", limit).await;
+    stage.run("run", "", json!({ "mainPodSpec": main, "activeDeadlineSeconds": 600 })).await;
     let stalled = |job: &ompipe_api::OMJob| condition(job, "Stalled") == format!("True {why}");
     stage.job("run", "a condition that says why", stalled).await;
+    end_now(&stage.scene.api::<ompipe_api::OMJob>(), "run").await;
     let job = stage.over("run").await;
     assert_eq!((phase(&job), reason(&job), exit_code(&job)), (Some(Phase::Failed), why, None));
     assert_eq!(stage.told("run-exit").await.trim(), "told: failed");

@@ -3,6 +3,7 @@
 mod bed;
 mod breakable;
 mod crds;
+mod deadline;
 mod following;
 mod outcome;
 mod quota;
@@ -13,6 +14,7 @@ mod wait;
 pub(crate) use bed::{Bed, PASSWORD, bed};
 pub(crate) use breakable::Breakable;
 pub(crate) use crds::install_crds;
+pub(crate) use deadline::{end_now, late_job, late_omjob};
 pub(crate) use outcome::Outcome;
 pub(crate) use quota::no_pods_allowed;
 pub(crate) use scene::{Scene, from};
