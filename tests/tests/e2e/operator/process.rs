@@ -20,6 +20,7 @@ pub(crate) struct Operator {
 struct Log(NamedTempFile);
 
 impl Drop for Log {
+    #[expect(clippy::print_stderr, reason = "the test harness shows what a failed test prints")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the operator's log:\n{}", std::fs::read_to_string(&self.0).unwrap());
