@@ -216,6 +216,11 @@ def closing(
         "seconds": usage.seconds,
     }
     who_ran(usage)
+    each = ", ".join(
+        f"{who} {1000 * seconds / len(seen.runs):.1f}"
+        for who, seconds in sorted(usage.cpu.items(), key=lambda item: -item[1])
+    )
+    print(f"In milliseconds per run: {each}.")
 
 
 def who_ran(usage: Usage) -> None:
@@ -323,7 +328,7 @@ def volume(cluster: Cluster, report: Report, _: argparse.Namespace) -> None:
 def burst(cluster: Cluster, operator: Operator, report: Report) -> None:
     before = operator.samples()
     cluster.audit.skip()
-    before_cpu = operator.cpu()
+    before_writes, before_cpu = cluster.writes(), operator.cpu()
     meter = operator.meter()
     seen = load(cluster, "burst", runs=BURST, main=MAIN, exit=EXIT)
     usage = meter.read({"load": seen.cpu})
@@ -338,6 +343,8 @@ def burst(cluster: Cluster, operator: Operator, report: Report) -> None:
     spread(report, "main end → exit pod created", seen.between("main_end", "exit_pod"))
     own_parts(report, window, goal=None)
     per_run(report, window, cpu, BURST)
+    writes = cluster.writes() - before_writes
+    report.add("API writes of everybody per run, events included", writes / BURST, "")
     closing(report, "burst", operator, before, seen, usage)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator says about itself at /metrics, between two moments."""
+"""What an operator, or the API server, says about itself at /metrics, between two moments."""
 
 import re
 import urllib.request
@@ -12,13 +12,29 @@ Samples = dict[tuple[str, str], float]
 
 def scrape(url: str) -> Samples:
     with urllib.request.urlopen(url, timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    found = (SAMPLE.match(line) for line in lines if not line.startswith("#"))
+        return parse(answer.read().decode())
+
+
+def parse(text: str) -> Samples:
+    found = (
+        SAMPLE.match(line) for line in text.splitlines() if not line.startswith("#")
+    )
     return {
         (sample["name"], sample["labels"] or ""): float(sample["value"])
         for sample in found
         if sample
     }
+
+
+def api_writes(samples: Samples) -> float:
+    """Writes that an API server has answered, but for what goes on all the time."""
+    return sum(
+        value
+        for (name, labels), value in samples.items()
+        if name == "apiserver_request_total"
+        and re.search(r'verb="(POST|PUT|PATCH|DELETE)"', labels)
+        and 'resource="leases"' not in labels
+    )
 
 
 def between(before: Samples, after: Samples) -> Samples:

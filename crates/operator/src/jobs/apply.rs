@@ -64,7 +64,8 @@ impl<'r> Pass<'r> {
                     self.reporter.attempts().release(PodId { namespace, name, uid }).await?;
                 }
                 Action::ReadFresh => return self.read_fresh().await,
-                Action::Report(end) => return self.report(end, observed).await,
+                // Once and large: in every pass it would be most of what moves.
+                Action::Report(end) => return Box::pin(self.report(end, observed)).await,
                 Action::Settle(reported) => self.settle(reported).await?,
                 Action::LetGo => self.patch(let_go()).await?,
             }

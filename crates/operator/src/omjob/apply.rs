@@ -80,7 +80,8 @@ impl<'c> Pass<'c> {
                     self.context.attempts().release(PodId { namespace, name, uid }).await?;
                 }
                 Action::ReportLastResort => {
-                    let report = Some(self.report().await?);
+                    // Seldom and large: in every pass it would be most of what moves.
+                    let report = Some(Box::pin(self.report()).await?);
                     let again = Observed { report, ..self.again() };
                     return Ok(Outcome::Again(Box::new(again)));
                 }
