@@ -120,7 +120,9 @@ class Cluster:
 
     def writes(self) -> float:
         """Writes of everybody until now."""
-        return metrics.api_writes(metrics.parse(self.kubectl("get", "--raw", "/metrics")))
+        return metrics.api_writes(
+            metrics.parse(self.kubectl("get", "--raw", "/metrics"))
+        )
 
     def create(self, manifest: Mapping) -> None:
         path = self.scratch / "manifest.json"

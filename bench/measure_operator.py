@@ -26,7 +26,7 @@ import metrics
 from audit import WRITES, Window
 from cluster import NAMESPACE, Cluster, Load, Operator, load, note
 from machine import machine
-from processes import Meter, Usage, peak_mib, resident_mib
+from processes import Meter, Usage, peak_mib, resident_mib, waited_seconds
 from results import Report, percentile
 
 MAIN, EXIT = 1000, 500  # milliseconds that the stages of a run take
@@ -135,13 +135,16 @@ STEPS = (
 def steady(cluster: Cluster, operator: Operator, report: Report) -> None:
     before = operator.samples()
     cluster.audit.skip()
+    api_server = cluster.pids()["apiserver"]
     before_cpu, before_waited = operator.cpu(), operator.waited()
+    before_api_waited = waited_seconds(api_server)
     meter = operator.meter()
     count = STEADY_RATE * STEADY_SECONDS
     seen = load(cluster, "steady", runs=count, rate=STEADY_RATE, main=MAIN, exit=EXIT)
     usage = meter.read({"load": seen.cpu})
     cluster.audit.quiet()
     cpu, waited = operator.cpu() - before_cpu, operator.waited() - before_waited
+    api_waited = waited_seconds(api_server) - before_api_waited
     window = cluster.audit.window()
     for what, start, end in STEPS:
         spread(report, f"{what}, seen from outside", seen.between(start, end))
@@ -151,6 +154,9 @@ def steady(cluster: Cluster, operator: Operator, report: Report) -> None:
         1000 * waited / count,
         "ms",
         remark="all waits of a run together",
+    )
+    report.add(
+        "API server's wait for a processor per run", 1000 * api_waited / count, "ms"
     )
     per_run(report, window, cpu, count, goals=False)
     closing(report, "steady", operator, before, seen, usage)

@@ -79,7 +79,8 @@ async fn a_pod_that_is_evicted(
 async fn a_run_that_takes_too_long(
     #[values(Mode::Operator, Mode::JobAndOperator, Mode::Supervised, Mode::Hook)] mode: Mode,
 ) {
-    let limit = json!({ "activeDeadlineSeconds": 20 });
+    // The pod is told its deadline, so it has to be long enough for its start on a busy machine.
+    let limit = json!({ "activeDeadlineSeconds": 30 });
     let run = Plan::new("activeDeadlineSeconds", mode, WAITS).with(&limit).begin().await;
     run.ends(unless_hook(mode, Truth::Is(Failed, "DeadlineExceeded: "))).await;
 }
