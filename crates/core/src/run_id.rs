@@ -42,6 +42,12 @@ impl FromStr for RunId {
     }
 }
 
+impl From<RunId> for Uuid {
+    fn from(id: RunId) -> Self {
+        id.0
+    }
+}
+
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

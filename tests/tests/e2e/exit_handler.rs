@@ -148,7 +148,7 @@ impl Stage {
     /// The row as it stands, after the handler wrote it once and kept what the worker had written.
     fn corrected_row(&self, states: &[PipelineState]) -> Value {
         let standin = &self.scene.standin;
-        assert_eq!(standin.states(FQN, self.id.to_string().parse().unwrap()), states);
+        assert_eq!(standin.states(FQN, self.id.into()), states);
         let row = standin.rows(FQN).remove(0);
         assert_eq!((&row["startDate"], &row["status"][0]["records"]), (&json!(1), &json!(9)));
         row

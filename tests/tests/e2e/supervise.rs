@@ -87,7 +87,7 @@ impl Supervised {
     }
 
     fn states(&self) -> Vec<PipelineState> {
-        self.scene.standin.states(FQN, self.id.to_string().parse().unwrap())
+        self.scene.standin.states(FQN, self.id.into())
     }
 
     async fn until_states(&self, expected: &[PipelineState]) {

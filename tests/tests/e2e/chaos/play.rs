@@ -176,12 +176,12 @@ impl<'p> Play<'p> {
     }
 
     fn written(&self, id: RunId) -> Vec<PipelineState> {
-        self.scene.standin.states(FQN, id.to_string().parse().unwrap())
+        self.scene.standin.states(FQN, id.into())
     }
 
     /// What the row tells of the end.
     fn reason(&self, id: RunId) -> String {
-        let row = self.scene.standin.row(FQN, id.to_string().parse().unwrap());
+        let row = self.scene.standin.row(FQN, id.into());
         row.map(|row| row["status"].to_string()).unwrap_or_default()
     }
 

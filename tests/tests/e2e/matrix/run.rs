@@ -7,10 +7,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{AttachParams, LogParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use ompipe_api::{CronOMJob, OMJob};
+use ompipe_core::RunId;
 use ompipe_tests::matrix::{Found, Mode, Row};
 use ompipe_tests::standin::{Fault, PipelineState};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::witness::{Witness, now_ms};
 use crate::access::limited_kubeconfig;
@@ -133,7 +133,7 @@ pub(super) struct Run {
     pub(super) mode: Mode,
     pub(super) operators: Vec<Operator>,
     row: String,
-    id: Uuid,
+    id: RunId,
     says: PipelineState,
     config: String,
     pipeline: String,
@@ -151,7 +151,7 @@ impl Run {
         let (config, service) = (scene.config(&plan.all_parameters()), scene.service());
         let says = serde_json::from_value(json!(plan.says)).unwrap();
         let witness = Witness::of(&scene);
-        let (row, id, mode) = (plan.row.to_owned(), Uuid::new_v4(), plan.mode);
+        let (row, id, mode) = (plan.row.to_owned(), RunId::random(), plan.mode);
         assert!(Row::named(&row).is_some_and(|row| row.untried(mode).is_none()), "no cell {row}");
         Self {
             scene,
@@ -187,7 +187,7 @@ impl Run {
     }
 
     async fn write_row(&self) {
-        self.scene.write_row(self.id.to_string().parse().unwrap(), &self.says.to_string()).await;
+        self.scene.write_row(self.id, &self.says.to_string()).await;
     }
 
     /// Changes the pipeline's file.
@@ -371,7 +371,7 @@ impl Run {
     }
 
     fn states(&self) -> Vec<PipelineState> {
-        self.scene.standin.states(FQN, self.id)
+        self.scene.standin.states(FQN, self.id.into())
     }
 
     async fn until_written(&self, expected: &[PipelineState]) {
@@ -406,7 +406,7 @@ impl Run {
 
     /// From the end that the API showed, or the end of the outage, to the last write.
     fn seconds(&self) -> Option<f64> {
-        let written = self.scene.standin.status_history(FQN, self.id).last()?.at_ms;
+        let written = self.scene.standin.status_history(FQN, self.id.into()).last()?.at_ms;
         let ended = self.witness.seen().ended();
         let since = match (self.mode, self.healed) {
             // A supervisor keeps its pod until it has reported: there the outage's end counts.
@@ -418,7 +418,7 @@ impl Run {
 
     /// The words of the row's last failure.
     fn reason(&self) -> Option<String> {
-        let row = self.scene.standin.row(FQN, self.id)?;
+        let row = self.scene.standin.row(FQN, self.id.into())?;
         let step = row["status"].as_array()?.last()?;
         step["failures"][0]["error"].as_str().map(str::to_owned)
     }

@@ -44,7 +44,7 @@ async fn deploy_trigger_logs_and_status_of_a_real_ingestion() {
         if text.is_empty() { Err(text) } else { Ok(()) }
     })
     .await;
-    let id = run.to_string().parse().unwrap();
+    let id = run.into();
     eventually("the end of the run, with all tables in the catalogue", || async {
         let states = scene.standin.states("shop.nightly", id);
         // The worker says success before its last tables are stored.
