@@ -15,10 +15,6 @@ use clap::Parser;
 use args::{Args, Call, Command};
 use failure::{Exit, Failure};
 
-/// The operator allocates all the time, for JSON and for requests.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let args = Args::parse();
     // Both HTTP clients find this one; without it each linked provider would claim to be the one.
