@@ -8,8 +8,8 @@ ifneq ($(origin KUBECONFIG),command line)
 unexport KUBECONFIG
 endif
 
-# Cargo and Go share the processors out themselves, not by make's job server.
-unexport MAKEFLAGS
+# Cargo shares the processors out itself: make's job server is not for it.
+without_jobserver := env -u MAKEFLAGS -u MFLAGS
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -26,7 +26,7 @@ test: ## Run every test, on a sandbox of its own or with KUBECONFIG=FILE
 	cd sandbox && go test ./...
 
 test-programs: ## Build the tests
-	@cargo test --workspace --locked --no-run
+	@$(without_jobserver) cargo test --workspace --locked --no-run
 
 fault-matrix: sandbox images ## Try every end and fault in every mode, and write docs/fault-matrix.md
 	@rm -rf .build/matrix
@@ -41,7 +41,7 @@ lint: ## Check format and lints of Rust, Go, Python and shell
 	@lint/run
 
 images: ## Build the container images below .build/images
-	@images/build all
+	@$(without_jobserver) images/build all
 
 sbom: ## Write what the images' binaries are made of, .build/images/*.cdx.json
 	@images/sbom

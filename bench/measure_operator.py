@@ -224,16 +224,14 @@ def closing(
     who_ran(usage)
     each = ", ".join(
         f"{who} {1000 * seconds / len(seen.runs):.1f}"
-        for who, seconds in sorted(usage.cpu.items(), key=lambda item: -item[1])
+        for who, seconds in usage.cpu.items()
     )
     print(f"In milliseconds per run: {each}.")
 
 
 def who_ran(usage: Usage) -> None:
     told = ", ".join(
-        f"{who} {share:.0%}"
-        for who, share in sorted(usage.shares().items(), key=lambda item: -item[1])
-        if share >= 0.01
+        f"{who} {share:.0%}" for who, share in usage.shares().items() if share >= 0.01
     )
     print(f"\nThe machine's processor time: {told}.")
     if usage.share("everything else") > NOISE:

@@ -55,7 +55,7 @@ def machine_seconds() -> float:
 
 @dataclass
 class Usage:
-    """Shares of the machine's processor time, by who had it; 1 is all of it."""
+    """Shares of the machine's processor time, by who had it, most first; 1 is all of it."""
 
     seconds: float
     cpu: dict[str, float]
@@ -84,4 +84,5 @@ class Meter:
         cpu |= ended or {}
         others = machine_seconds() - self.machine - sum(cpu.values())
         cpu["everything else"] = max(others, 0.0)
-        return Usage(time.monotonic() - self.start, cpu)
+        most_first = sorted(cpu.items(), key=lambda item: -item[1])
+        return Usage(time.monotonic() - self.start, dict(most_first))

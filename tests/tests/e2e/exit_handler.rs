@@ -14,7 +14,7 @@ use ompipe_tests::standin::{Fault, PipelineState};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{Bed, Scene, bed, eventually, from};
+use crate::support::{Bed, Scene, bed, end_now, eventually, from};
 
 const FQN: &str = "shop.nightly";
 const JOB: &str = "om-job-nightly";
@@ -400,8 +400,7 @@ impl Stop {
                 jobs.delete(JOB, &DeleteParams::foreground()).await.unwrap();
             }
             Self::Deadline => {
-                let deadline = Patch::Merge(json!({ "spec": { "activeDeadlineSeconds": 1 } }));
-                jobs.patch(JOB, &PatchParams::default(), &deadline).await.unwrap();
+                end_now(&jobs, JOB).await;
             }
         }
     }

@@ -13,13 +13,14 @@ fn told(mode: Mode, reason: &'static str) -> Truth {
     if mode.has_operator() { Truth::Is(Failed, reason) } else { Truth::Stands }
 }
 
-/// Gives the run up once it is known why its worker does not start.
-async fn gives_up(run: Run, reason: &'static str) {
+/// Gives the run up once it is known why its worker does not start; `words` is how that is told.
+async fn gives_up(run: Run, words: &'static str) {
+    let reason = words.trim_end_matches(": ");
     match run.mode {
         Mode::Operator => late_omjob(&run.scene, reason).await,
         mode => late_job(&run.scene, reason, mode.has_operator()).await,
     }
-    let truth = told(run.mode, reason);
+    let truth = told(run.mode, words);
     run.ends(truth).await;
 }
 
@@ -30,7 +31,7 @@ async fn without_an_image(
 ) {
     let image = json!({ "ingestionImage": "ompipe.local/no-such:1" });
     let plan = Plan::new("no image", mode, "true").says("queued").with(&image);
-    gives_up(plan.begin().await, "ImagePull").await;
+    gives_up(plan.begin().await, "ImagePull: ").await;
 }
 
 #[rstest]
@@ -40,7 +41,7 @@ async fn without_a_node(
 ) {
     let nowhere = json!({ "nodeSelector": "ompipe.test/nowhere=1" });
     let plan = Plan::new("no node", mode, "true").says("queued").with(&nowhere);
-    gives_up(plan.begin().await, "Unschedulable").await;
+    gives_up(plan.begin().await, "Unschedulable: ").await;
 }
 
 #[rstest]
@@ -52,7 +53,7 @@ async fn without_quota(
     let run = plan.prepare().await;
     no_pods_allowed(&run.scene).await;
     run.start().await;
-    gives_up(run, "Quota").await;
+    gives_up(run, "Quota: ").await;
 }
 
 #[rstest]
@@ -67,8 +68,8 @@ async fn denied_by_a_webhook(
     run.start().await;
     match mode {
         // A refusal for good needs no deadline.
-        Mode::Operator => run.ends(told(mode, "Admission")).await,
-        _ => gives_up(run, "Admission").await,
+        Mode::Operator => run.ends(told(mode, "Admission: ")).await,
+        _ => gives_up(run, "Admission: ").await,
     }
     webhook.remove().await;
 }
@@ -82,5 +83,5 @@ async fn without_an_image_of_the_exit_handler(
 ) {
     let image = json!({ "exitHandlerImage": "ompipe.local/no-such:1" });
     let plan = Plan::new("no image of the exit handler", mode, "true").says("queued");
-    gives_up(plan.with(&image).begin().await, "ImagePull").await;
+    gives_up(plan.with(&image).begin().await, "ImagePull: ").await;
 }

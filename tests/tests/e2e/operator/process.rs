@@ -23,7 +23,9 @@ impl Drop for Log {
     #[expect(clippy::print_stderr, reason = "the test harness shows what a failed test prints")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the operator's log:\n{}", std::fs::read_to_string(&self.0).unwrap());
+            // A second panic would end all tests.
+            let text = std::fs::read_to_string(&self.0).unwrap_or_else(|error| error.to_string());
+            eprintln!("the operator's log:\n{text}");
         }
     }
 }

@@ -6,7 +6,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use ompipe_api::OMJob;
 use ompipe_core::job::Record;
-use ompipe_core::omjob::PodState;
+use ompipe_core::omjob::{PodState, Refusal};
 use serde_json::json;
 
 use super::{Scene, eventually};
@@ -21,7 +21,7 @@ pub(crate) async fn late_job(scene: &Scene, reason: &str, has_operator: bool) {
         let recorded = record.trouble.as_ref().is_some_and(|why| why.reason.as_str() == reason);
         let told = if has_operator { recorded } else { is_told(scene, reason).await };
         // What refuses the pods is told by an event alone, which the operator reads at the end.
-        if told || is_refused(scene).await { Ok(name) } else { Err(format!("{record:?}")) }
+        if told || is_refused(scene, reason).await { Ok(name) } else { Err(format!("{record:?}")) }
     })
     .await;
     end_now(&scene.api::<Job>(), &job).await;
@@ -44,9 +44,12 @@ async fn is_told(scene: &Scene, reason: &str) -> bool {
     troubles.any(|trouble| trouble.reason.as_str() == reason)
 }
 
-async fn is_refused(scene: &Scene) -> bool {
+/// A new namespace refuses pods for other reasons, too: it has no service account at first.
+async fn is_refused(scene: &Scene, reason: &str) -> bool {
     let refusals = ListParams::default().fields("reason=FailedCreate,involvedObject.kind=Job");
-    !scene.api::<Event>().list(&refusals).await.unwrap().items.is_empty()
+    let events = scene.api::<Event>().list(&refusals).await.unwrap();
+    let mut messages = events.items.iter().filter_map(|event| event.message.as_deref());
+    messages.any(|message| Refusal::of_answer(403, message).trouble.reason.as_str() == reason)
 }
 
 /// One second after its start, which is over.
