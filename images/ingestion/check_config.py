@@ -30,18 +30,7 @@ from pydantic import BaseModel, ValidationError
 import workflow_models
 from inputs import InputError
 from main import WORKFLOWS
-
-# What must have become of `sourceConfig.config`; metadata has one class per kind of service.
-SOURCE_CONFIGS = {
-    "metadata": "ServiceMetadataPipeline",
-    "lineage": "DatabaseServiceQueryLineagePipeline",
-    "usage": "DatabaseServiceQueryUsagePipeline",
-    "profiler": "DatabaseServiceProfilerPipeline",
-    "autoClassification": "DatabaseServiceAutoClassificationPipeline",
-    "TestSuite": "TestSuitePipeline",
-    "dbt": "DbtPipeline",
-    "elasticSearchReindex": "MetadataToElasticSearchPipeline",
-}
+from source_configs import SOURCE_CONFIGS
 
 # The model of a step's `config`, and how its `type` is looked up; the profiler, the
 # classification and the test suite take their own processor whatever `type` says.

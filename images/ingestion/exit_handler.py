@@ -24,6 +24,8 @@ from openmetadata_server import Server, ServerError
 
 # A preStop hook shares the pod's grace period of 60 s with the end of the container itself.
 BUDGET_SECONDS = 40.0
+# A worker that has ended holds back nobody but its own pod, and an outage of minutes should not cost the status.
+BUDGET_AFTER_END_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Run:
     fqn: str
     run_id: str
     state: str
+    exit_code: int | None
 
 
 def main(env: Mapping[str, str]) -> int:
@@ -42,12 +45,20 @@ def main(env: Mapping[str, str]) -> int:
         run = ended_run(env, config)
         if run is None:
             return 0
-        server = Server(server_connection(config), deadline=time.monotonic() + BUDGET_SECONDS)
+        server = Server(server_connection(config), deadline=time.monotonic() + budget_seconds(env, run))
         say(report(server, run, lambda: pod_diagnostics.collect(env)))
     except (InputError, ServerError) as error:
         say(str(error))
         return 1
     return 0
+
+
+def budget_seconds(env: Mapping[str, str], run: Run) -> float:
+    """How long to try: as long as OMPIPE_REPORT_SECONDS says, else as long as the situation allows."""
+    given = env.get("OMPIPE_REPORT_SECONDS", "")
+    if given.isdigit():
+        return float(given)
+    return BUDGET_SECONDS if run.exit_code is None else BUDGET_AFTER_END_SECONDS
 
 
 def ended_run(env: Mapping[str, str], config: dict[str, Any]) -> Run | None:
@@ -58,7 +69,8 @@ def ended_run(env: Mapping[str, str], config: dict[str, Any]) -> Run | None:
     if missing:
         say(f"nothing reported, missing fields: {', '.join(missing)}")
         return None
-    return Run(str(fqn), str(run_id), status_row.end_state(str(status)))
+    code = env.get("OMPIPE_MAIN_EXIT_CODE", "")
+    return Run(str(fqn), str(run_id), status_row.end_state(str(status)), int(code) if code.isdigit() else None)
 
 
 def server_connection(config: dict[str, Any]) -> dict[str, Any]:
@@ -76,15 +88,20 @@ def report(server: Server, run: Run, diagnose: Callable[[], str | None]) -> str:
     The row is read twice, because the worker may report its own end while the
     diagnostics are collected, and that report is the better one.
     """
-    if status_row.has_ended(server.status_row(run.fqn, run.run_id)):
+    if status_row.state_to_write(server.status_row(run.fqn, run.run_id), run.state, run.exit_code) is None:
         return f"run {run.run_id} has ended already, nothing to report"
     diagnostics = diagnose() if run.state == "failed" else None
     row = server.status_row(run.fqn, run.run_id)
-    if status_row.has_ended(row):
+    state = status_row.state_to_write(row, run.state, run.exit_code)
+    if state is None:
         return f"run {run.run_id} has ended meanwhile, nothing to report"
-    ended = status_row.ended(row, run.run_id, run.state, time.time_ns() // 1_000_000)
-    server.put_status_row(run.fqn, status_row.with_diagnostics(ended, diagnostics) if diagnostics else ended)
-    return f"run {run.run_id} of {run.fqn} reported as {run.state}"
+    ended = status_row.ended(row, run.run_id, state, time.time_ns() // 1_000_000)
+    if diagnostics or run.exit_code:
+        said = row.get("pipelineState") if row else None
+        sentence = status_row.end_sentence(run.exit_code, said)
+        ended = status_row.with_diagnostics(ended, sentence, diagnostics or "Nothing more is known about the pod.")
+    server.put_status_row(run.fqn, ended)
+    return f"run {run.run_id} of {run.fqn} reported as {state}"
 
 
 def say(text: str) -> None:

@@ -4,7 +4,8 @@
 `config` is the workflow config as YAML, `pipelineType` picks the workflow class, and
 `pipelineRunId`, if given, becomes the config's run id. The workflow itself reports
 `running` and its result to OpenMetadata. Exit code 0 means that it ended without an
-error above its success threshold, 1 that it did not or could not start.
+error above its success threshold, 1 that it did not, 2 that what it was given is not
+valid, so that it cannot help to start it again.
 
 No signal handler is installed, as in the official image: as the first process of a
 container this one therefore ignores SIGTERM, and ompipe's tests depend on that.
@@ -31,6 +32,9 @@ WORKFLOWS = {
     "application": ("metadata.workflow.application", "ApplicationWorkflow"),
 }
 
+# Jobs and OMJobs are not retried after this code.
+CONFIG_ERROR = 2
+
 
 def main(env: Mapping[str, str]) -> int:
     """The exit code; a workflow that fails leaves as its own exception."""
@@ -41,7 +45,7 @@ def main(env: Mapping[str, str]) -> int:
         check(pipeline_type, config)
     except InputError as error:
         print(f"main.py: {error}", file=sys.stderr)
-        return 1
+        return CONFIG_ERROR
     run(workflow_class, config)
     return 0
 

@@ -17,6 +17,8 @@ from inputs import InputError
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.5
+# Statuses that say by themselves that a later call may succeed.
+PASSING = frozenset({408, 425, 429})
 
 
 class ServerError(Exception):
@@ -42,22 +44,30 @@ class Server:
         self._session.headers.update(_headers(connection))
 
     def status_row(self, fqn: str, run_id: str) -> dict[str, Any] | None:
-        """The run's row, or None if the server knows none."""
-        answer = self._call("GET", f"{_status_path(fqn)}/{run_id}", unless=404)
-        return answer.json() if answer.status_code == 200 and answer.content else None
+        """The run's row, or None if OpenMetadata says that it knows none.
+
+        A row that could not be read is never written over, so everything else is an error.
+        """
+        answer = self._call("GET", f"{_status_path(fqn)}/{run_id}")
+        if answer.status_code == 204:
+            return None
+        row = _document(answer) or {}
+        if not isinstance(row.get("pipelineState"), str) or row.get("runId", run_id) != run_id:
+            raise ServerError(f"GET {self._base}{_status_path(fqn)}/{run_id}: the answer is not the row of the run")
+        return row
 
     def put_status_row(self, fqn: str, row: dict[str, Any]) -> None:
         """Store the row; the server replaces the one of the same run id."""
         self._call("PUT", _status_path(fqn), body=row)
 
-    def _call(self, method: str, path: str, body: Any = None, unless: int | None = None) -> requests.Response:
-        """The server's answer; asked again while it is unreachable or busy and time is left."""
+    def _call(self, method: str, path: str, body: Any = None) -> requests.Response:
+        """OpenMetadata's answer; asked again while time is left and something else answers, or nothing."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             answer, fault = self._attempt(method, path, body)
-            if answer is not None and (answer.status_code // 100 == 2 or answer.status_code == unless):
+            if answer is not None and _is_taken(answer):
                 return answer
-            passing = answer is None or answer.status_code == 429 or answer.status_code >= 500
+            passing = answer is None or answer.status_code in PASSING or not _is_refusal(answer)
             if not passing or self._left() <= pause:
                 raise ServerError(f"{method} {self._base}{path}: {fault}")
             self._pause(pause)
@@ -79,6 +89,30 @@ class Server:
 
     def _left(self) -> float:
         return self._deadline - self._clock()
+
+
+def _document(answer: requests.Response) -> dict[str, Any] | None:
+    """The object that OpenMetadata answers with; None for anything else, such as a login page."""
+    try:
+        document = answer.json()
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _is_taken(answer: requests.Response) -> bool:
+    """Whether OpenMetadata took the call: what a proxy or a login page shows with 200 is no such answer."""
+    empty = answer.status_code in (201, 204) and not answer.content
+    return answer.status_code // 100 == 2 and (empty or _document(answer) is not None)
+
+
+def _is_refusal(answer: requests.Response) -> bool:
+    """Whether this is OpenMetadata's own error document, or its refusal of the token."""
+    if answer.status_code in (401, 403):
+        return not answer.content.lstrip().startswith(b"<")
+    document = _document(answer) or {}
+    own = document.get("code") == answer.status_code and isinstance(document.get("message"), str)
+    return own and answer.status_code < 500
 
 
 def _status_path(fqn: str) -> str:

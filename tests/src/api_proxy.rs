@@ -34,8 +34,8 @@ struct Shared {
     faults: Mutex<Vec<ApiFault>>,
     calls: Mutex<Vec<ApiCall>>,
     answers: Mutex<Vec<(ApiCall, u16)>>,
-    /// The write of a run at which everything stops, and how many come before it.
-    stop: Mutex<Option<(Stop, usize)>>,
+    /// The write at which everything stops.
+    stop: Mutex<Option<StopAt>>,
     stopped: watch::Sender<bool>,
     /// Lists are answered as of this resource version.
     stale: Mutex<Option<String>>,
@@ -49,6 +49,15 @@ pub enum Stop {
     Before,
     /// After it is done, before it is answered.
     After,
+}
+
+/// A write at which everything stops.
+struct StopAt {
+    stop: Stop,
+    /// Which writes count.
+    counts: fn(&ApiCall) -> bool,
+    /// How many of them come before it.
+    passing: usize,
 }
 
 /// A call that reached the proxy.
@@ -79,6 +88,11 @@ impl ApiCall {
     fn changes_a_run(&self) -> bool {
         let kinds = ["/omjobs", "/pods"];
         self.is_write() && kinds.iter().any(|kind| self.path.contains(kind))
+    }
+
+    /// True when it changes an object of a namespace; reviews of rights and dry runs change none.
+    fn changes_an_object(&self) -> bool {
+        self.is_write() && self.path.contains("/namespaces/") && !self.query.contains("dryRun")
     }
 
     fn is_watch(&self) -> bool {
@@ -205,7 +219,14 @@ impl ApiProxy {
     /// Stops everything at the next write of an `OMJob` or a pod after so many: no call is answered
     /// any more, as if the client had crashed there.
     pub fn stop_at_write(&self, stop: Stop, passing: usize) {
-        *lock(&self.shared.stop) = Some((stop, passing));
+        let counts = ApiCall::changes_a_run;
+        *lock(&self.shared.stop) = Some(StopAt { stop, counts, passing });
+    }
+
+    /// The same at the next write of any object of a namespace after so many.
+    pub fn stop_at_object_write(&self, stop: Stop, passing: usize) {
+        let counts = ApiCall::changes_an_object;
+        *lock(&self.shared.stop) = Some(StopAt { stop, counts, passing });
     }
 
     /// Waits until everything has stopped.
@@ -261,12 +282,12 @@ impl Shared {
     /// Where everything stops, if it does at this call.
     fn stop_of(&self, call: &ApiCall) -> Option<Stop> {
         let mut stop = lock(&self.stop);
-        let (when, passing) = stop.as_mut().filter(|_| call.changes_a_run())?;
-        if *passing > 0 {
-            *passing -= 1;
+        let at = stop.as_mut().filter(|at| (at.counts)(call))?;
+        if at.passing > 0 {
+            at.passing -= 1;
             return None;
         }
-        Some(*when)
+        Some(at.stop)
     }
 
     async fn wait_if_stopped(&self) {

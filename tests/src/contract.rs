@@ -1,5 +1,5 @@
 //! What each key of the configuration promises, as data: the value to set, and for every kind of
-//! workload where it must stand, or why the key does not concern it (design §2.6).
+//! workload where it must stand, or why the key does not concern it (docs/configuration.md).
 //!
 //! ```text
 //! Row { key, parameters, variables }
@@ -408,6 +408,11 @@ fn supervision() -> Vec<Row> {
             .at(&[Automation], supervised(true, &["python", "run_automation.py"]))
             .at(&[Application, ApplicationMain], supervised(false, application))
             .at(&[ApplicationExit], vec![("/pod/spec/containers/0/resources", amounts.clone())]),
+        Row::new("superviseMain", json!(false))
+            .at(&[Job, CronJob], vec![("/pod/spec/containers/0/command", json!(main))])
+            .nowhere(&[OmJobMain, CronOmJobMain], "the operator reports the end")
+            .nowhere(&EXIT_HANDLERS, "they are no workers")
+            .nowhere(&[Automation, Application, ApplicationMain], "no pipeline's run is reported"),
     ]
 }
 
@@ -475,7 +480,17 @@ fn security() -> Vec<Row> {
 /// A profile of type `Localhost` is both keys or neither.
 fn seccomp(key: &'static str) -> Row {
     let profile = json!({ "type": "Localhost", "localhostProfile": "profiles/worker.json" });
+    let variables = [
+        ("K8S_SECCOMP_PROFILE_TYPE", "Localhost"),
+        ("K8S_SECCOMP_LOCALHOST_PROFILE", "profiles/worker.json"),
+    ];
+    let [own, other] = match key {
+        "seccompProfileType" => variables,
+        _ => [variables[1], variables[0]],
+    };
     Row::new(key, Value::Null)
+        .variable(own.0, own.1)
+        .variable(other.0, other.1)
         .with("seccompProfileType", profile["type"].clone())
         .with("seccompLocalhostProfile", profile["localhostProfile"].clone())
         .at(

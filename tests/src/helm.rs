@@ -1,7 +1,7 @@
 //! The real helm, with the chart of this repository.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, anyhow};
@@ -131,6 +131,13 @@ pub fn documents(stream: &str) -> impl Iterator<Item = &str> {
 #[must_use]
 pub fn repository(path: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path).display().to_string()
+}
+
+/// A path in the build directory, which is `.build` in this repository unless `OMPIPE_BUILD` names another one.
+#[must_use]
+pub fn built(path: &str) -> PathBuf {
+    let build = std::env::var("OMPIPE_BUILD").unwrap_or_else(|_| repository(".build"));
+    Path::new(&build).join(path)
 }
 
 fn program() -> String {

@@ -34,6 +34,7 @@ pub mod api_proxy;
 pub mod chaos;
 mod connection;
 pub mod contract;
+pub mod docs;
 pub mod helm;
 mod late_event;
 pub mod matrix;

@@ -1,5 +1,6 @@
 //! `OMJob` and `CronOMJob` as OpenMetadata's own chart defines them, from 1.13.1
-//! (`upstream-operator.md` §2): what its Java operator finds when it takes its place again.
+//! (docs/contracts/upstream-operator.md#custom-resources): what its Java operator finds when it
+//! takes its place again.
 
 use serde_json::{Value, json};
 

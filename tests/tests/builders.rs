@@ -29,8 +29,13 @@ struct Argued {
     is: fn(&Value, &Value) -> bool,
 }
 
-const ARGUED: [Argued; 3] = [
+const ARGUED: [Argued; 5] = [
+    Argued { place: "enableStreamableLogs", is: |theirs, ours| *theirs == false && ours.is_null() },
     Argued { place: "source.serviceConnection", is: |_, ours| ours.is_null() },
+    Argued {
+        place: "source.serviceConnection.config.type",
+        is: |theirs, ours| theirs.is_null() && ours == "MetadataES",
+    },
     Argued {
         place: "workflowConfig.raiseOnError",
         is: |theirs, ours| *theirs == true && ours.is_null(),

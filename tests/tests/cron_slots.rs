@@ -49,8 +49,38 @@ struct Case {
     after: i64,
 }
 
-/// Values of one field of a schedule.
+/// Values of one field of a schedule: a list of up to three items of any shape.
 fn field(least: u8, last: u8) -> impl Strategy<Value = String> {
+    let list = prop::collection::vec(item(least, last), 1..=3);
+    prop_oneof![3 => plain(least, last), 1 => list.prop_map(|items| items.join(","))]
+}
+
+/// One item: stars and question marks, values and ranges, with and without steps, which may be 1
+/// or more than the field has.
+fn item(least: u8, last: u8) -> impl Strategy<Value = String> {
+    let value = least..=last;
+    let range = (value.clone(), value.clone()).prop_map(|(a, b)| (a.min(b), a.max(b)));
+    let range = range.prop_map(|(from, to)| format!("{from}-{to}"));
+    let base = prop_oneof![
+        Just("*".to_owned()),
+        Just("?".to_owned()),
+        value.prop_map(|value| value.to_string()),
+        range,
+    ];
+    let step = prop_oneof![
+        2 => Just(None),
+        1 => Just(Some(1)),
+        2 => (2..=u64::from(last)).prop_map(Some),
+        1 => (u64::from(last)..=400).prop_map(Some),
+    ];
+    (base, step).prop_map(|(base, step)| match step {
+        Some(step) => format!("{base}/{step}"),
+        None => base,
+    })
+}
+
+/// Values of one field as most people write them.
+fn plain(least: u8, last: u8) -> impl Strategy<Value = String> {
     prop_oneof![
         3 => Just("*".to_owned()),
         3 => (least..=last).prop_map(|value| value.to_string()),

@@ -1,9 +1,20 @@
 {{/* What the values say about runs, in ompipe's own words. */}}
 
-{{/* The block of the values, with what was pasted from OpenMetadata's chart over it. */}}
+{{/*
+The block of the values, with what was pasted from OpenMetadata's chart over it. Since 1.12 that chart has
+the settings of its Airflow client below `airflow`, and reads no others.
+*/}}
 {{- define "ompipe.block" -}}
 {{- $pasted := dig "config" "pipelineServiceClientConfig" dict (.Values.openmetadata | default dict) }}
-{{- mergeOverwrite (deepCopy .Values.pipelineServiceClientConfig) (deepCopy $pasted) | toYaml }}
+{{- $block := mergeOverwrite (deepCopy .Values.pipelineServiceClientConfig) (deepCopy $pasted) }}
+{{- range $key := tuple "hostIp" "verifySsl" "ingestionIpInfoEnabled" }}
+{{- $nested := get ($block.airflow | default dict) $key }}
+{{- if not (kindIs "invalid" $nested) }}{{ if ne (toString $nested) "" }}{{ $_ := set $block $key $nested }}{{ end }}{{ end }}
+{{- end }}
+{{- if and $block.k8s.metadataApiEndpoint (not $pasted.metadataApiEndpoint) }}
+{{- $_ := set $block "metadataApiEndpoint" $block.k8s.metadataApiEndpoint }}
+{{- end }}
+{{- $block | toYaml }}
 {{- end }}
 
 {{- define "ompipe.runsNamespace" -}}
@@ -26,15 +37,18 @@ Runs in the release's own namespace: the pod says which that is, so that manifes
 {{- end }}
 
 {{/*
-The parameters of the client. OpenMetadata's chart nests the ids, and cannot say null: an empty text
-stands for that.
+The parameters of the client. OpenMetadata's chart nests the ids and the seccomp profile, and cannot say
+null, so an empty text means null there.
 */}}
 {{- define "ompipe.parameters" -}}
 {{- $k8s := (include "ompipe.block" . | fromYaml).k8s }}
-{{- $parameters := omit $k8s "className" "securityContext" "rbac" }}
-{{- range $key, $value := $k8s.securityContext | default dict }}
+{{- $parameters := omit $k8s "className" "securityContext" "rbac" "metadataApiEndpoint" }}
+{{- range $key, $value := omit ($k8s.securityContext | default dict) "seccompProfile" }}
 {{- $_ := set $parameters $key $value }}
 {{- end }}
+{{- $seccomp := dig "seccompProfile" dict ($k8s.securityContext | default dict) | default dict }}
+{{- if hasKey $seccomp "type" }}{{ $_ := set $parameters "seccompProfileType" $seccomp.type }}{{ end }}
+{{- with $seccomp.localhostProfile }}{{ $_ := set $parameters "seccompLocalhostProfile" . }}{{ end }}
 {{- range tuple "runAsUser" "runAsGroup" "fsGroup" "seccompProfileType" }}
 {{- if eq (toString (get $parameters .)) "" }}
 {{- if hasKey $parameters . }}{{ $_ := set $parameters . nil }}{{ end }}
@@ -63,12 +77,18 @@ stands for that.
 {{- mergeOverwrite $section (deepCopy $server.extraConfig) | toYaml }}
 {{- end }}
 
-{{/* The whole configuration file. What concerns the OpenMetadata server alone is left out. */}}
+{{/*
+The whole configuration file. What concerns the OpenMetadata server alone is left out. ompipe resolves
+variables in that file, so those that stand in values are escaped.
+*/}}
 {{- define "ompipe.config" -}}
 {{- $block := include "ompipe.block" . | fromYaml -}}
 pipelineServiceClientConfiguration:
   metadataApiEndpoint: {{ $block.metadataApiEndpoint | quote }}
   verifySSL: {{ $block.verifySsl | quote }}
+  {{- with $block.caCertificate }}
+  sslConfig: { caCertificate: {{ . | quote }} }
+  {{- end }}
   {{- with $block.hostIp }}
   hostIp: {{ . | quote }}
   {{- end }}
@@ -76,9 +96,9 @@ pipelineServiceClientConfiguration:
   ingestionIpInfoEnabled: true
   {{- end }}
   parameters:
-    {{- include "ompipe.parameters" . | nindent 4 }}
+    {{- include "ompipe.parameters" . | replace "${" "$${" | nindent 4 }}
 server:
-  {{- include "ompipe.serverSection" . | nindent 2 }}
+  {{- include "ompipe.serverSection" . | replace "${" "$${" | nindent 2 }}
 {{- end }}
 
 {{/* Namespaces that the operator works in, as a list; ["ALL"] is the whole cluster. */}}
@@ -88,6 +108,24 @@ server:
 {{- $listed = splitList "," (.Values.omjobOperator.env.watchNamespaces | default "" | nospace) | compact }}
 {{- end }}
 {{- $listed | default (list (include "ompipe.runsNamespace" .)) | uniq | sortAlpha | toYaml }}
+{{- end }}
+
+{{/* Servers that the operator may report to, separated by commas; empty is every server. */}}
+{{- define "ompipe.allowedServers" -}}
+{{- $listed := .Values.omjobOperator.reporting.allowedServers }}
+{{- if and (not $listed) .Values.server.enabled }}
+{{- $listed = list (include "ompipe.block" . | fromYaml).metadataApiEndpoint }}
+{{- end }}
+{{- join "," ($listed | default list) }}
+{{- end }}
+
+{{/* ompipe's own accounts, which no run may have. The pod says its namespace, so that rendered manifests work in any. */}}
+{{- define "ompipe.reservedAccounts" -}}
+{{- $accounts := list (printf "$(POD_NAMESPACE)/%s" (include "ompipe.account" (dict "root" . "component" "operator"))) }}
+{{- if .Values.server.enabled }}
+{{- $accounts = append $accounts (printf "$(POD_NAMESPACE)/%s" (include "ompipe.account" (dict "root" . "component" "server"))) }}
+{{- end }}
+{{- join "," ($accounts | uniq) }}
 {{- end }}
 
 {{/* Whether Roles are made: "true" or "". OpenMetadata's chart has a switch of its own for that. */}}

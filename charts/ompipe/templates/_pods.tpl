@@ -80,6 +80,14 @@ priorityClassName: {{ . }}
 - { name: LEASE_NAME, value: {{ include "ompipe.leaseName" . | quote }} }
 - { name: LEASE_DURATION_SECONDS, value: {{ $operator.leaseDurationSeconds | quote }} }
 - { name: REPORT_JOBS, value: {{ $operator.reportJobs | quote }} }
+{{- with include "ompipe.allowedServers" . }}
+- { name: ALLOWED_SERVERS, value: {{ . | quote }} }
+{{- end }}
+- { name: POD_POLICY, value: {{ $operator.podPolicy.level | quote }} }
+- { name: RESERVED_SERVICE_ACCOUNTS, value: {{ include "ompipe.reservedAccounts" . | quote }} }
+{{- with $operator.podPolicy.allowedServiceAccounts }}
+- { name: ALLOWED_SERVICE_ACCOUNTS, value: {{ join "," . | quote }} }
+{{- end }}
 - { name: LOG_FORMAT, value: {{ $operator.logFormat | quote }} }
 - { name: LOG_LEVEL, value: {{ $operator.env.logLevel | quote }} }
 - { name: RECONCILIATION_THREADS, value: {{ $operator.env.reconciliationThreads | quote }} }
@@ -89,4 +97,30 @@ priorityClassName: {{ . }}
 {{- with $operator.extraEnv }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* What the archive of logs adds to a container: its variables, with the credentials in a Secret. */}}
+{{- define "ompipe.archiveEnv" -}}
+{{- with .Values.logs.archive }}
+{{- if .url }}
+- { name: LOGS_ARCHIVE_URL, value: {{ .url | quote }} }
+{{- range $name, $value := .env }}
+- { name: {{ $name }}, value: {{ $value | quote }} }
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "ompipe.archiveEnvFrom" -}}
+{{- with .Values.logs.archive }}
+{{- if and .url .credentialsSecret }}
+envFrom:
+  - secretRef: { name: {{ .credentialsSecret }} }
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Whether a volume is mounted for the archive: "true" or "". */}}
+{{- define "ompipe.archiveVolume" -}}
+{{- if and (hasPrefix "file://" .Values.logs.archive.url) .Values.logs.archive.volumeClaim }}true{{ end }}
 {{- end }}

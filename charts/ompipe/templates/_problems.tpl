@@ -45,6 +45,19 @@ What the schema cannot say in a sentence. Every problem is told at once, each wi
 - {{ $key }}.repository: {{ $image.repository | quote }} holds a tag or digest. Put that into {{ $key }}.tag or {{ $key }}.digest.
 {{- end }}
 {{- end }}
+{{- $archive := .Values.logs.archive }}
+{{- if and $archive.url (not .Values.omjobOperator.enabled) }}
+- logs.archive.url: is set while omjobOperator.enabled is false. The operator archives logs: enable it, or leave the URL out.
+{{- end }}
+{{- if and (hasPrefix "file://" $archive.url) (not $archive.volumeClaim) }}
+- logs.archive.volumeClaim: missing. {{ $archive.url }} is a directory: give a PersistentVolumeClaim that all replicas can mount.
+{{- end }}
+{{- if and (hasPrefix "file://" $archive.url) (not (or (eq $archive.url "file:///var/lib/ompipe/archive") (hasPrefix "file:///var/lib/ompipe/archive/" $archive.url))) }}
+- logs.archive.url: {{ $archive.url | quote }} is not on the volume, which is mounted at /var/lib/ompipe/archive. Give file:///var/lib/ompipe/archive or a directory below it.
+{{- end }}
+{{- if and $archive.volumeClaim (not (hasPrefix "file://" $archive.url)) }}
+- logs.archive.volumeClaim: is for a URL that begins with file://. Leave it out.
+{{- end }}
 {{- $watched := include "ompipe.watched" . | fromYamlArray }}
 {{- if and (has "ALL" $watched) (gt (len $watched) 1) }}
 - omjobOperator.watchNamespaces: must be either [ALL] or names of namespaces, not both.
@@ -66,8 +79,11 @@ What the schema cannot say in a sentence. Every problem is told at once, each wi
 {{- with .Values.omjobOperator.healthCheck }}
 - omjobOperator.healthCheck is not used: the probes are always on.
 {{- end }}
-{{- range $key := keys (omit $block "k8s" "metadataApiEndpoint" "verifySsl" "hostIp" "ingestionIpInfoEnabled") | sortAlpha }}
+{{- range $key := keys (omit $block "k8s" "metadataApiEndpoint" "verifySsl" "caCertificate" "hostIp" "ingestionIpInfoEnabled" "airflow") | sortAlpha }}
 - pipelineServiceClientConfig.{{ $key }} is not used: it concerns the OpenMetadata server alone.
+{{- end }}
+{{- range $key := keys (omit ($block.airflow | default dict) "verifySsl" "hostIp" "ingestionIpInfoEnabled") | sortAlpha }}
+- pipelineServiceClientConfig.airflow.{{ $key }} is not used: it concerns the OpenMetadata server alone.
 {{- end }}
 {{- range $key := keys (omit (dig "config" dict (.Values.openmetadata | default dict)) "pipelineServiceClientConfig") | sortAlpha }}
 - openmetadata.config.{{ $key }} is not used: it belongs to OpenMetadata's chart.

@@ -12,6 +12,9 @@
 # Runs and schedules. A run that waits for its turn (maxActiveRuns) is patched to start.
 - { apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [batch], resources: [cronjobs], verbs: [get, list, create, patch, delete] }
+# The doctor reads the account of the runs, and asks what it may do.
+- { apiGroups: [""], resources: [serviceaccounts], verbs: [get] }
+- { apiGroups: [authorization.k8s.io], resources: [localsubjectaccessreviews], verbs: [create] }
 {{- if include "ompipe.operatorMode" . }}
 - { apiGroups: [pipelines.openmetadata.org], resources: [omjobs], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [pipelines.openmetadata.org], resources: [cronomjobs], verbs: [get, list, create, patch, delete] }

@@ -1,5 +1,6 @@
 //! `OMJob` and `CronOMJob`, the custom resources `pipelines.openmetadata.org/v1`: what upstream's
-//! Java client and operator exchange, and a superset of it (`upstream-operator.md` §2, §11).
+//! Java client and operator exchange, and a superset of it
+//! (docs/contracts/upstream-operator.md#custom-resources).
 //!
 //! ```text
 //! CronOMJob ── schedule, zone, omJobSpec ──► OMJob ─┬─ mainPodSpec      ──► pod {omjob}-main

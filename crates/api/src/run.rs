@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use ompipe_core::job::{Reported, Reporter};
 use ompipe_core::labels;
 use ompipe_core::omjob::{ConditionKind, Reporting};
-use ompipe_core::run::{self, End, Failure, Reason, Workload, WorkloadKind};
+use ompipe_core::run::{self, End, EndReporter, Failure, Reason, Workload, WorkloadKind};
 
 use crate::{OMJob, OMJobStatus, Phase};
 
@@ -16,6 +16,7 @@ impl OMJob {
         let status = self.status.clone().unwrap_or_default();
         Some(Workload {
             kind: WorkloadKind::OmJob,
+            namespace: self.metadata.namespace.clone(),
             name: self.name_any(),
             uid: self.uid()?,
             run_id: run::run_id(self.labels(), self.metadata.uid.as_deref())?,
@@ -27,8 +28,10 @@ impl OMJob {
             deleting: self.metadata.deletion_timestamp.is_some(),
             queued: run::queued(self.labels(), self.spec.suspend),
             started: status.phase == Some(Phase::ExitHandlerRunning),
+            backoff_limit: Some(self.spec.limits().backoff_limit),
             end: status.end(),
             reported: status.reported(),
+            end_reporter: EndReporter::Operator,
         })
     }
 

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// An `OMJob` as upstream's Java client sends it (`upstream-client.md` §6.1).
+/// An `OMJob` as upstream's Java client sends it
+/// (docs/contracts/upstream-java-client.md#omjob-as-sent).
 fn of_upstream() -> Value {
     json!({
         "apiVersion": "pipelines.openmetadata.org/v1", "kind": "OMJob",

@@ -1,52 +1,213 @@
 //! What can be typed. Credentials never can: they come from files, the environment or the pipeline.
 
-use std::path::PathBuf;
+mod examples;
+mod run_ref;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use ompipe_core::RunId;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
+use jiff::SignedDuration;
+use ompipe_core::{PipelineState, RunId};
 use ompipe_operator::settings::OperatorArgs;
 use ompipe_server::settings::ServeArgs;
+use secrecy::SecretString;
+
+use crate::complete;
+pub(crate) use run_ref::RunRef;
+
+/// Heading of the options that every command has.
+const GLOBAL: &str = "Global options";
 
 /// Runs OpenMetadata ingestion pipelines on Kubernetes.
 ///
-/// Exit codes: 0 success, 1 the run failed, 2 usage or input, 3 cluster or server, 4 (of
-/// exit-handler) OpenMetadata refuses the report for good.
+/// Exit codes: 0 success, 1 the run failed (diff: there are differences; doctor: something is
+/// wrong), 2 usage or input, 3 cluster or server, 4 (of exit-handler) OpenMetadata refuses the
+/// report for good, 130 interrupted.
 #[derive(Debug, Parser)]
-#[command(name = "ompipe", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "ompipe",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = examples::OMPIPE
+)]
 pub(crate) struct Args {
     /// Configuration: a YAML file with the block pipelineServiceClientConfiguration. Without one,
     /// every parameter has its default.
-    #[arg(short, long, global = true, value_name = "FILE", env = "OMPIPE_CONFIG")]
+    #[arg(short, long, global = true, value_name = "FILE", env = "OMPIPE_CONFIG", value_parser = path(), help_heading = GLOBAL)]
     pub(crate) config: Option<PathBuf>,
 
+    /// Configuration that is kept in the cluster, such as that of the Helm chart: secret/NAME,
+    /// secret/NAMESPACE/NAME or configmap/NAME, key config.yaml. Goes before --config.
+    #[arg(long, global = true, value_name = "KIND/NAME", env = "OMPIPE_CONFIG_FROM", help_heading = GLOBAL)]
+    pub(crate) config_from: Option<String>,
+
+    /// The same, read, and the namespace that it is in.
+    #[arg(skip)]
+    pub(crate) fetched: OnceLock<(SecretString, String)>,
+
     /// Namespace to use instead of the configured one.
-    #[arg(short, long, global = true, value_name = "NAME")]
+    #[arg(short, long, global = true, value_name = "NAME", help_heading = GLOBAL, add = ArgValueCompleter::new(complete::namespaces))]
     pub(crate) namespace: Option<String>,
 
-    /// How results are printed.
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
+    /// Kubeconfig to use instead of the configured one, of KUBECONFIG and ~/.kube/config.
+    #[arg(long, global = true, value_name = "FILE", value_parser = path(), help_heading = GLOBAL)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig to use instead of the current one.
+    #[arg(long, global = true, value_name = "NAME", help_heading = GLOBAL, add = ArgValueCompleter::new(complete::contexts))]
+    pub(crate) context: Option<String>,
+
+    /// Output format.
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table, help_heading = GLOBAL)]
     pub(crate) output: Output,
 
+    /// The OpenMetadata API as this machine reaches it, where metadataApiEndpoint is an address that
+    /// only pods know.
+    #[arg(long, global = true, value_name = "URL", env = "OMPIPE_SERVER", help_heading = GLOBAL)]
+    pub(crate) server: Option<String>,
+
     /// File with the ingestion bot's token, for pipelines that come without one. The environment
-    /// variable `OPENMETADATA_JWT_TOKEN` does as well.
-    #[arg(long, global = true, value_name = "FILE", env = "OMPIPE_TOKEN_FILE")]
+    /// variable `OPENMETADATA_JWT_TOKEN` can be used instead.
+    #[arg(long, global = true, value_name = "FILE", env = "OMPIPE_TOKEN_FILE", value_parser = path(), help_heading = GLOBAL)]
     pub(crate) token_file: Option<PathBuf>,
 
+    /// Where the operator archives logs and records of runs: `s3://bucket/prefix`, `gs://…`, `az://…` or
+    /// `file:///directory`. By default nowhere.
+    #[arg(long, global = true, value_name = "URL", env = "LOGS_ARCHIVE_URL", help_heading = GLOBAL)]
+    pub(crate) logs_archive_url: Option<String>,
+
     /// What to log to stderr, such as debug or `ompipe_client=debug`. By default warn.
-    #[arg(long, global = true, value_name = "FILTER", env = "OMPIPE_LOG")]
+    #[arg(long, global = true, value_name = "FILTER", env = "OMPIPE_LOG", help_heading = GLOBAL)]
     pub(crate) log: Option<String>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// How results are printed.
+/// Takes an empty path too, which a variable without a value gives.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// Options that a command does not act on, which its help does not show.
+const WITHOUT_EFFECT: [(&str, &[&str]); 7] = [
+    (
+        "man",
+        &[
+            "config",
+            "config_from",
+            "namespace",
+            "kubeconfig",
+            "context",
+            "output",
+            "server",
+            "token_file",
+            "log",
+        ],
+    ),
+    (
+        "completions",
+        &[
+            "config",
+            "config_from",
+            "namespace",
+            "kubeconfig",
+            "context",
+            "output",
+            "server",
+            "token_file",
+            "log",
+        ],
+    ),
+    (
+        "crds",
+        &[
+            "config",
+            "config_from",
+            "namespace",
+            "kubeconfig",
+            "context",
+            "server",
+            "token_file",
+            "log",
+        ],
+    ),
+    ("rbac", &["kubeconfig", "context", "server", "token_file", "log"]),
+    (
+        "exit-handler",
+        &["config", "config_from", "namespace", "kubeconfig", "context", "server", "token_file"],
+    ),
+    (
+        "operator",
+        &["config", "config_from", "namespace", "context", "output", "server", "token_file"],
+    ),
+    ("serve", &["config_from", "output"]),
+];
+
+/// The whole command line, as help, manual page, completions and parser have it.
+pub(crate) fn command() -> clap::Command {
+    let mut command = Args::command();
+    let globals: Vec<clap::Arg> = command.get_arguments().cloned().collect();
+    for (name, hidden) in WITHOUT_EFFECT {
+        let hidden = globals.iter().filter(|arg| hidden.contains(&arg.get_id().as_str()));
+        // A command that has an option of that name does not get the global one.
+        let hidden: Vec<clap::Arg> = hidden.map(|arg| arg.clone().hide(true)).collect();
+        command = command.mut_subcommand(name, |of_command| of_command.args(hidden));
+    }
+    command
+}
+
+impl Args {
+    /// What was typed.
+    ///
+    /// # Errors
+    /// It is not right, or help or the version was asked for.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let mut command = command();
+        let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        let args = Self::from_arg_matches_mut(&mut matches);
+        args.map(Self::without_empty_paths).map_err(|error| error.format(&mut command))
+    }
+
+    /// The arguments, in which an empty path counts as not given.
+    pub(crate) fn without_empty_paths(mut self) -> Self {
+        let given = |path: &PathBuf| !path.as_os_str().is_empty();
+        self.config = self.config.filter(given);
+        self.token_file = self.token_file.filter(given);
+        self.logs_archive_url = self.logs_archive_url.filter(|url| !url.trim().is_empty());
+        self.kubeconfig = self.kubeconfig.filter(given);
+        self.config_from = self.config_from.filter(|from| !from.trim().is_empty());
+        self.server = self.server.filter(|server| !server.trim().is_empty());
+        self.log = self.log.filter(|filter| !filter.trim().is_empty());
+        self
+    }
+}
+
+/// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// For people.
+    /// Human-readable, narrow enough for 80 columns.
     Table,
-    /// For scripts.
+    /// Human-readable, with every column.
+    Wide,
+    /// Machine-readable.
     Json,
+    /// The same as YAML.
+    Yaml,
+    /// Names only, one in each line.
+    Name,
+}
+
+impl Output {
+    /// True when a program reads the result.
+    pub(crate) const fn is_structured(self) -> bool {
+        matches!(self, Self::Json | Self::Yaml)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,39 +224,102 @@ pub(crate) enum Command {
 /// What is done once, and ends.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Call {
-    /// Store a pipeline in the cluster, so that it runs on its schedule and on demand.
-    Deploy(Source),
+    /// Deploy pipelines to the cluster, so that they run on their schedule and on demand.
+    #[command(after_help = examples::DEPLOY)]
+    Deploy(DeployArgs),
+    /// Show what a deploy would change. Ends with exit code 1 if it would change something.
+    #[command(after_help = examples::DIFF)]
+    Diff(DeploySource),
     /// Run a pipeline now.
+    #[command(after_help = examples::RUN)]
     Run(RunArgs),
+    /// Run again what an earlier run did, with the config and overrides that it had.
+    #[command(after_help = examples::RETRY)]
+    Retry(RetryArgs),
+    /// Wait until a run has ended, and end with its result.
+    #[command(after_help = examples::WAIT)]
+    Wait(WaitArgs),
     /// Show the runs of a pipeline.
+    #[command(after_help = examples::STATUS)]
     Status(StatusArgs),
     /// Print the log of a run.
+    #[command(after_help = examples::LOGS)]
     Logs(LogsArgs),
-    /// Show the deployed pipelines.
-    List,
-    /// Switch the schedule of a pipeline on or off. Runs that have started go on.
+    /// Show what runs there were, also those that the cluster no longer has where an archive keeps
+    /// their records.
+    #[command(after_help = examples::HISTORY)]
+    History(HistoryArgs),
+    /// List the deployed pipelines.
+    #[command(visible_alias = "ls", after_help = examples::LIST)]
+    List(ListArgs),
+    /// Show what is deployed of a pipeline: schedule, image, revision, and its config, masked.
+    #[command(after_help = examples::GET)]
+    Get(Targets),
+    /// Switch the schedule of pipelines off. Runs that have started go on.
+    #[command(after_help = examples::PAUSE)]
+    Pause(Targets),
+    /// Switch the schedule of pipelines on again.
+    #[command(after_help = examples::RESUME)]
+    Resume(Targets),
+    /// Switch the schedule of pipelines on or off: the former spelling of pause and resume.
+    #[command(after_help = examples::TOGGLE)]
     Toggle(ToggleArgs),
-    /// Stop the runs of a pipeline that have not ended.
+    /// Stop the runs of pipelines that have not ended.
+    #[command(after_help = examples::KILL)]
     Kill(KillArgs),
-    /// Remove a pipeline: its schedule, its runs, its config and secrets.
-    Delete(Target),
+    /// Remove pipelines: their schedules, runs, configs and secrets.
+    #[command(after_help = examples::DELETE)]
+    Delete(Targets),
+    /// Show pipelines that OpenMetadata no longer has, or that are not deployed whole, and remove them
+    /// if asked to.
+    #[command(after_help = examples::ORPHANS)]
+    Orphans {
+        /// Remove what they have in the cluster.
+        #[arg(long)]
+        delete: bool,
+    },
     /// Run an automation workflow, such as a test of a connection, and show its result.
+    #[command(after_help = examples::TEST_CONNECTION)]
     TestConnection(TestConnectionArgs),
-    /// Find out what keeps ompipe, a pipeline or a run from working, and what to do about it.
+    /// Diagnose ompipe, a pipeline or a run, and suggest fixes.
+    #[command(after_help = examples::DOCTOR)]
     Doctor(DoctorArgs),
     /// Print the Kubernetes objects that deploy, or a run, would apply. Needs no cluster.
+    #[command(after_help = examples::RENDER)]
     Render(RenderArgs),
-    /// Look at the configuration.
-    #[command(subcommand)]
+    /// Check and explain the configuration.
+    #[command(subcommand, after_help = examples::CONFIG)]
     Config(ConfigCommand),
     /// Print the custom resource definitions that operator mode needs, for kubectl apply.
+    #[command(after_help = examples::CRDS)]
     Crds,
+    /// Print the namespace's Role and service account that ompipe needs, for kubectl apply.
+    #[command(after_help = examples::RBAC)]
+    Rbac {
+        /// The account and Role of `ompipe operator` in a namespace that it watches, instead.
+        #[arg(long)]
+        operator: bool,
+    },
+    /// Show the versions of ompipe, Kubernetes and OpenMetadata.
+    #[command(after_help = examples::VERSION)]
+    Version {
+        /// Only that of this program; calls nobody.
+        #[arg(long)]
+        client: bool,
+    },
     /// Report how a run ended, from inside its pod or one beside it. Reads the environment that
     /// pods of runs have: config, pipelineRunId, pipelineStatus, jobName, namespace.
     ExitHandler,
-    /// Print the manual page, for man -l.
-    Man,
-    /// Print a script that completes ompipe's arguments in a shell.
+    /// Print the manual page, for man -l, or write one for each command.
+    #[command(after_help = examples::MAN)]
+    Man {
+        /// Write ompipe.1, ompipe-deploy.1 and so on into this directory.
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+    /// Print a script that completes ompipe's arguments in a shell, also the names of pipelines,
+    /// runs, namespaces and contexts.
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -126,12 +350,92 @@ pub(crate) struct Source {
     pub(crate) service: Option<PathBuf>,
 }
 
+/// Pipelines to deploy, and their services.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DeploySource {
+    #[command(flatten)]
+    pub(crate) definitions: Definitions,
+
+    /// The pipelines' service entity as JSON or YAML; fetched from the server when not given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) service: Option<PathBuf>,
+}
+
+/// Pipelines from files or from the OpenMetadata server.
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Definitions {
+    /// Ingestion pipelines as JSON or YAML, as the OpenMetadata API returns them: a file, which may
+    /// hold several documents, or a directory with such files; - is stdin. May be repeated.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Vec<PathBuf>,
+
+    /// Fully qualified name of a pipeline to fetch from the OpenMetadata server. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) fqn: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DeployArgs {
+    #[command(flatten)]
+    pub(crate) source: DeploySource,
+
+    /// Only say what would be done: server asks the API server to try it, client asks nobody.
+    #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "server")]
+    pub(crate) dry_run: Option<DryRun>,
+}
+
+/// Who says what a deploy would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DryRun {
+    /// The API server, which checks each object and keeps none.
+    Server,
+    /// This program alone, which prints the objects, as ompipe render does.
+    Client,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ListArgs {
+    /// The pipelines of every namespace.
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
+
+    /// Only pipelines with these labels, as kubectl has them: key=value, key!=value, key in (a,b).
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub(crate) selector: Option<String>,
+}
+
+/// Pipelines that are deployed, or those of files or the server.
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Targets {
+    /// Names or fully qualified names of deployed pipelines.
+    #[arg(value_name = "PIPELINE", add = ArgValueCompleter::new(complete::pipelines))]
+    pub(crate) pipelines: Vec<String>,
+
+    /// Every pipeline that is deployed in the namespace.
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// Every pipeline with these labels, as kubectl has them: key=value, key!=value, key in (a,b).
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub(crate) selector: Option<String>,
+
+    /// Ingestion pipelines as JSON or YAML: a file or a directory with files; - is stdin.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Fully qualified name of a pipeline to fetch from the OpenMetadata server.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) fqn: Option<String>,
+}
+
 /// A pipeline that is deployed, or one from a file or the server.
 #[derive(Debug, ClapArgs)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Target {
     /// Name or fully qualified name of a deployed pipeline.
-    #[arg(value_name = "PIPELINE")]
+    #[arg(value_name = "PIPELINE", add = ArgValueCompleter::new(complete::pipelines))]
     pub(crate) pipeline: Option<String>,
 
     /// The ingestion pipeline as JSON or YAML, as the OpenMetadata API returns it; - is stdin.
@@ -168,23 +472,100 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct RetryArgs {
+    /// Id of the run, or its first digits.
+    #[arg(value_name = "RUN", add = ArgValueCompleter::new(complete::runs))]
+    pub(crate) run: RunRef,
+
+    /// Stream the new run's log and end with its result, as ompipe run does.
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WaitArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+
+    /// The run, by its id or the first digits of it; the latest when not given.
+    #[arg(long, value_name = "RUN", add = ArgValueCompleter::new(complete::runs))]
+    pub(crate) run: Option<RunRef>,
+
+    /// Wait no longer than this, such as 30s, 10m or 2h. By default as long as it takes.
+    #[arg(long, value_name = "TIME", value_parser = timeout)]
+    pub(crate) timeout: Option<std::time::Duration>,
+}
+
+fn timeout(text: &str) -> Result<std::time::Duration, &'static str> {
+    let parsed = text.parse::<SignedDuration>().ok();
+    parsed.and_then(|length| length.try_into().ok()).ok_or("must be a time such as 30s, 10m or 2h")
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) target: Target,
 
-    /// Show this run only.
-    #[arg(long, value_name = "UUID")]
-    pub(crate) run: Option<RunId>,
+    /// Show this run only, by its id or the first digits of it.
+    #[arg(long, value_name = "RUN", add = ArgValueCompleter::new(complete::runs))]
+    pub(crate) run: Option<RunRef>,
+}
+
+/// The pipeline of a log. Here -f is --follow, as everywhere else that logs are printed.
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = false)]
+pub(crate) struct LogsTarget {
+    /// Name or fully qualified name of a deployed pipeline.
+    #[arg(value_name = "PIPELINE", add = ArgValueCompleter::new(complete::pipelines))]
+    pub(crate) pipeline: Option<String>,
+
+    /// The ingestion pipeline as JSON or YAML, as the OpenMetadata API returns it; - is stdin.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Fully qualified name of a pipeline to fetch from the OpenMetadata server.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) fqn: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct HistoryArgs {
+    /// Name or fully qualified name of a deployed pipeline; without one, the archived runs of all.
+    #[arg(value_name = "PIPELINE")]
+    pub(crate) pipeline: Option<String>,
+
+    /// Show runs in this state only: queued, running, success, partialSuccess, failed or stopped.
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    pub(crate) state: Option<PipelineState>,
+
+    /// Show runs only that began at or after this time, such as 2026-01-31T00:00:00Z, or so long ago,
+    /// such as 7d or 12h.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+
+    /// Show runs only that waited or failed for this reason, such as `OOMKilled`.
+    #[arg(long, value_name = "REASON")]
+    pub(crate) reason: Option<String>,
+
+    /// How many of the newest runs are looked at.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
+}
+
+fn state(text: &str) -> Result<PipelineState, String> {
+    let state = serde_json::from_value(serde_json::Value::String(text.to_owned()));
+    let states = "must be one of queued, running, success, partialSuccess, failed, stopped";
+    state.map_err(|_| states.to_owned())
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct LogsArgs {
     #[command(flatten)]
-    pub(crate) target: Target,
+    pub(crate) target: LogsTarget,
 
-    /// The run; the latest when not given.
-    #[arg(long, value_name = "UUID")]
-    pub(crate) run: Option<RunId>,
+    /// The run, by its id or the first digits of it; the latest when not given.
+    #[arg(long, value_name = "RUN", add = ArgValueCompleter::new(complete::runs))]
+    pub(crate) run: Option<RunRef>,
 
     /// This attempt only, from 1.
     #[arg(long, value_name = "N")]
@@ -200,7 +581,7 @@ pub(crate) struct LogsArgs {
     pub(crate) page: Option<String>,
 
     /// Wait for the run and stream its log until it ends.
-    #[arg(long, conflicts_with_all = ["attempt", "container"])]
+    #[arg(short, long, conflicts_with_all = ["attempt", "container"])]
     pub(crate) follow: bool,
 }
 
@@ -216,7 +597,7 @@ pub(crate) enum LogContainer {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ToggleArgs {
     #[command(flatten)]
-    pub(crate) target: Target,
+    pub(crate) targets: Targets,
 
     #[command(flatten)]
     pub(crate) state: ToggleState,
@@ -237,11 +618,11 @@ pub(crate) struct ToggleState {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct KillArgs {
     #[command(flatten)]
-    pub(crate) target: Target,
+    pub(crate) targets: Targets,
 
-    /// Stop this run only.
-    #[arg(long, value_name = "UUID")]
-    pub(crate) run: Option<RunId>,
+    /// Stop this run only, by its id or the first digits of it.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["all", "selector"], add = ArgValueCompleter::new(complete::runs))]
+    pub(crate) run: Option<RunRef>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -255,12 +636,12 @@ pub(crate) struct TestConnectionArgs {
 pub(crate) struct DoctorArgs {
     /// Name or fully qualified name of a deployed pipeline; without one, ompipe and the cluster are
     /// examined only.
-    #[arg(value_name = "PIPELINE")]
+    #[arg(value_name = "PIPELINE", add = ArgValueCompleter::new(complete::pipelines))]
     pub(crate) pipeline: Option<String>,
 
-    /// Examine this run of it; the latest when not given.
-    #[arg(long, value_name = "UUID", requires = "pipeline")]
-    pub(crate) run: Option<RunId>,
+    /// Examine this run of it, by its id or the first digits of it; the latest when not given.
+    #[arg(long, value_name = "RUN", requires = "pipeline", add = ArgValueCompleter::new(complete::runs))]
+    pub(crate) run: Option<RunRef>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -279,18 +660,39 @@ pub(crate) struct RenderArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Check the configuration and tell everything that is wrong with it.
+    /// Check the configuration and list everything that is wrong with it.
     Check,
+    /// Show the value of each parameter, and where it comes from: default, file, environment or
+    /// option. Secrets are masked.
+    Show,
     /// List every parameter with its default and what it does.
     Reference,
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::Parser;
+
+    #[test]
+    fn an_empty_path_is_not_given() {
+        let words = ["ompipe", "--config", "", "--token-file", "", "--log", " ", "list"];
+        let args = super::Args::parse_from(words).without_empty_paths();
+        assert_eq!((args.config, args.token_file, args.log), (None, None, None));
+    }
 
     #[test]
     fn the_definition_is_sound() {
-        super::Args::command().debug_assert();
+        super::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        let command = super::command();
+        let bare = ["operator", "serve", "exit-handler", "help"];
+        for of in command.get_subcommands().filter(|of| !bare.contains(&of.get_name())) {
+            let text = of.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(text.starts_with("Examples:\n  ompipe "), "{}: {text}", of.get_name());
+            assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        }
     }
 }

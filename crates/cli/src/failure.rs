@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     Server,
     /// OpenMetadata refuses a run's report, as it would another time.
     Hopeless,
+    /// The user pressed Ctrl-C.
+    Interrupted,
 }
 
 impl From<Exit> for ExitCode {
@@ -33,6 +35,7 @@ impl From<Exit> for ExitCode {
             Exit::Input => 2.into(),
             Exit::Server => 3.into(),
             Exit::Hopeless => HOPELESS.into(),
+            Exit::Interrupted => 130.into(),
         }
     }
 }
@@ -41,32 +44,131 @@ impl From<Exit> for ExitCode {
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
+    code: &'static str,
     message: String,
     problems: Vec<Problem>,
+}
+
+/// The last words of the types that our own API gives to problems, where it has the same ones.
+const INVALID_INPUT: &str = "invalid-input";
+const UNAVAILABLE: &str = "unavailable";
+const USAGE: &str = "usage";
+const INTERRUPTED: &str = "interrupted";
+
+/// Tells that the arguments are not right, or prints the help or version that was asked for.
+pub(crate) fn report_usage(refused: &clap::Error) -> ExitCode {
+    if refused.use_stderr() && wants_json() {
+        let text = refused.render().to_string();
+        let message = text.trim().trim_start_matches("error: ");
+        output::note(json!({ "error": message, "code": USAGE, "problems": [] }));
+    } else {
+        // That nobody reads it is no failure.
+        drop(refused.print());
+    }
+    if refused.use_stderr() { Exit::Input.into() } else { Exit::Success.into() }
+}
+
+/// Whether JSON was asked for, of arguments that could not be read.
+fn wants_json() -> bool {
+    let words: Vec<_> = std::env::args_os().collect();
+    let is_json = |word: &std::ffi::OsString| {
+        ["-ojson", "-o=json", "--output=json"].iter().any(|spelling| word == spelling)
+    };
+    let is_pair = |pair: &[std::ffi::OsString]| {
+        (pair[0] == "-o" || pair[0] == "--output") && pair[1] == "json"
+    };
+    words.iter().any(is_json) || words.windows(2).any(is_pair)
 }
 
 impl Failure {
     /// The input, the configuration or the way of calling is at fault.
     pub(crate) fn usage(message: impl Display) -> Self {
-        Self { exit: Exit::Input, message: message.to_string(), problems: Vec::new() }
+        Self::new(Exit::Input, INVALID_INPUT, &message)
     }
 
-    /// Prints the failure for people or scripts. A reader of stdout that has gone away is none.
-    pub(crate) fn report(self, output: Output) -> ExitCode {
-        match output {
-            Output::Table => output::note(format_args!("error: {}", self.message)),
-            Output::Json => {
-                let problems = &self.problems;
-                output::note(json!({ "error": self.message, "problems": problems }));
-            }
+    /// The cluster or a server is at fault.
+    pub(crate) fn server(message: impl Display) -> Self {
+        Self::new(Exit::Server, UNAVAILABLE, &message)
+    }
+
+    /// The user has pressed Ctrl-C; the message says what goes on and what can be done about it.
+    pub(crate) fn interrupted(message: impl Display) -> Self {
+        Self::new(Exit::Interrupted, INTERRUPTED, &message)
+    }
+
+    fn new(exit: Exit, code: &'static str, message: &dyn Display) -> Self {
+        Self { exit, code, message: message.to_string(), problems: Vec::new() }
+    }
+
+    /// The same with a further sentence.
+    pub(crate) fn hinting(mut self, hint: &str) -> Self {
+        self.message = format!("{}. {hint}", self.message);
+        self
+    }
+
+    /// The same, of a kind that scripts may ask for.
+    pub(crate) fn coded(self, code: &'static str) -> Self {
+        Self { code, ..self }
+    }
+
+    /// The same with what it is about in front.
+    pub(crate) fn about(mut self, subject: &str) -> Self {
+        self.message = format!("{subject}: {}", self.message);
+        self
+    }
+
+    /// How the program ends for it.
+    pub(crate) const fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Prints the failure for people or scripts.
+    pub(crate) fn tell(&self, output: Output) {
+        let Self { code, message, problems, .. } = self;
+        if output.is_structured() {
+            output::note(json!({ "error": message, "code": code, "problems": problems }));
+        } else if self.exit == Exit::Interrupted {
+            output::note(message);
+        } else {
+            output::note(format_args!("error: {message}"));
         }
+    }
+
+    /// The same, as the last thing that the program does.
+    pub(crate) fn report(self, output: Output) -> ExitCode {
+        self.tell(output);
         self.exit.into()
+    }
+}
+
+/// The kind of an error, for scripts.
+fn code_of(error: &ompipe_client::Error) -> &'static str {
+    use ompipe_client::Error;
+    match error {
+        Error::NotDeployed { .. } => "no-such-pipeline",
+        Error::Ambiguous { .. } => "ambiguous-name",
+        Error::NoRuns(_) | Error::NoSuchRun { .. } | Error::RunDeleted(_) => "no-such-run",
+        Error::NoLog { .. } | Error::NoSuchAttempt { .. } | Error::NoExitHandlerPod(_) => {
+            "no-such-log"
+        }
+        Error::AlreadyRunning { .. } | Error::JobNameTaken { .. } => "conflict",
+        Error::OpenMetadata { .. } => "openmetadata",
+        Error::Kubernetes(error) if !error.may_pass() => "kubernetes",
+        error if error.is_input() => INVALID_INPUT,
+        _ => UNAVAILABLE,
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
     }
 }
 
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
-        Self { exit: Exit::Input, message: problems.to_string(), problems: problems.list }
+        let told = Self::usage(&problems);
+        Self { problems: problems.list, ..told }
     }
 }
 
@@ -75,7 +177,7 @@ impl From<ompipe_client::Error> for Failure {
         let exit = if error.is_input() { Exit::Input } else { Exit::Server };
         match error {
             ompipe_client::Error::Invalid(problems) => problems.into(),
-            error => Self { exit, message: error.to_string(), problems: Vec::new() },
+            error => Self::new(exit, code_of(&error), &error),
         }
     }
 }
@@ -87,25 +189,25 @@ impl From<ompipe_exit_handler::Error> for Failure {
             error if error.is_refusal() => Exit::Hopeless,
             _ => Exit::Server,
         };
-        Self { exit, message: error.to_string(), problems: Vec::new() }
+        let code = if exit == Exit::Input { INVALID_INPUT } else { UNAVAILABLE };
+        Self::new(exit, code, &error)
     }
 }
 
 impl From<ompipe_operator::Error> for Failure {
     fn from(error: ompipe_operator::Error) -> Self {
-        Self { exit: Exit::Server, message: error.to_string(), problems: Vec::new() }
+        Self::server(error)
     }
 }
 
 impl From<ompipe_server::Error> for Failure {
     fn from(error: ompipe_server::Error) -> Self {
-        let exit = if error.is_input() { Exit::Input } else { Exit::Server };
-        Self { exit, message: error.to_string(), problems: Vec::new() }
+        if error.is_input() { Self::usage(error) } else { Self::server(error) }
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self { exit: Exit::Server, message: error.to_string(), problems: Vec::new() }
+        Self::server(error)
     }
 }

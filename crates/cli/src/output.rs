@@ -3,9 +3,11 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, TableStyle};
 use jiff::{SignedDuration, Timestamp};
 use ompipe_client::{Change, Written};
+use ompipe_core::{PipelineState, yaml};
 use serde::Serialize;
 
 use crate::args::Output;
@@ -21,22 +23,34 @@ pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
     ignore_closed(writeln!(io::stdout().lock(), "{text}"))
 }
 
-/// Prints a result as JSON.
-pub(crate) fn print_json(result: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(result).map_err(io::Error::from)?;
-    print(text)
+/// Prints a result for programs: as YAML if that is the format, else as JSON.
+pub(crate) fn print_structured(output: Output, result: &impl Serialize) -> Result<(), Failure> {
+    if output != Output::Yaml {
+        return print(serde_json::to_string_pretty(result).map_err(io::Error::from)?);
+    }
+    // By way of a JSON value, since that is what both formats hold.
+    let value = serde_json::to_value(result).map_err(io::Error::from)?;
+    let text = yaml::render_readable(&value).map_err(Failure::usage)?;
+    print(text.trim_end())
 }
 
-/// Prints a result for people or scripts.
+/// Prints a result for people or programs.
 pub(crate) fn show<T: Serialize>(
     output: Output,
     result: &T,
     describe: impl FnOnce(&T) -> String,
 ) -> Result<(), Failure> {
-    match output {
-        Output::Json => print_json(result),
-        Output::Table => print(describe(result)),
-    }
+    if output.is_structured() { print_structured(output, result) } else { print(describe(result)) }
+}
+
+/// As [`show`], of a result that has a name.
+pub(crate) fn show_named<T: Serialize>(
+    output: Output,
+    result: &T,
+    name: impl FnOnce(&T) -> String,
+    describe: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
+    if output == Output::Name { print(name(result)) } else { show(output, result, describe) }
 }
 
 /// A pipe whose reader has gone away is no failure (as in `ompipe logs … | head`).
@@ -58,9 +72,65 @@ pub(crate) fn table<const N: usize>(
         table.add_row(row);
     }
     for column in table.column_iter_mut() {
-        column.set_padding((0, 3));
+        column.set_padding((0, 2));
     }
     table.trim_fmt()
+}
+
+/// How good something is, which colours show on a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Good,
+    Active,
+    Warning,
+    Bad,
+}
+
+impl Tone {
+    /// That of a run's state.
+    pub(crate) const fn of(state: PipelineState) -> Self {
+        match state {
+            PipelineState::Success => Self::Good,
+            PipelineState::Running | PipelineState::Queued => Self::Active,
+            PipelineState::PartialSuccess | PipelineState::Stopped => Self::Warning,
+            PipelineState::Failed => Self::Bad,
+        }
+    }
+
+    const fn style(self) -> Style {
+        match self {
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Active => AnsiColor::Cyan.on_default(),
+            Self::Warning => AnsiColor::Yellow.on_default(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+        }
+    }
+}
+
+/// True when stdout is a terminal that shows colours, and nobody has asked for none (`NO_COLOR`).
+pub(crate) fn has_colours() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+}
+
+/// A word in its colour.
+pub(crate) fn paint(text: &str, tone: Tone) -> String {
+    let style = tone.style();
+    if has_colours() { format!("{style}{text}{style:#}") } else { text.to_owned() }
+}
+
+/// A table with a coloured word in each row: the last time that the word stands there. Colours come
+/// after the widths, which they must not count for.
+pub(crate) fn painted(table: &str, words: &[(String, Tone)]) -> String {
+    let mut lines = table.lines();
+    let header = lines.next().unwrap_or_default().to_owned();
+    let rows = lines.zip(words).map(|(line, (word, tone))| match line.rfind(word.as_str()) {
+        Some(at) => {
+            let (before, rest) = line.split_at(at);
+            format!("{before}{}{}", paint(word, *tone), &rest[word.len()..])
+        }
+        None => line.to_owned(),
+    });
+    std::iter::once(header).chain(rows).collect::<Vec<_>>().join("\n")
 }
 
 /// A cell for what may be absent.
@@ -77,6 +147,11 @@ pub(crate) fn written(object: &Written) -> String {
         Change::Deleted => "deleted",
     };
     format!("  {:<9} {} {change}", object.kind, object.name)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a command is the outermost caller")]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
 }
 
 /// How long ago, in the one or two units that matter.
@@ -114,6 +189,6 @@ mod tests {
     #[test]
     fn tables_have_no_lines() {
         let printed = table(["NAME", "AGE"], [["a".to_owned(), "1s".to_owned()]]);
-        assert_eq!(printed, "NAME   AGE\na      1s");
+        assert_eq!(printed, "NAME  AGE\na     1s");
     }
 }

@@ -199,6 +199,157 @@ fn the_custom_resources_are_printed_for_kubectl() {
 }
 
 #[test]
+fn the_rights_are_printed_for_kubectl() {
+    let outcome = Case::new().ompipe(&["rbac", "-n", "team-a"]);
+    assert_eq!(outcome.code, Some(0));
+    assert!(outcome.stdout.contains("  name: team-a\n"), "{}", outcome.stdout);
+    assert!(!outcome.stdout.contains("openmetadata-pipelines"), "{}", outcome.stdout);
+    let json: Value =
+        serde_json::from_str(&Case::new().ompipe(&["rbac", "-o", "json"]).stdout).unwrap();
+    assert_eq!(json[0]["kind"], "Namespace");
+}
+
+#[test]
+fn there_is_a_manual_page_for_every_command() {
+    let case = Case::new();
+    let directory = case.dir.path().join("man1");
+    let written = case.ompipe(&["man", "--directory", &directory.display().to_string()]);
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+    for name in ["ompipe.1", "ompipe-deploy.1", "ompipe-config.1", "ompipe-serve.1"] {
+        let page = fs::read_to_string(directory.join(name)).unwrap();
+        assert!(page.starts_with(".ie"), "{page}");
+    }
+}
+
+#[test]
+fn every_value_of_the_configuration_says_where_it_comes_from() {
+    let case = Case::new();
+    let config = case.config(&json!({ "namespace": "from-file", "backoffLimit": 1 }));
+    let environment = [("K8S_INGESTION_IMAGE", "registry/image:1"), ("OMPIPE_CONFIG", &config)];
+    let shown = case.ompipe_with(&["config", "show", "-n", "typed"], &environment).stdout;
+    let line = |key: &str| {
+        let line = shown.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("parameters.namespace"), "--namespace typed");
+    assert_eq!(line("parameters.backoffLimit"), "file 1");
+    assert_eq!(line("parameters.ingestionImage"), "variable K8S_INGESTION_IMAGE registry/image:1");
+    assert_eq!(line("parameters.imagePullPolicy"), "default IfNotPresent");
+    let json = case.ompipe_with(&["config", "show", "-o", "json"], &environment).stdout;
+    let values: Vec<Value> = serde_json::from_str(&json).unwrap();
+    assert!(values.contains(&json!({
+        "key": "parameters.backoffLimit", "value": 1, "origin": "file",
+    })));
+}
+
+#[test]
+fn the_version_says_the_commit_and_what_cannot_be_asked() {
+    let case = Case::new();
+    let client = case.ompipe(&["version", "--client"]);
+    assert!(client.stdout.contains(env!("CARGO_PKG_VERSION")), "{}", client.stdout);
+    assert!(client.stdout.contains("(commit "), "{}", client.stdout);
+    let all = case.ompipe(&["version", "-o", "json"]);
+    let versions: Value = serde_json::from_str(&all.stdout).unwrap();
+    assert_eq!(all.code, Some(0), "{}", all.stderr);
+    let told = versions["kubernetes"]["error"].as_str().unwrap();
+    assert!(told.contains("no Kubernetes cluster"), "{told}");
+    assert!(versions["openmetadata"]["error"].is_string(), "{versions}");
+}
+
+#[test]
+fn failures_have_a_code_for_scripts() {
+    let case = Case::new();
+    let code = |args: &[&str]| {
+        let outcome = case.ompipe(&[args, &["-o", "json"]].concat());
+        let report: Value = serde_json::from_str(&outcome.stderr).unwrap();
+        (outcome.code, report["code"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(code(&["lst"]), (Some(2), "usage".to_owned()));
+    assert_eq!(code(&["list", "-n", "Bad_Name"]), (Some(2), "invalid-input".to_owned()));
+    assert_eq!(code(&["list"]), (Some(3), "unavailable".to_owned()));
+}
+
+#[test]
+fn a_context_that_is_not_there_is_told_with_those_that_are() {
+    let case = Case::new();
+    let kubeconfig = dead_cluster(&case);
+    let outcome = case.ompipe(&["list", "--kubeconfig", &kubeconfig, "--context", "prod"]);
+    assert_eq!(outcome.code, Some(3));
+    assert!(outcome.stderr.contains("no context \"prod\"; it has c"), "{}", outcome.stderr);
+    let reached = case.ompipe(&["list", "--kubeconfig", &kubeconfig, "--context", "c"]);
+    assert!(reached.stderr.contains("does not answer"), "{}", reached.stderr);
+}
+
+#[test]
+fn the_shell_completes_options_and_contexts() {
+    let case = Case::new();
+    let kubeconfig = dead_cluster(&case);
+    let complete = |words: &[&str]| {
+        let index = (words.len() - 1).to_string();
+        let asks = [
+            ("OMPIPE_COMPLETE", "bash"),
+            ("_CLAP_COMPLETE_INDEX", index.as_str()),
+            ("_CLAP_IFS", "\n"),
+            ("_CLAP_COMPLETE_COMP_TYPE", "9"),
+            ("_CLAP_COMPLETE_SPACE", "true"),
+            ("KUBECONFIG", kubeconfig.as_str()),
+        ];
+        case.ompipe_with(&[&["--"], words].concat(), &asks).stdout
+    };
+    assert!(complete(&["ompipe", "dep"]).contains("deploy"));
+    assert!(complete(&["ompipe", "list", "--all-n"]).contains("--all-namespaces"));
+    assert_eq!(complete(&["ompipe", "list", "--context", ""]).trim(), "c");
+}
+
+#[test]
+fn it_is_a_plugin_of_kubectl_under_another_name() {
+    let case = Case::new();
+    let plugin = case.dir.path().join("kubectl-ompipe");
+    std::os::unix::fs::symlink(assert_cmd::cargo::cargo_bin("ompipe"), &plugin).unwrap();
+    let output = Command::new(&plugin).args(["version", "--client"]).output().unwrap();
+    assert!(output.status.success());
+}
+
+#[test]
+fn several_documents_are_one_deployment_each() {
+    let case = Case::new();
+    let directory = case.dir.path().join("pipelines");
+    fs::create_dir(&directory).unwrap();
+    let mut second = metadata();
+    second["name"] = json!("second");
+    second["fullyQualifiedName"] = json!("shop.second");
+    second["id"] = json!("21111111-2222-3333-4444-555555555555");
+    fs::write(directory.join("a.yaml"), format!("---\n{}\n---\n{second}\n", metadata())).unwrap();
+    fs::write(directory.join("notes.txt"), "no pipeline").unwrap();
+    let (directory, service) = (directory.display().to_string(), case.service());
+    let dry = ["deploy", "-f", &directory, "--service", &service, "--dry-run=client"];
+    let outcome = case.ompipe(&dry);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_eq!(outcome.stdout.matches("kind: CronJob\n").count(), 2, "{}", outcome.stdout);
+    assert!(!outcome.stdout.contains(TOKEN));
+    fs::write(case.dir.path().join("pipelines/b.json"), "{}").unwrap();
+    let refused = case.ompipe(&dry);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("b.json"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_name_that_only_pods_know_is_told_with_the_way_from_here() {
+    let case = Case::new();
+    let block = json!({ "metadataApiEndpoint": "http://openmetadata.om.svc:8585/api" });
+    let config = case.file("om.json", &json!({ "pipelineServiceClientConfiguration": block }));
+    let config = config.display().to_string();
+    let environment = [("OPENMETADATA_JWT_TOKEN", TOKEN)];
+    let fetch = ["render", "--fqn", "shop.p", "-c", &config];
+    let outcome = case.ompipe_with(&fetch, &environment);
+    let way = "kubectl -n om port-forward svc/openmetadata 8585";
+    assert!(outcome.stderr.contains(way), "{}", outcome.stderr);
+    let server = ["--server", "http://127.0.0.1:1/api"];
+    let outcome = case.ompipe_with(&[&fetch[..], &server].concat(), &environment);
+    assert!(outcome.stderr.contains("http://127.0.0.1:1/api"), "{}", outcome.stderr);
+}
+
+#[test]
 fn the_manual_page_tells_every_command() {
     let page = Case::new().ompipe(&["man"]).stdout;
     for command in ["deploy", "run", "status", "logs", "toggle", "kill", "delete", "doctor"] {
@@ -259,8 +410,19 @@ fn a_bad_pipeline_is_refused_with_field_value_and_remedy(
 #[case(&["list", "-n", "Bad_Name"], "--namespace = \"Bad_Name\"")]
 #[case(&["lst"], "list")]
 #[case(&["toggle", "p"], "<--enable|--disable>")]
+#[case(&["logs", "p", "--run", "seven"], "first digits")]
+#[case(&["logs", "p", "--file", "x"], "cannot be used with")]
+#[case(&["wait", "p", "--timeout", "soon"], "30s, 10m or 2h")]
+#[case(&["delete", "p", "--all"], "cannot be used with")]
+#[case(&["list", "-A", "-n", "x"], "cannot be used with")]
+#[case(&["doctor", "-o", "name"], "names nothing")]
+#[case(&["list", "--config-from", "pod/x"], "secret/NAMESPACE/NAME")]
+#[case(&["serve", "--config-from", "secret/x"], "mount the object")]
+#[case(&["list", "--server", "localhost"], "http://localhost:8585/api")]
+#[case(&["list", "--server", "http://localhost:8585"], "did you mean http://localhost:8585/api")]
+#[case(&["deploy", "--dry-run=client", "-f", "/no/such/directory/"], "cannot read /no/such/directory/")]
 #[case(&["toggle", "p", "--enable", "--disable"], "cannot be used with")]
-#[case(&["kill"], "<PIPELINE|--file <FILE>|--fqn <NAME>>")]
+#[case(&["kill"], "--file <FILE>|--fqn <NAME>>")]
 #[case(&["kill", "p", "--run", "seven"], "must be a UUID")]
 #[case(&["logs", "p", "--page", "1", "--follow"], "cannot be used with")]
 #[case(&["logs", "p", "--container", "sidecar"], "exit-handler")]
@@ -356,7 +518,7 @@ fn an_openmetadata_server_that_is_away_is_told() {
 fn completions(#[case] shell: &str) {
     let outcome = Case::new().ompipe(&["completions", shell]);
     assert_eq!(outcome.code, Some(0));
-    assert!(outcome.stdout.contains("deploy"));
+    assert!(outcome.stdout.contains("OMPIPE_COMPLETE"), "{}", outcome.stdout);
 }
 
 #[test]
@@ -419,7 +581,10 @@ fn without_a_cluster_the_operator_ends_and_says_why(
     let outcome = Case::new().ompipe_with(&["operator"], &environment);
     let (notice, error) = outcome.stderr.split_once('\n').unwrap();
     assert!(notice.contains(level) && notice.contains("POLLING_INTERVAL_SECONDS is ignored"));
-    assert!(error.starts_with("error: no cluster: neither by kubeconfig ("), "{error}");
+    assert!(
+        error.starts_with("error: no cluster: KUBECONFIG names no file that exists: "),
+        "{error}"
+    );
     assert_eq!(outcome.code, Some(3));
 }
 
@@ -436,4 +601,127 @@ fn a_port_that_is_taken_ends_the_operator() {
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[rstest]
+#[case("K8S_NAMESPACE", "Bad_Name", "K8S_NAMESPACE (environment) = \"Bad_Name\"")]
+#[case("K8S_RUN_AS_USER", "root", "K8S_RUN_AS_USER (environment) = \"root\"")]
+fn a_wrong_variable_without_a_file_is_told(
+    #[case] variable: &str,
+    #[case] value: &str,
+    #[case] told: &str,
+) {
+    let outcome = Case::new().ompipe_with(&["config", "check"], &[(variable, value)]);
+    assert_eq!(outcome.code, Some(2));
+    assert!(outcome.stderr.contains("1 problem in the configuration"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains(told), "{}", outcome.stderr);
+}
+
+#[test]
+fn empty_variables_count_as_not_set() {
+    let empty = [("OMPIPE_CONFIG", ""), ("OMPIPE_TOKEN_FILE", ""), ("OMPIPE_LOG", "")];
+    let outcome = Case::new().ompipe_with(&["config", "check"], &empty);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+}
+
+/// A kubeconfig whose cluster is at a port where nobody listens.
+fn kubeconfig(case: &Case, server: &str, user: &Value) -> String {
+    let document = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "k",
+        "clusters": [{ "name": "c", "cluster": { "server": server } }],
+        "users": [{ "name": "u", "user": user }],
+        "contexts": [{ "name": "k", "context": { "cluster": "c", "user": "u" } }],
+    });
+    case.file("kubeconfig", &document).display().to_string()
+}
+
+/// A port that nobody listens at, and the server there.
+fn nowhere() -> String {
+    format!("https://127.0.0.1:{}", free_port())
+}
+
+#[test]
+fn a_cluster_that_no_proxy_names_is_called_without_the_proxy() {
+    let (case, server) = (Case::new(), nowhere());
+    let config = kubeconfig(&case, &server, &json!({ "token": "x" }));
+    let environment = [
+        ("KUBECONFIG", config.as_str()),
+        ("HTTPS_PROXY", "http://u:hunter2@proxy.invalid:3128"),
+        ("NO_PROXY", "127.0.0.1,localhost"),
+    ];
+    let outcome = case.ompipe_with(&["list"], &environment);
+    assert_eq!(outcome.code, Some(3));
+    assert!(outcome.stderr.contains(&format!("{server}, context \"k\")")), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("proxy"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_proxy_is_named_without_its_credentials() {
+    let case = Case::new();
+    let config = kubeconfig(&case, "https://cluster.invalid", &json!({ "token": "x" }));
+    let proxy = format!("http://u:hunter2@127.0.0.1:{}", free_port());
+    let environment = [("KUBECONFIG", config.as_str()), ("HTTPS_PROXY", proxy.as_str())];
+    let outcome = case.ompipe_with(&["list"], &environment);
+    assert_eq!(outcome.code, Some(3));
+    let shown = proxy.replace("u:hunter2@", "");
+    assert!(outcome.stderr.contains(&format!("through the proxy {shown}")), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.trim_end().lines().count(), 1, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_credential_plugin_that_fails_is_named_without_its_arguments() {
+    let case = Case::new();
+    let exec = json!({ "exec": {
+        "apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin",
+        "args": ["--oidc-client-secret=hunter2"], "installHint": "install the thing",
+        "env": [{ "name": "AZURE_CLIENT_SECRET", "value": "hunter3" }],
+    }});
+    let config = kubeconfig(&case, &nowhere(), &exec);
+    let outcome = case.ompipe_with(&["list"], &[("KUBECONFIG", &config)]);
+    assert_eq!(outcome.code, Some(3));
+    let stderr = &outcome.stderr;
+    assert!(
+        stderr.contains("\"no-such-plugin\"") && stderr.contains("install the thing"),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("hunter"), "{stderr}");
+}
+
+#[test]
+fn a_kubeconfig_of_a_list_that_is_not_there_is_passed_over() {
+    let case = Case::new();
+    let server = nowhere();
+    let config = kubeconfig(&case, &server, &json!({ "token": "x" }));
+    let list = format!("/no/such/file:{config}");
+    let outcome = case.ompipe_with(&["list"], &[("KUBECONFIG", &list)]);
+    assert_eq!(outcome.code, Some(3));
+    assert!(outcome.stderr.contains(&server), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("/no/such/file"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_call_to_openmetadata_that_fails_names_the_proxy() {
+    let case = Case::new();
+    let block = json!({ "metadataApiEndpoint": "http://openmetadata.invalid:8585/api" });
+    let config = case.file("om.json", &json!({ "pipelineServiceClientConfiguration": block }));
+    let proxy = format!("http://u:hunter2@127.0.0.1:{}", free_port());
+    let environment = [("HTTP_PROXY", proxy.as_str()), ("OPENMETADATA_JWT_TOKEN", TOKEN)];
+    let config = config.display().to_string();
+    let outcome = case.ompipe_with(&["render", "--fqn", "shop.p", "-c", &config], &environment);
+    let shown = proxy.replace("u:hunter2@", "");
+    assert!(outcome.stderr.contains(&format!("through the proxy {shown}")), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_token_in_a_secrets_manager_is_told_before_anything_is_called() {
+    let case = Case::new();
+    let connection = json!({
+        "hostPort": "http://127.0.0.1:1/api", "securityConfig": { "jwtToken": "secret:/om/bot" },
+    });
+    let pipeline = case.pipeline(&with("/openMetadataServerConnection", connection));
+    let outcome = case.ompipe(&["render", "-f", &pipeline]);
+    assert_eq!(outcome.code, Some(2));
+    assert!(outcome.stderr.contains("OPENMETADATA_JWT_TOKEN"), "{}", outcome.stderr);
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use kube::core::Status;
+use ompipe_core::fields::nearest;
 use ompipe_core::{PipelineIdentity, Problems, RunId, workflow};
 
 /// Result of an operation.
@@ -52,11 +53,14 @@ pub enum Error {
     /// Another deploy took the pipeline's names in the same moment.
     #[error("another deploy has just created Secret {0}: try again")]
     ConcurrentDeploy(String),
+    /// Another deploy of the pipeline wrote its objects in the same moment.
+    #[error("another deploy has changed Secret {0} at the same time: try again")]
+    Overtaken(String),
     /// An earlier deletion has not come to its end.
     #[error("{0} is still being deleted: try again in a moment")]
     StillGoing(String),
     /// Something else of the pipeline changed in every try.
-    #[error("pipeline {0:?} is started by others at the same time again and again: try later")]
+    #[error("pipeline {0:?} is changed by others at the same time again and again: try later")]
     Contended(String),
     /// A delete could not remove everything.
     #[error("{source}\nthis is left, delete it again: {}", left.join(", "))]
@@ -82,13 +86,16 @@ pub enum Error {
     NoFreeName(String),
     /// No deployed pipeline is called so.
     #[error(
-        "no deployed pipeline is called {name:?} in namespace {namespace}; `ompipe list` shows what is deployed"
+        "no deployed pipeline is called {name:?} in namespace {namespace}{}; `ompipe list` shows what is deployed",
+        .similar.as_ref().map(|similar| format!("; did you mean {similar}?")).unwrap_or_default()
     )]
     NotDeployed {
         /// The name asked for.
         name: String,
         /// Where it was looked for.
         namespace: String,
+        /// A pipeline with a name like it.
+        similar: Option<String>,
     },
     /// Several pipelines have the name.
     #[error("several pipelines are called {name:?}; use the fully qualified name: {}", fqns.join(", "))]
@@ -128,17 +135,31 @@ pub enum Error {
         /// The run asked for.
         run: RunId,
     },
+    /// An object that should have a configuration has none.
+    #[error("{0} has no key config.yaml with a configuration")]
+    NoConfig(String),
+    /// The config of a run is gone.
+    #[error(
+        "the config of run {0} is no longer kept: the three latest configs of a pipeline are, and \
+         those of runs that have not ended. `ompipe run` starts a run with the config of now"
+    )]
+    ConfigGone(RunId),
     /// The run's Job went away while it was followed.
     #[error("run {0} was deleted")]
     RunDeleted(RunId),
     /// There is no log yet.
-    #[error("run {run} has no log yet: {why}")]
+    #[error("run {run} has no log{}: {why}", if *ended { "" } else { " yet" })]
     NoLog {
         /// The run.
         run: RunId,
         /// What it waits for.
         why: String,
+        /// Whether it has ended, so that there will be none.
+        ended: bool,
     },
+    /// The archive of logs cannot be read.
+    #[error(transparent)]
+    Archive(ompipe_archive::Error),
     /// A Job's exit handler has no pod.
     #[error(
         "run {0} is a Job, which has no pod for its exit handler: that runs inside the pod of the \
@@ -172,6 +193,15 @@ pub enum Error {
     LogSink(#[source] std::io::Error),
 }
 
+impl From<ompipe_archive::Error> for Error {
+    fn from(error: ompipe_archive::Error) -> Self {
+        match error {
+            ompipe_archive::Error::Page(error) => Self::Page(error),
+            error => Self::Archive(error),
+        }
+    }
+}
+
 impl Error {
     /// The run that was asked for, or any run, is not there.
     #[must_use]
@@ -183,12 +213,25 @@ impl Error {
         }
     }
 
+    /// The same with the name among `known` that may have been meant.
+    pub(crate) fn suggesting(self, known: &[String]) -> Self {
+        let Self::NotDeployed { name, namespace, .. } = self else { return self };
+        let plain = |fqn: &str| fqn.rsplit('.').next().unwrap_or(fqn).to_owned();
+        let names: Vec<String> = known.iter().map(|fqn| plain(fqn)).collect();
+        let by_fqn = nearest(&name, known.iter().map(String::as_str)).map(str::to_owned);
+        let similar = by_fqn.or_else(|| {
+            let like = nearest(&name, names.iter().map(String::as_str))?;
+            known.iter().find(|fqn| plain(fqn) == like).cloned()
+        });
+        Self::NotDeployed { name, namespace, similar }
+    }
+
     /// True when somebody else changed the same objects at the same time, so that a new try may
     /// succeed.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         match self {
-            Self::ConcurrentDeploy(_) | Self::StillGoing(_) => true,
+            Self::ConcurrentDeploy(_) | Self::Overtaken(_) | Self::StillGoing(_) => true,
             Self::Kubernetes(error) => error.status().is_some_and(Status::is_conflict),
             _ => false,
         }
@@ -212,6 +255,8 @@ impl Error {
                 | Self::NoExitHandlerPod(_)
                 | Self::NotDeployed { .. }
                 | Self::Ambiguous { .. }
+                | Self::ConfigGone(_)
+                | Self::NoConfig(_)
                 | Self::JobNameTaken { .. }
         )
     }
@@ -282,12 +327,15 @@ fn hint(status: &Status) -> Option<&'static str> {
     let namespace_missing = status.message.starts_with("namespaces \"");
     match status.code {
         401 => Some("The kubeconfig's credentials are not accepted: renew them"),
+        403 if status.message.contains("is being terminated") => {
+            Some("Somebody deleted the namespace: wait until it is gone, then create it anew")
+        }
         403 if status.message.contains("exceeded quota") => {
             Some("Raise the namespace's ResourceQuota, or delete what is not needed")
         }
-        403 => Some(
-            "Grant that right in the namespace's Role (docs/quickstart.md has one that suffices)",
-        ),
+        403 => {
+            Some("Grant that right in the namespace's Role: `ompipe rbac` prints one that suffices")
+        }
         404 if namespace_missing => {
             Some("Create the namespace, or set parameters.namespace to one that exists")
         }

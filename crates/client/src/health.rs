@@ -7,9 +7,9 @@ use futures::future;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{ListParams, PostParams};
+use kube::{Api, ResourceExt};
 use ompipe_api::{CronOMJob, OMJob};
 use ompipe_core::config::Mode;
 use serde::Serialize;
@@ -19,7 +19,7 @@ use crate::k8s_client::K8sPipelineClient;
 
 /// Longest time that a health check takes.
 pub const HEALTH_LIMIT: Duration = Duration::from_secs(5);
-/// What this kind of client calls itself (`upstream-client.md` §1.1).
+/// Name of this kind of client (docs/contracts/upstream-java-client.md#interface).
 const PLATFORM: &str = "Kubernetes";
 /// What a client that is switched off calls itself and its version.
 const DISABLED: &str = "disabled";
@@ -109,6 +109,20 @@ pub fn rights_needed(mode: Mode) -> impl Iterator<Item = Right> {
     })
 }
 
+/// Rights beside [`rights_needed`] that only `doctor` uses: it reads the account of the runs, and asks
+/// what that account may do. Without them doctor says that it could not check these.
+#[must_use]
+pub const fn rights_of_doctor() -> [Right; 2] {
+    [
+        Right { group: "", resource: "serviceaccounts", verb: "get" },
+        Right {
+            group: "authorization.k8s.io",
+            resource: "localsubjectaccessreviews",
+            verb: "create",
+        },
+    ]
+}
+
 impl K8sPipelineClient {
     pub(crate) async fn service_status(&self) -> ServiceStatus {
         if !self.config().host.enabled {
@@ -130,6 +144,29 @@ impl K8sPipelineClient {
         }
     }
 
+    /// The version of the Kubernetes API server, as `v1.34.4`.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn kubernetes_version(&self) -> crate::Result<String> {
+        let version = self.cluster().calls.apiserver_version().await;
+        let version = version.map_err(|error| {
+            crate::KubernetesError::new("asking the cluster for its version", error)
+        })?;
+        Ok(version.git_version)
+    }
+
+    /// Names of the namespaces of the cluster.
+    ///
+    /// # Errors
+    /// Kubernetes refuses: only few may list them.
+    pub async fn namespaces(&self) -> crate::Result<Vec<String>> {
+        let api: Api<Namespace> = Api::all(self.cluster().calls.clone());
+        let listed = api.list_metadata(&ListParams::default()).await;
+        let listed = listed.map_err(|e| crate::KubernetesError::new("listing namespaces", e))?;
+        Ok(listed.items.iter().map(ResourceExt::name_any).collect())
+    }
+
     async fn examine(&self) -> Result<ServiceStatus> {
         let version = self.cluster().calls.apiserver_version().await;
         let version = version.map_err(|e| KubernetesError::new("asking for the version", e))?;
@@ -139,7 +176,7 @@ impl K8sPipelineClient {
             let named: Vec<String> = missing.iter().map(ToString::to_string).collect();
             let reason = format!(
                 "in namespace {} these rights are missing: {}. Grant them in a Role \
-                 (docs/rbac.yaml has one that suffices)",
+                 (`ompipe rbac` prints one that suffices)",
                 self.config().namespace,
                 named.join(", ")
             );

@@ -6,8 +6,10 @@
 //! ```
 //! [`rights_needed`] lists the rights that operations need in the namespace.
 
+mod access;
 mod clock;
 mod cluster;
+mod config_source;
 mod deletion;
 mod error;
 mod health;
@@ -19,10 +21,14 @@ mod retry;
 mod service_client;
 mod transaction;
 
+pub use access::{AccessError, ClusterConfig, Place, contexts};
+pub use config_source::ConfigSource;
 pub use error::{Error, KubernetesError, Result};
-pub use health::{HEALTH_LIMIT, Right, ServiceStatus, rights_needed};
+pub use health::{HEALTH_LIMIT, Right, ServiceStatus, rights_needed, rights_of_doctor};
 pub use k8s_client::{
-    Admission, DeployedPipeline, K8sPipelineClient, LogSelection, LogSource, LogStage, RunObserver,
+    Admission, Census, DeployedPipeline, K8sPipelineClient, Known, LogSelection, LogSource,
+    LogStage, Orphan, OrphanReason, PipelineDetail, PipelineFilter, PlannedChange, PlannedDeploy,
+    RunObserver,
 };
 pub use manifest::{Manifests, Visibility};
 pub use objects::{Objects, RunnablePipeline, TaskObjects};

@@ -45,6 +45,14 @@ impl Manifests {
         Ok(Self(vec![secret(&objects.revision_secret())?, objects.run(run)?]))
     }
 
+    /// One object as the API server has it; the data of a Secret becomes text.
+    pub(crate) fn of_object(object: Value) -> Self {
+        let is_secret = object.get("kind").is_some_and(|kind| kind == "Secret");
+        let readable = serde_json::from_value(object.clone()).ok().filter(|_| is_secret);
+        let readable = readable.and_then(|found: Secret| secret(&found).ok());
+        Self(vec![readable.unwrap_or(object)])
+    }
+
     /// The objects, secrets masked or not.
     #[must_use]
     pub fn to_values(&self, visibility: Visibility) -> Vec<Value> {

@@ -209,6 +209,9 @@ pub struct RunRequest {
     /// of the pipeline than its `maxActiveRuns` go on, it starts, the oldest first. Something has to
     /// tend the queues then ([`crate::K8sPipelineClient::tend_queues`]).
     pub may_wait: bool,
+    /// Whether it is refused unless the pipeline is deployed: a run of a pipeline that somebody deletes
+    /// in the same moment would be left behind.
+    pub only_deployed: bool,
 }
 
 impl RunRequest {
@@ -221,7 +224,13 @@ impl RunRequest {
 
 impl From<RunId> for RunRequest {
     fn from(run: RunId) -> Self {
-        Self { run, overrides: ConfigOverrides::default(), recorded: false, may_wait: false }
+        Self {
+            run,
+            overrides: ConfigOverrides::default(),
+            recorded: false,
+            may_wait: false,
+            only_deployed: false,
+        }
     }
 }
 
@@ -241,6 +250,10 @@ pub struct Deployed {
     /// When it fires next; none when it is suspended or on demand only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_run: Option<Timestamp>,
+    /// What changed about a former schedule, and what of the pipeline has no effect, one sentence
+    /// each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
 }
 
 /// A run that was started.

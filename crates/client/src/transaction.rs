@@ -1,5 +1,5 @@
-//! Writes that are undone when a later one is refused (design §2.8): each write leaves behind what
-//! takes it back, run in reverse order.
+//! Writes that are undone when a later one is rejected (docs/adr/0007-deploy-is-a-transaction.md):
+//! each write leaves behind what undoes it, run in reverse order.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -78,6 +78,9 @@ type Undo = BoxFuture<'static, Result<(), String>>;
 pub(crate) struct Transaction {
     undo: Vec<Undo>,
     written: Vec<Written>,
+    /// Whether an object was applied that was not there when it was read: somebody else's, made since
+    /// then, would have been overwritten unseen.
+    unguarded: bool,
 }
 
 impl Transaction {
@@ -142,6 +145,7 @@ impl Transaction {
         let applied = apply_over(api, desired, previous.as_ref()).await?;
         match previous {
             None => {
+                self.unguarded = true;
                 self.record(&applied, Change::Created);
                 self.undo.push(deletion(api.clone(), &applied));
             }
@@ -179,6 +183,11 @@ impl Transaction {
             Err(error) => return Err(KubernetesError::new(doing("deleting", object), error).into()),
         }
         Ok(())
+    }
+
+    /// True when no write can have gone over what somebody else wrote at the same time.
+    pub(crate) const fn is_guarded(&self) -> bool {
+        !self.unguarded
     }
 
     /// What was written, one entry for each object.

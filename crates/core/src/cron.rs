@@ -9,12 +9,17 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::Schedule;
-use crate::config::ConcurrencyPolicy;
+use crate::config::{ConcurrencyPolicy, LEAST_STARTING_DEADLINE};
 use crate::kubernetes::MAX_LABEL;
 
 /// How late a slot may fire where `startingDeadlineSeconds` is 0, which means: no catch-up. A real
-/// `CronJob` would never fire then; this is what ompipe writes on those (design §5).
-const PROMPT: SignedDuration = SignedDuration::from_secs(10);
+/// `CronJob` would never fire then. Five minutes cover a leader change and a thousand `CronJobs` of
+/// one minute at the control plane's stock limits, and are too short to replay an old slot.
+const PROMPT: SignedDuration = SignedDuration::from_mins(5);
+/// Slots fire at whole minutes, so no schedule has two that are closer.
+const LEAST_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
+/// Where the intervals of a schedule are measured: any day will do, since each has the same times.
+const REFERENCE: Timestamp = Timestamp::constant(1_704_067_200, 0);
 
 /// A child of a `CronOMJob`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,7 +171,9 @@ fn follow_schedule(
     let Some(slot) = latest_slot(&observed.schedule, since, now) else { return };
     if is_too_late(observed, slot, now) {
         status.last_slot = Some(slot);
-        decision.missed = Some((slot, Missed::TooLate));
+        let own = slot_name(&observed.name, slot);
+        let ran = observed.children.iter().any(|child| child.name == own);
+        decision.missed = (!ran).then_some((slot, Missed::TooLate));
         return;
     }
     let active: Vec<&Child> = active(observed, slot).collect();
@@ -195,8 +202,38 @@ fn active(observed: &ObservedSchedule, slot: Timestamp) -> impl Iterator<Item = 
     observed.children.iter().filter(move |child| child.outcome.is_none() && child.name != own)
 }
 
+/// How late a slot of `schedule` may fire where `startingDeadlineSeconds` is `configured`, on a
+/// `CronJob` and a `CronOMJob` alike: 0 means five minutes or the schedule's interval where that is
+/// shorter, and less than ten seconds may never fire.
+#[must_use]
+pub fn starting_deadline(schedule: &Schedule, configured: SignedDuration) -> SignedDuration {
+    let least = SignedDuration::from_secs(LEAST_STARTING_DEADLINE);
+    if configured.is_zero() {
+        PROMPT.min(interval(schedule)).max(least)
+    } else {
+        configured.max(least)
+    }
+}
+
+/// The shortest time between two slots, if it is below [`PROMPT`], else any time above that.
+fn interval(schedule: &Schedule) -> SignedDuration {
+    let Some(first) = schedule.next_after(REFERENCE) else { return PROMPT };
+    // A day has every time of the schedule, and the hour after it the step over midnight.
+    let end = first.saturating_add(SignedDuration::from_hours(25)).unwrap_or(first);
+    let mut shortest = SignedDuration::MAX;
+    let mut slot = first;
+    while let Some(next) = schedule.next_after(slot).filter(|next| *next <= end) {
+        shortest = shortest.min(next.duration_since(slot));
+        if shortest <= LEAST_INTERVAL {
+            break;
+        }
+        slot = next;
+    }
+    shortest
+}
+
 fn deadline(observed: &ObservedSchedule) -> Option<SignedDuration> {
-    observed.starting_deadline.map(|deadline| deadline.max(PROMPT))
+    observed.starting_deadline.map(|seconds| starting_deadline(&observed.schedule, seconds))
 }
 
 fn too_late_at(observed: &ObservedSchedule, slot: Timestamp) -> Option<Timestamp> {
@@ -334,12 +371,18 @@ mod tests {
     #[case::one_catch_up_of_many("2026-03-01T08:31:00Z", None, Some("2026-03-01T08:30:00Z"))]
     #[case::within_the_deadline("2026-03-01T00:10:30Z", Some(60), Some("2026-03-01T00:10:00Z"))]
     #[case::after_the_deadline("2026-03-01T00:11:01Z", Some(60), None)]
-    #[case::no_catch_up_is_still_prompt(
-        "2026-03-01T00:10:05Z",
+    #[case::no_catch_up_outlasts_a_leader_change(
+        "2026-03-01T00:10:45Z",
         Some(0),
         Some("2026-03-01T00:10:00Z")
     )]
-    #[case::no_catch_up("2026-03-01T00:10:11Z", Some(0), None)]
+    #[case::no_catch_up_within_five_minutes(
+        "2026-03-01T00:15:00Z",
+        Some(0),
+        Some("2026-03-01T00:10:00Z")
+    )]
+    #[case::no_catch_up("2026-03-01T00:15:01Z", Some(0), None)]
+    #[case::too_short_to_fire("2026-03-01T00:10:10Z", Some(3), Some("2026-03-01T00:10:00Z"))]
     fn slots(#[case] now: &str, #[case] deadline: Option<i64>, #[case] slot: Option<&str>) {
         let mut observed = observed();
         observed.starting_deadline = deadline.map(SignedDuration::from_secs);
@@ -349,6 +392,39 @@ mod tests {
         assert_eq!(decision.next_look, observed.schedule.next_after(at(now)));
         apply(&mut observed, &decision, at(now));
         assert_eq!(decide_schedule(&observed, at(now)).actions, []);
+    }
+
+    #[rstest]
+    #[case::given("* * * * *", 79, 79)]
+    #[case::too_short_to_fire("* * * * *", 9, 10)]
+    #[case::hourly("0 * * * *", 0, 300)]
+    #[case::yearly("0 3 29 2 *", 0, 300)]
+    #[case::each_minute("* * * * *", 0, 60)]
+    #[case::every_two_minutes("*/2 * * * *", 0, 120)]
+    #[case::neighbours_once_a_day("7,9 3 * * *", 0, 120)]
+    #[case::over_the_hour("0-59/7 * * * *", 0, 240)]
+    #[case::over_midnight("58,1 23,0 * * *", 0, 180)]
+    #[case::every_five_minutes("*/5 * * * *", 0, 300)]
+    fn no_catch_up_is_five_minutes_or_the_interval(
+        #[case] cron: &str,
+        #[case] configured: i64,
+        #[case] expected: i64,
+    ) {
+        let schedule = Schedule::new(cron, crate::Zone::UTC).unwrap();
+        let deadline = starting_deadline(&schedule, SignedDuration::from_secs(configured));
+        assert_eq!(deadline, SignedDuration::from_secs(expected));
+    }
+
+    #[test]
+    fn a_slot_whose_run_exists_is_not_missed_when_its_record_was_lost() {
+        let mut observed = observed();
+        observed.starting_deadline = Some(SignedDuration::ZERO);
+        let slot = at("2026-03-01T00:10:00Z");
+        observed.children.push(child(&slot_name("c", slot), Some(Outcome::Succeeded)));
+        let decision = decide_schedule(&observed, at("2026-03-01T00:16:00Z"));
+        assert_eq!((decision.missed, created(&decision)), (None, vec![]));
+        let ScheduleAction::Record(status) = &decision.actions[0] else { panic!("{decision:?}") };
+        assert_eq!(status.last_slot, Some(slot));
     }
 
     #[test]

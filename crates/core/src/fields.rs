@@ -1,6 +1,6 @@
 //! Reads the fields of an untyped object and notes every problem instead of stopping at the
-//! first (design §2.8). Strings that stand for numbers or booleans are accepted, since Helm and
-//! environment variables can only give strings.
+//! first (docs/adr/0008-reject-input-as-a-whole.md). Strings that stand for numbers or booleans are
+//! accepted, since Helm and environment variables can only give strings.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
@@ -68,12 +68,12 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// True or false.
+    /// True or false, in the words of YAML 1.1 too.
     pub fn boolean(&mut self, key: &'static str) -> Option<bool> {
         let value = self.value(key)?;
         match scalar_text(value).unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-            "true" => Some(true),
-            "false" => Some(false),
+            "true" | "yes" | "on" => Some(true),
+            "false" | "no" | "off" => Some(false),
             _ => self.note(key, "must be true or false"),
         }
     }
@@ -119,15 +119,38 @@ impl<'a> Fields<'a> {
 
     /// Refuses every field that was not asked for, with the nearest known one.
     pub fn refuse_unknown(&mut self) {
-        let unknown: Vec<&String> =
-            self.map.keys().filter(|key| !self.asked.contains(key.as_str())).collect();
-        for key in unknown {
-            let remedy = match nearest(key, &self.asked) {
+        let unknown = self.unknown();
+        self.problems.extend(unknown);
+    }
+
+    /// A problem for each field that was not asked for, with the nearest known one.
+    #[must_use]
+    pub fn unknown(&self) -> Vec<Problem> {
+        let unknown = self.map.keys().filter(|key| !self.asked.contains(key.as_str()));
+        let problem = |key: &String| {
+            let remedy = match nearest(key, self.asked.iter().copied()) {
                 Some(known) => format!("is not a known key; did you mean {known}?"),
                 None => "is not a known key; remove it".to_owned(),
             };
-            self.problems.push(Problem::without_value(self.path_of(key), remedy));
-        }
+            Problem::without_value(self.path_of(key), remedy)
+        };
+        unknown.map(problem).collect()
+    }
+
+    /// Counts keys as asked for whose values nobody reads.
+    pub fn know(&mut self, keys: &[&'static str]) {
+        self.asked.extend(keys);
+    }
+
+    /// As [`Self::refuse_unknown`], for a file: keys that begin with `x-` hold anchors for others.
+    pub fn refuse_unknown_but_extensions(&mut self) {
+        let map = self.map;
+        let is_extension = |problem: &Problem| {
+            map.keys().any(|key| key.starts_with("x-") && self.path_of(key) == problem.field)
+        };
+        let unknown = self.unknown();
+        let refused: Vec<_> = unknown.into_iter().filter(|p| !is_extension(p)).collect();
+        self.problems.extend(refused);
     }
 
     /// Everything noted.
@@ -173,15 +196,23 @@ pub fn scalar_text(value: &Value) -> Option<String> {
     }
 }
 
-/// The known key most like `key`, if one is like it at all.
-fn nearest(key: &str, known: &BTreeSet<&'static str>) -> Option<&'static str> {
-    /// Below this Jaro-Winkler similarity a suggestion confuses more than it helps.
-    const LIKENESS: f64 = 0.85;
-    let likeness =
-        |candidate: &str| strsim::jaro_winkler(&key.to_lowercase(), &candidate.to_lowercase());
+/// Below this Jaro-Winkler similarity a suggestion confuses more than it helps.
+const LIKENESS: f64 = 0.85;
+
+/// True when one key may be a misspelling of the other.
+pub(crate) fn is_like(key: &str, other: &str) -> bool {
+    likeness(key, other) >= LIKENESS
+}
+
+fn likeness(key: &str, other: &str) -> f64 {
+    strsim::jaro_winkler(&key.to_lowercase(), &other.to_lowercase())
+}
+
+/// The known word most like `word`, if one is like it at all.
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     known
-        .iter()
-        .map(|candidate| (likeness(candidate), *candidate))
+        .into_iter()
+        .map(|candidate| (likeness(word, candidate), candidate))
         .filter(|(score, _)| *score >= LIKENESS)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)

@@ -77,10 +77,12 @@ checked_string! {
 }
 
 impl Image {
-    /// What follows the last colon: the tag, which is a version as a rule.
+    /// The tag, which is a version as a rule. A registry's port and a digest are no tag.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
-        self.0.rsplit_once(':').map(|(_, tag)| tag)
+        let name = self.0.split_once('@').map_or(self.as_str(), |(name, _)| name);
+        let last = name.rsplit('/').next()?;
+        last.split_once(':').map(|(_, tag)| tag)
     }
 }
 
@@ -203,6 +205,21 @@ mod tests {
     #[case("a@sha256:12", false)]
     fn image_references(#[case] text: &str, #[case] valid: bool) {
         assert_eq!(text.parse::<Image>().is_ok(), valid, "{text}");
+    }
+
+    const DIGEST: &str = "@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[rstest]
+    #[case("ingestion", "", None)]
+    #[case("om/ingestion:1.12.14", "", Some("1.12.14"))]
+    #[case("registry.example.com:5000/om/ingestion", "", None)]
+    #[case("registry.example.com:5000/om/ingestion:1.12.14", "", Some("1.12.14"))]
+    #[case("registry.example.com:5000/om/ingestion:1.12.14", DIGEST, Some("1.12.14"))]
+    #[case("registry.example.com:5000/om/ingestion", DIGEST, None)]
+    #[case("ingestion:latest", DIGEST, Some("latest"))]
+    fn tags(#[case] name: &str, #[case] digest: &str, #[case] tag: Option<&str>) {
+        let image: Image = format!("{name}{digest}").parse().unwrap();
+        assert_eq!(image.tag(), tag, "{image}");
     }
 
     #[rstest]

@@ -1,5 +1,6 @@
-//! Labels and annotations of every object that ompipe makes (design §4). Machines select by the
-//! pipeline's id; names and FQNs, which may have any length and script, stand in annotations.
+//! Labels and annotations of every object that ompipe makes. Machines select by the pipeline's id
+//! (docs/adr/0003-identity-by-pipeline-id.md); names and FQNs, which may have any length and
+//! script, stand in annotations.
 
 use std::collections::BTreeMap;
 
@@ -68,6 +69,13 @@ pub const RECORDED: &str = "pipelines.openmetadata.org/recorded";
 pub const TRIGGERED_AT: &str = "pipelines.openmetadata.org/triggered-at";
 /// Annotation: when a run last relied on a revision's Secret, RFC 3339.
 pub const LAST_USED: &str = "pipelines.openmetadata.org/last-used";
+
+/// Annotation of a pipeline's Secret: when somebody began to delete the pipeline, RFC 3339. Nothing is
+/// added to the pipeline any more; whoever meets it finishes the deletion.
+pub const DELETING: &str = "pipelines.openmetadata.org/deleting";
+/// Annotation of a pipeline's Secret: when OpenMetadata asked to delete a pipeline of its name, RFC
+/// 3339, and it was not clear which one. It is deleted once OpenMetadata no longer has it.
+pub const DELETION_ASKED: &str = "pipelines.openmetadata.org/deletion-asked";
 
 /// Labels or annotations.
 pub type Pairs = BTreeMap<String, String>;

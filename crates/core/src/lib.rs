@@ -1,6 +1,6 @@
 //! The pure domain of ompipe: what a pipeline is, what its worker gets, what its objects are
 //! called, when it runs and how its runs stand. No network, no Kubernetes client, no clock: time
-//! and observations come in as arguments, decisions go out as values (design §3).
+//! and observations come in as arguments, decisions go out as values (docs/adr/0001-pure-core.md).
 //!
 //! ```text
 //! configuration file ─► config::K8sPipelineClientConfig ──┐
@@ -9,6 +9,9 @@
 //! Job + Pods ─────────► run::Run        log bytes ─► logs::LogPager
 //! ```
 
+pub mod address;
+mod airflow;
+pub mod archive;
 pub mod config;
 pub mod cron;
 pub mod diagnosis;
@@ -22,7 +25,9 @@ pub mod omjob;
 mod overrides;
 mod pipeline;
 mod pod;
+pub mod pod_policy;
 mod problem;
+pub mod proxy;
 mod quantity;
 mod queue;
 pub mod redaction;
@@ -38,11 +43,12 @@ pub mod version;
 pub mod workflow;
 pub mod yaml;
 
+pub use airflow::AirflowConfig;
 pub use names::{Slug, upstream};
 pub use overrides::ConfigOverrides;
 pub use pipeline::{
     IngestionPipeline, LoggerLevel, MaxActiveRuns, PipelineIdentity, PipelineType,
-    ServiceReference, quote_fqn_part,
+    ServiceReference, last_fqn_part, quote_fqn_part,
 };
 pub use problem::{Problem, Problems};
 pub use quantity::Quantity;
@@ -50,7 +56,9 @@ pub use queue::Queue;
 pub use run::{PipelineState, Reason, Run, Workload, WorkloadKind};
 pub use run_id::RunId;
 pub use schedule::{Schedule, Zone};
-pub use server_connection::{CaCertificate, ServerConnection, VerifySsl};
+pub use server_connection::{
+    CA_FILE, CA_KEY, CaCertificate, ServerConnection, VerifySsl, endpoint_hint,
+};
 pub use service::Service;
 pub use task::{Application, AutomationWorkflow, TaskEntity};
 pub use workflow::WorkflowConfig;

@@ -1,5 +1,5 @@
-//! Pages of a run's log (seed *Log Management*, design §9): a fixed size, cut at a line where one
-//! ends within the page and at a character otherwise, so that a page never changes once it is
+//! Pages of a run's log (docs/adr/0034-log-pages.md): a fixed size, cut at a line where one ends
+//! within the page and at a character otherwise, so that a page never changes once it is
 //! full. Reading needs the memory of one page, whatever the size of the log. The same holds for the
 //! end of a log, which goes into diagnostics.
 
@@ -122,7 +122,7 @@ impl LogPager {
 }
 
 /// Where a full page ends: after its last line, or before a character that does not fit.
-fn cut(page: &[u8]) -> usize {
+pub(crate) fn cut(page: &[u8]) -> usize {
     if let Some(newline) = page.iter().rposition(|&byte| byte == b'\n') {
         return newline + 1;
     }

@@ -1,4 +1,5 @@
-//! Names of Kubernetes objects (design §4): people read them, machines never rely on them.
+//! Names of Kubernetes objects (docs/adr/0003-identity-by-pipeline-id.md): people read them,
+//! machines never rely on them.
 //!
 //! ```text
 //! pipeline name ──sanitise──► base ─┬─ nothing but case changed, it fits ─► om-config-{base}
@@ -158,7 +159,8 @@ impl FromStr for Slug {
 }
 
 /// What upstream's Java client calls the objects of a pipeline, so that they can be recognised
-/// (`upstream-client.md` §4.1): it cuts names without a hash, and not everywhere in the same way.
+/// (docs/contracts/upstream-java-client.md#object-names): it cuts names without a hash, and not
+/// everywhere in the same way.
 pub mod upstream {
     use super::sanitise;
 
@@ -242,7 +244,7 @@ mod tests {
         assert_eq!(slug.application(run()), "om-app-mysql-pipeline-a1b2c3d4");
     }
 
-    /// Upstream's own examples (`upstream-client.md` §4.1, §12).
+    /// Upstream's own examples (docs/contracts/upstream-java-client.md#object-names).
     #[rstest]
     #[case("test_pipeline.config@2024", "test-pipeline-config-2024")]
     #[case("Upper Case", "upper-case")]

@@ -1,4 +1,5 @@
-//! What one run has different from its deployed pipeline (contract §3.2). Never stored.
+//! What one run has different from its deployed pipeline
+//! (docs/contracts/openmetadata-http.md#trigger). Never stored.
 
 use serde_json::{Map, Value};
 
@@ -24,12 +25,31 @@ impl ConfigOverrides {
     /// # Errors
     /// Values that are no maps, or no list of names.
     pub fn read(document: &Value) -> Result<Self, Problems> {
+        Self::read_all(document, false)
+    }
+
+    /// As [`Self::read`], of a file: a key that is not known is a mistake there.
+    ///
+    /// # Errors
+    /// As [`Self::read`], a document that is no map, and unknown keys.
+    pub fn read_file(document: &Value) -> Result<Self, Problems> {
+        if !document.is_object() && !document.is_null() {
+            let problem = Problem::without_value("document", "must be one map of fields");
+            return Err(Problems::one(SUBJECT, problem));
+        }
+        Self::read_all(document, true)
+    }
+
+    fn read_all(document: &Value, is_file: bool) -> Result<Self, Problems> {
         let empty = Map::new();
         let mut fields = Fields::new("", document.as_object().unwrap_or(&empty));
         let app_config = map(&mut fields, APP_CONFIG);
         let mut source_config = map(&mut fields, SOURCE_CONFIG);
         if let Some(names) = test_cases(&mut fields) {
             source_config.insert(TEST_CASES.to_owned(), names);
+        }
+        if is_file {
+            fields.refuse_unknown_but_extensions();
         }
         match fields.into_problems() {
             list if list.is_empty() => Ok(Self { app_config, source_config }),
@@ -170,6 +190,17 @@ mod tests {
         let problems = ConfigOverrides::read(&wrong).unwrap_err();
         assert_eq!(problems.list.len(), 3);
         assert!(!problems.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_file_with_an_unknown_key_is_refused() {
+        let wrong = json!({ "sourceConfigOveride": { "password": "hunter2" } });
+        let problems = ConfigOverrides::read_file(&wrong).unwrap_err().to_string();
+        assert!(problems.contains("did you mean sourceConfigOverride?"), "{problems}");
+        assert!(!problems.contains("hunter2"));
+        assert!(ConfigOverrides::read(&wrong).is_ok());
+        assert!(ConfigOverrides::read_file(&json!([])).is_err());
+        assert!(ConfigOverrides::read_file(&json!({ "x-base": {} })).is_ok());
     }
 
     #[test]

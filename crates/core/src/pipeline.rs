@@ -1,4 +1,5 @@
-//! The `IngestionPipeline` entity of OpenMetadata, as far as ompipe needs it (contract §7.1).
+//! The `IngestionPipeline` entity of OpenMetadata, as far as ompipe needs it
+//! (docs/contracts/openmetadata-http.md#ingestion-pipeline).
 //!
 //! Reading is lenient: fields that a newer server adds are kept, untouched, in the document. What
 //! ompipe relies on is checked, all of it at once.
@@ -9,13 +10,61 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::airflow::AirflowConfig;
 use crate::fields::Fields;
-use crate::{Problems, Schedule, ServerConnection, Zone};
+use crate::{Problem, Problems, Schedule, ServerConnection, Zone};
 
 /// What is being read, in messages.
 const SUBJECT: &str = "ingestion pipeline";
-/// Longest name of a pipeline, in characters (design §4).
+/// Longest name of a pipeline, in characters. Such names go into annotations, not into labels.
 const MAX_NAME: usize = 512;
+
+/// Keys of the entity that ompipe has no use for.
+const OTHER_KEYS: &[&str] = &[
+    "applicationType",
+    "certification",
+    "changeDescription",
+    "dataProducts",
+    "deleted",
+    "deployed",
+    "description",
+    "displayName",
+    "domain",
+    "domains",
+    "entityStatus",
+    "experts",
+    "extension",
+    "followers",
+    "href",
+    "impersonatedBy",
+    "incrementalChangeDescription",
+    "lifeCycle",
+    "owner",
+    "owners",
+    "pipelineStatuses",
+    "processingEngine",
+    "provider",
+    "reviewers",
+    "style",
+    "tags",
+    "updatedAt",
+    "updatedBy",
+    "usageSummary",
+    "version",
+    "votes",
+];
+/// Keys of a reference to an entity.
+const REFERENCE_KEYS: &[&str] = &[
+    "deleted",
+    "description",
+    "displayName",
+    "fullyQualifiedName",
+    "href",
+    "id",
+    "inherited",
+    "name",
+    "type",
+];
 
 /// One ingestion pipeline. Its document holds credentials, so `Debug` shows only who it is.
 #[derive(Clone)]
@@ -36,6 +85,10 @@ pub struct IngestionPipeline {
     pub max_active_runs: MaxActiveRuns,
     /// False stops the schedule, not runs on demand.
     pub enabled: bool,
+    /// True when a file says nothing about whether the schedule is on: a deploy leaves that as it is.
+    pub keeps_suspension: bool,
+    /// What the pipeline says about its own runs.
+    pub airflow: AirflowConfig,
     /// How much the worker logs.
     pub logger_level: LoggerLevel,
     /// Whether failed steps end the worker with exit code 1; `None` leaves it to the worker.
@@ -44,21 +97,42 @@ pub struct IngestionPipeline {
     pub enable_streamable_logs: bool,
     /// Name of the ingestion runner that the pipeline asks for.
     pub ingestion_runner: Option<String>,
+    /// Unknown keys of what a server sent, and other things to tell whoever deploys it.
+    remarks: Vec<String>,
     document: Map<String, Value>,
 }
 
 impl IngestionPipeline {
-    /// Reads the entity as the OpenMetadata API returns it, or as a person wrote it.
+    /// Reads the entity as the OpenMetadata API returns it, or as it was stored.
     ///
     /// # Errors
     /// Every problem, each with its field.
     pub fn read(document: &Value) -> Result<Self, Problems> {
+        Self::read_all(document, false)
+    }
+
+    /// Reads the entity as a person wrote it: an unknown key is a mistake, and what is not written
+    /// about the schedule's suspension changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and unknown keys.
+    pub fn read_file(document: &Value) -> Result<Self, Problems> {
+        Self::read_all(document, true)
+    }
+
+    fn read_all(document: &Value, is_file: bool) -> Result<Self, Problems> {
         let Some(map) = document.as_object() else {
             let problem = crate::Problem::without_value("document", "must be one map of fields");
             return Err(Problems::one(SUBJECT, problem));
         };
         let mut fields = Fields::new("", map);
-        let pipeline = Self::read_fields(&mut fields, map);
+        let mut pipeline = Self::read_fields(&mut fields, map, is_file);
+        let unknown = unknown_keys(&mut fields);
+        if is_file {
+            fields.extend(unknown);
+        } else if let Some(pipeline) = &mut pipeline {
+            pipeline.remarks.extend(unknown.iter().map(ToString::to_string));
+        }
         match (pipeline, fields.into_problems()) {
             (Some(pipeline), list) if list.is_empty() => Ok(pipeline),
             (_, list) => Err(Problems { subject: SUBJECT, list }),
@@ -66,7 +140,11 @@ impl IngestionPipeline {
     }
 
     /// Reads every field before it gives up on one, so that every problem is noted.
-    fn read_fields(fields: &mut Fields<'_>, document: &Map<String, Value>) -> Option<Self> {
+    fn read_fields(
+        fields: &mut Fields<'_>,
+        document: &Map<String, Value>,
+        is_file: bool,
+    ) -> Option<Self> {
         let pipeline_type = required(fields, "pipelineType", "set it to metadata, profiler, …");
         let service = fields.object("service", ServiceReference::read);
         if service.is_none() && pipeline_type != Some(PipelineType::Application) {
@@ -75,9 +153,16 @@ impl IngestionPipeline {
         let service = service.flatten();
         let identity = PipelineIdentity::read(fields, service.as_ref());
         let source_config = read_source_config(fields);
+        let airflow =
+            fields.object("airflowConfig", |airflow| AirflowConfig::read(airflow, is_file));
+        let airflow = airflow.unwrap_or_default();
+        let enabled = fields.boolean("enabled");
+        let schedule = fields.object("airflowConfig", read_schedule).flatten();
         Some(Self {
+            remarks: remarks_of(schedule.as_ref(), enabled, &airflow),
+            keeps_suspension: is_file && enabled.is_none() && airflow.pause_pipeline.is_none(),
             service,
-            schedule: fields.object("airflowConfig", read_schedule).flatten(),
+            schedule,
             max_active_runs: fields
                 .object("airflowConfig", |airflow| airflow.parsed("maxActiveRuns"))
                 .flatten()
@@ -85,7 +170,8 @@ impl IngestionPipeline {
             server_connection: fields
                 .object("openMetadataServerConnection", ServerConnection::read)
                 .flatten(),
-            enabled: fields.boolean("enabled").unwrap_or(true),
+            enabled: enabled.unwrap_or_else(|| !airflow.pause_pipeline.unwrap_or(false)),
+            airflow,
             logger_level: fields.parsed("loggerLevel").unwrap_or_default(),
             raise_on_error: fields.boolean("raiseOnError"),
             enable_streamable_logs: fields.boolean("enableStreamableLogs").unwrap_or(false),
@@ -95,6 +181,25 @@ impl IngestionPipeline {
             pipeline_type: pipeline_type?,
             identity: identity?,
             source_config: source_config?,
+        })
+    }
+
+    /// What whoever deploys this is to know: keys that are unknown or have no effect, and steps of
+    /// the schedule that Kubernetes reads otherwise.
+    #[must_use]
+    pub fn notices(&self, now: jiff::Timestamp) -> Vec<String> {
+        let without_effect = self.airflow.without_effect(now, self.schedule.is_some());
+        let remarks = self.remarks.iter().cloned().chain(without_effect);
+        remarks.chain(self.notice_of_token()).collect()
+    }
+
+    /// That nobody but the worker can report, because only the worker can read the token.
+    fn notice_of_token(&self) -> Option<String> {
+        let is_elsewhere = self.server_connection.as_ref()?.token_is_elsewhere();
+        is_elsewhere.then(|| {
+            "the bot's token names an entry of a secrets manager, which only the worker reads: nobody \
+             reports a run whose worker cannot. Give ompipe a token of its own (--token-file)"
+                .to_owned()
         })
     }
 
@@ -143,8 +248,14 @@ impl PipelineIdentity {
                 Some(service) => format!("{}.{}", service.fqn(), quote_fqn_part(&name.0)),
                 None => quote_fqn_part(&name.0),
             });
-        let derived = || Uuid::new_v5(&Uuid::NAMESPACE_URL, fully_qualified_name.as_bytes());
+        let derived = || derived_id(&fully_qualified_name);
         Some(Self { id: given.map_or_else(derived, |id| id.0), name: name.0, fully_qualified_name })
+    }
+
+    /// True when the id is derived from the FQN, because the pipeline came without one of OpenMetadata.
+    #[must_use]
+    pub fn has_derived_id(&self) -> bool {
+        self.id == derived_id(&self.fully_qualified_name)
     }
 
     /// True when both stand for one pipeline: the same entity, or what took its FQN after it was
@@ -196,6 +307,27 @@ pub fn quote_fqn_part(name: &str) -> String {
     } else {
         name.to_owned()
     }
+}
+
+/// The last part of an FQN, as it is without quotes: the name of what the FQN stands for.
+#[must_use]
+pub fn last_fqn_part(fqn: &str) -> String {
+    let mut quoted = false;
+    let is_end = |(at, c): (usize, char)| {
+        quoted ^= c == '"';
+        (c == '.' && !quoted).then_some(at + 1)
+    };
+    let start = fqn.char_indices().filter_map(is_end).last().unwrap_or_default();
+    let part = &fqn[start..];
+    match part.strip_prefix('"').and_then(|part| part.strip_suffix('"')) {
+        Some(inner) => inner.replace("\"\"", "\""),
+        None => part.to_owned(),
+    }
+}
+
+/// The id of a pipeline that has none of OpenMetadata.
+fn derived_id(fqn: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, fqn.as_bytes())
 }
 
 struct PipelineName(String);
@@ -253,7 +385,7 @@ impl ServiceReference {
     }
 }
 
-/// What a pipeline ingests (contract §7.1).
+/// What a pipeline ingests (docs/contracts/openmetadata-http.md#ingestion-pipeline).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PipelineType {
     /// Metadata of a service of any kind.
@@ -314,7 +446,7 @@ impl PipelineType {
         }
     }
 
-    /// Under which key the log of a run is answered (contract §3.9).
+    /// Under which key the log of a run is answered (docs/contracts/openmetadata-http.md#logs).
     #[must_use]
     pub const fn task_key(self) -> &'static str {
         match self {
@@ -398,8 +530,42 @@ where
     fields.parsed(key)
 }
 
+/// A problem for each unknown key of the entity and of the maps in it that have a schema of their
+/// own; keys of the document that begin with `x-` hold anchors for others.
+fn unknown_keys(fields: &mut Fields<'_>) -> Vec<Problem> {
+    fields.know(OTHER_KEYS);
+    let mut unknown = fields.unknown();
+    unknown.retain(|problem| !problem.field.starts_with("x-"));
+    let mut within = |key: &'static str, known: &[&'static str]| {
+        if let Some(map) = fields.value(key).and_then(Value::as_object) {
+            let mut inner = Fields::new(key, map);
+            inner.know(known);
+            unknown.append(&mut inner.unknown());
+        }
+    };
+    within("airflowConfig", crate::airflow::KEYS);
+    within("sourceConfig", &["config"]);
+    within("service", REFERENCE_KEYS);
+    unknown
+}
+
+/// What is to be said about the schedule, and about two keys that contradict each other.
+fn remarks_of(
+    schedule: Option<&Schedule>,
+    enabled: Option<bool>,
+    airflow: &AirflowConfig,
+) -> Vec<String> {
+    let of_schedule = schedule.into_iter().flat_map(Schedule::remarks);
+    let in_field = |remark: &String| format!("airflowConfig.scheduleInterval: {remark}");
+    let mut remarks: Vec<String> = of_schedule.map(in_field).collect();
+    if enabled == Some(true) && airflow.pause_pipeline == Some(true) {
+        remarks.push("airflowConfig.pausePipeline has no effect: enabled is true".to_owned());
+    }
+    remarks
+}
+
 /// `sourceConfig.config`. A caller without the right to see it gets it emptied by the server
-/// (contract §3.1), and such a pipeline cannot run.
+/// (docs/contracts/openmetadata-http.md#deploy), and such a pipeline cannot run.
 fn read_source_config(fields: &mut Fields<'_>) -> Option<Map<String, Value>> {
     let config = fields.object("sourceConfig", |source| {
         source
@@ -409,8 +575,9 @@ fn read_source_config(fields: &mut Fields<'_>) -> Option<Map<String, Value>> {
             .cloned()
     });
     config.flatten().or_else(|| {
-        let remedy = "sourceConfig.config must be a filled map; the server empties it for users \
-                      who may not view the pipeline's details";
+        let remedy = "sourceConfig.config is empty and must have at least the key type, such as \
+                      DatabaseMetadata; OpenMetadata also empties it for users who may not view \
+                      the pipeline's details";
         fields.note_secret("sourceConfig", remedy)
     })
 }
@@ -478,6 +645,59 @@ mod tests {
         assert_eq!(IngestionPipeline::read(&document).unwrap().document(), document);
     }
 
+    #[rstest]
+    #[case::reference("secret:/om/bot", true)]
+    #[case::token("eyJ.x.y", false)]
+    fn a_token_that_only_the_worker_reads_is_noted(#[case] token: &str, #[case] noted: bool) {
+        let connection =
+            json!({ "hostPort": "http://om/api", "securityConfig": { "jwtToken": token } });
+        let document = with("openMetadataServerConnection", connection);
+        let notices =
+            IngestionPipeline::read(&document).unwrap().notices(jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(notices.iter().any(|notice| notice.contains("secrets manager")), noted);
+    }
+
+    #[test]
+    fn unknown_keys_of_a_file_are_mistakes_and_of_a_server_notices() {
+        let mut document = metadata();
+        document["loggerLevl"] = "hunter2".into();
+        document["airflowConfig"]["scheduleIntervall"] = "hunter2".into();
+        document["sourceConfig"]["confg"] = "hunter2".into();
+        document["service"]["nam"] = "hunter2".into();
+        document["x-defaults"] = json!({ "a": 1 });
+        let problems = IngestionPipeline::read_file(&document).unwrap_err();
+        let told = problems.to_string();
+        for known in ["loggerLevel", "scheduleInterval", "config", "name"] {
+            assert!(told.contains(&format!("did you mean {known}?")), "{told}");
+        }
+        assert_eq!(problems.list.len(), 4, "{told}");
+        assert!(!told.contains("hunter2"));
+        let pipeline = IngestionPipeline::read(&document).unwrap();
+        assert_eq!(pipeline.notices(jiff::Timestamp::UNIX_EPOCH).len(), 4);
+    }
+
+    #[rstest]
+    #[case(json!({}), true, true)]
+    #[case(json!({ "enabled": true }), true, false)]
+    #[case(json!({ "enabled": false }), false, false)]
+    #[case(json!({ "airflowConfig": { "pausePipeline": true } }), false, false)]
+    #[case(json!({ "airflowConfig": { "pausePipeline": false } }), true, false)]
+    #[case(json!({ "enabled": true, "airflowConfig": { "pausePipeline": true } }), true, false)]
+    fn in_a_file_only_what_is_written_switches_the_schedule(
+        #[case] written: Value,
+        #[case] enabled: bool,
+        #[case] keeps: bool,
+    ) {
+        let mut document = metadata();
+        for (key, value) in written.as_object().unwrap() {
+            document[key.as_str()] = value.clone();
+        }
+        let of_file = IngestionPipeline::read_file(&document).unwrap();
+        assert_eq!((of_file.enabled, of_file.keeps_suspension), (enabled, keeps));
+        let of_server = IngestionPipeline::read(&document).unwrap();
+        assert_eq!((of_server.enabled, of_server.keeps_suspension), (enabled, false));
+    }
+
     #[test]
     fn every_problem_is_told_at_once() {
         let document = json!({
@@ -498,8 +718,8 @@ mod tests {
                 "id",
                 "name",
                 "sourceConfig",
-                "airflowConfig.scheduleInterval",
                 "enabled",
+                "airflowConfig.scheduleInterval",
                 "loggerLevel",
             ],
             "{problems}"
@@ -543,5 +763,13 @@ mod tests {
     #[case("with\"quote", "\"with\"\"quote\"")]
     fn fqn_parts_are_quoted_as_openmetadata_does(#[case] name: &str, #[case] quoted: &str) {
         assert_eq!(quote_fqn_part(name), quoted);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_last_part_of_an_fqn_is_the_name(service in "\\PC{1,20}", name in "\\PC{1,20}") {
+            let fqn = format!("{}.{}", quote_fqn_part(&service), quote_fqn_part(&name));
+            proptest::prop_assert_eq!(last_fqn_part(&fqn), name);
+        }
     }
 }

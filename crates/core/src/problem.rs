@@ -1,5 +1,5 @@
 //! What is wrong with an input: every problem at once, each with its field, the value found and
-//! what would be right (design §2.8).
+//! what would be right (docs/adr/0008-reject-input-as-a-whole.md).
 
 use std::fmt;
 

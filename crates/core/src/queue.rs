@@ -56,11 +56,13 @@ mod tests {
 
     use super::*;
     use crate::run::End;
+    use crate::run::EndReporter;
     use crate::{RunId, WorkloadKind, labels};
 
     fn workload(name: usize, queued: Option<u16>, ended: bool, deleting: bool) -> Workload {
         Workload {
             kind: WorkloadKind::Job,
+            namespace: None,
             name: format!("{name:03}"),
             uid: name.to_string(),
             labels: BTreeMap::new(),
@@ -72,8 +74,10 @@ mod tests {
             deleting,
             queued: queued.map(|limit| limit.to_string().parse().unwrap()),
             started: false,
+            backoff_limit: None,
             end: ended.then_some(End { time: None, failure: None }),
             reported: None,
+            end_reporter: EndReporter::Pods,
         }
     }
 

@@ -1,4 +1,5 @@
-//! What is secret in a document, and the document without it (design §6).
+//! What is secret in a document, and the document without it
+//! (docs/adr/0004-config-only-in-secrets.md).
 //!
 //! Three rules, from sure to cautious: whole subtrees that the schemas keep for credentials; keys
 //! that look like a credential; strings that look like one. A value masked once is masked
@@ -76,6 +77,66 @@ pub fn scrub(text: &str, secrets: &BTreeSet<String>) -> String {
         .iter()
         .filter(|secret| secret.len() >= MIN_REPEATED)
         .fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), PLACEHOLDER))
+}
+
+/// `text` on one line, with every word replaced that looks secret, or that follows a name which
+/// says so (`password=…`, `'token': '…'`, `Bearer …`); for text whose secrets nobody knows.
+#[must_use]
+pub fn mask_text(text: &str) -> String {
+    let mut words = text.split_whitespace();
+    let mut masked: Vec<String> = Vec::new();
+    while let Some(word) = words.next() {
+        masked.push(mask_word(word));
+        if announces_secret(word) {
+            let Some(secret) = words.next() else { break };
+            let scheme = secret.trim_matches(['"', '\'']);
+            if matches!(scheme, "Bearer" | "Basic") {
+                // The scheme of an `Authorization` header is no secret, what follows it is.
+                masked.push(scheme.to_owned());
+                let _ = words.next();
+            } else if let Some(quote) = open_quote(secret) {
+                let _ = words.find(|word| word.contains(quote));
+            }
+            masked.push(PLACEHOLDER.to_owned());
+        }
+    }
+    masked.join(" ")
+}
+
+/// True for a word after which a secret comes.
+fn announces_secret(word: &str) -> bool {
+    if matches!(word, "Bearer" | "Basic") {
+        return true;
+    }
+    let name = word.trim_end_matches(['"', '\'', ' ']);
+    let name = name.strip_suffix([':', '=']).unwrap_or_default();
+    let name = name.rsplit(['{', ',', '(']).next().unwrap_or_default();
+    let name = name.trim_matches(['"', '\'', '[']);
+    !name.is_empty() && (is_secret_key(name) || name.eq_ignore_ascii_case("authorization"))
+}
+
+/// The quote that a word opens and does not close.
+fn open_quote(word: &str) -> Option<char> {
+    let quote = word.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    (word.matches(quote).count() == 1).then_some(quote)
+}
+
+/// A word without its secret part.
+fn mask_word(word: &str) -> String {
+    const AROUND: [char; 8] = ['"', '\'', '(', ')', '[', ']', ',', ';'];
+    if looks_secret(word.trim_matches(AROUND)) {
+        return PLACEHOLDER.to_owned();
+    }
+    let parts = word.split_inclusive(['?', '&', ';', ',']).map(|part| {
+        let Some((name, value)) = part.split_once(['=', ':']) else { return part.to_owned() };
+        let plain = name.trim_matches(['"', '\'', '{', '(']);
+        if value.is_empty() || plain.is_empty() || !is_secret_key(plain) {
+            return part.to_owned();
+        }
+        let end = part.strip_suffix(['?', '&', ';', ',']).map_or(part.len(), str::len);
+        format!("{name}={PLACEHOLDER}{}", &part[end..])
+    });
+    parts.collect()
 }
 
 /// Every string of `document` that [`mask`] would mask.

@@ -1,5 +1,5 @@
-//! Revisions of a pipeline's workflow config: immutable Secrets, named by their content (design
-//! §6). This module decides which of them may go.
+//! Revisions of a pipeline's workflow config: immutable Secrets, named by their content
+//! (docs/adr/0005-content-addressed-config.md). This module decides which of them may go.
 
 use std::collections::BTreeSet;
 
@@ -116,6 +116,21 @@ mod tests {
         let (list, now) = revisions(&[("a", 50), ("b", 40), ("c", 30), ("d", 20), ("e", 15)]);
         let in_use = BTreeSet::from(["a".to_owned()]);
         assert_eq!(ids(&expired(&list, Some("e"), &in_use, now)), ["b"]);
+    }
+
+    /// Creation times are those of the API server's clock, marks and the time those of ours.
+    #[rstest::rstest]
+    #[case::the_api_server_is_behind(-600)]
+    #[case::the_api_server_is_ahead(600)]
+    fn another_clock_of_the_api_server_takes_nothing_that_is_needed(#[case] ahead: i64) {
+        let (mut list, now) = revisions(&[("a", 50), ("b", 40), ("c", 30), ("d", 20), ("e", 15)]);
+        for revision in &mut list {
+            revision.created += SignedDuration::from_mins(ahead);
+        }
+        list[1].marked = Some(now);
+        let in_use = BTreeSet::from(["a".to_owned()]);
+        let gone = ids(&expired(&list, Some("c"), &in_use, now));
+        assert!(gone.iter().all(|id| ["d", "e"].contains(&id.as_str())), "{gone:?}");
     }
 
     #[test]

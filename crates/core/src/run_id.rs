@@ -3,12 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::PipelineIdentity;
 
-/// Id of one run of a pipeline (contract §8.2). All attempts of one Job share it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Id of one run of a pipeline (docs/contracts/ingestion-worker.md#run-ids). All attempts of one
+/// Job share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct RunId(Uuid);
 
 impl RunId {
@@ -39,6 +42,20 @@ impl FromStr for RunId {
         let uuid =
             Uuid::try_parse(text).ok().filter(|uuid| uuid.to_string() == text.to_lowercase());
         uuid.map(Self).ok_or("must be a UUID such as a1b2c3d4-e5f6-7890-abcd-ef1234567890")
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<RunId> for String {
+    fn from(id: RunId) -> Self {
+        id.to_string()
     }
 }
 

@@ -1,5 +1,6 @@
-//! `openMetadataServerConnection`: how the worker reaches OpenMetadata (contract §7.3). It holds
-//! the bot's token, so it lives in Secrets only and `Debug` hides it.
+//! `openMetadataServerConnection`: how the worker reaches OpenMetadata
+//! (docs/contracts/openmetadata-http.md#server-connection). It holds the bot's token, so it lives
+//! in Secrets only and `Debug` hides it.
 
 use std::fmt;
 use std::path::Path;
@@ -19,7 +20,18 @@ pub struct ServerConnection {
     /// How the server's certificate is checked.
     pub verify_ssl: VerifySsl,
     document: Map<String, Value>,
+    /// The configured authority, as PEM, for our own calls.
+    authority: Option<String>,
+    /// Base of the API as this process reaches it, where that is not as pods do.
+    caller_endpoint: Option<String>,
 }
+
+/// Where pods have the configured certificate authority. A worker takes the name of a file only.
+pub const CA_FILE: &str = "/etc/ompipe-ca/ca.crt";
+/// Longest endpoint, in bytes.
+const MAX_ENDPOINT: usize = 2048;
+/// Its key in a run's Secret.
+pub const CA_KEY: &str = "ca.crt";
 
 impl ServerConnection {
     /// The connection that a stock server would send, for pipelines that come without one.
@@ -37,7 +49,32 @@ impl ServerConnection {
             jwt_token: Some(jwt_token.into()),
             verify_ssl,
             document: document.as_object().cloned().unwrap_or_default(),
+            authority: None,
+            caller_endpoint: None,
         }
+    }
+
+    /// The connection that a server returned for its bot. Its token is this one's where the server
+    /// hides its own. Where it names another endpoint, this one's and its TLS stand, since pods may
+    /// not reach the server under the name that it has for itself.
+    #[must_use]
+    pub fn over(&self, given: &Value) -> Value {
+        let mut merged = given.clone();
+        let hidden = |token: &str| token.chars().all(|c| c == '*');
+        let token = given.pointer("/securityConfig/jwtToken").and_then(Value::as_str);
+        if token.is_none_or(hidden) {
+            merged["securityConfig"] = self.security_config();
+        }
+        let base = |endpoint: &str| endpoint.trim_end_matches('/').to_owned();
+        let named = given.get("hostPort").and_then(Value::as_str).map(base);
+        let is_same = named.is_some_and(|named| named == base(&self.host_port));
+        for key in ["hostPort", "verifySSL", "sslConfig"] {
+            let is_kept = is_same && given.get(key).is_some_and(|value| !value.is_null());
+            if let Some(own) = self.document.get(key).filter(|_| !is_kept) {
+                merged[key] = own.clone();
+            }
+        }
+        merged
     }
 
     pub(crate) fn read(fields: &mut Fields<'_>) -> Option<Self> {
@@ -47,7 +84,14 @@ impl ServerConnection {
             fields.missing("securityConfig", "it holds the bot's jwtToken");
         }
         let host_port = fields.string("hostPort");
-        if host_port.is_none_or(|endpoint| !is_http_url(endpoint)) {
+        if host_port.is_some_and(has_userinfo) {
+            // Messages show the endpoint, and a request would carry the password.
+            let remedy =
+                "must hold no user and password: the token is all that ompipe signs in with";
+            return fields.note_secret("hostPort", remedy);
+        }
+        let is_fit = |endpoint: &str| is_http_url(endpoint) && endpoint.len() <= MAX_ENDPOINT;
+        if host_port.is_none_or(|endpoint| !is_fit(endpoint)) {
             let remedy = "must be the server's API such as http://openmetadata:8585/api";
             return fields.note("hostPort", remedy);
         }
@@ -56,6 +100,8 @@ impl ServerConnection {
             jwt_token: jwt_token?.map(SecretString::from),
             verify_ssl,
             document: fields.document().clone(),
+            authority: None,
+            caller_endpoint: None,
         })
     }
 
@@ -74,6 +120,9 @@ impl ServerConnection {
     /// The certificate authority to trust beside the system's.
     #[must_use]
     pub fn ca_certificate(&self) -> Option<CaCertificate<'_>> {
+        if let Some(pem) = &self.authority {
+            return Some(CaCertificate::Pem(pem));
+        }
         let text = self.document.get("sslConfig")?.get("caCertificate")?.as_str()?;
         Some(match text.trim() {
             "" => return None,
@@ -82,14 +131,74 @@ impl ServerConnection {
         })
     }
 
-    /// True when the token is a reference to an entry of a secrets manager (contract §8.5).
+    /// The connection with the file of an authority, which the worker has.
+    #[must_use]
+    pub fn with_authority_file(mut self, file: &str) -> Self {
+        self.document.insert("sslConfig".to_owned(), json!({ "caCertificate": file }));
+        self
+    }
+
+    /// The connection with an authority, as PEM, for our own calls. What the worker trusts stays.
+    #[must_use]
+    pub fn trusting(mut self, pem: &str) -> Self {
+        self.authority = Some(pem.to_owned());
+        self
+    }
+
+    /// The connection whose own calls go to another address of the same server than the worker's.
+    #[must_use]
+    pub fn called_at(mut self, endpoint: &str) -> Self {
+        self.caller_endpoint = Some(endpoint.to_owned());
+        self
+    }
+
+    /// Where this process calls the server.
+    #[must_use]
+    pub fn endpoint_for_calls(&self) -> &str {
+        self.caller_endpoint.as_deref().unwrap_or(&self.host_port)
+    }
+
+    /// True when calls go where the worker's do.
+    #[must_use]
+    pub const fn is_called_as_by_pods(&self) -> bool {
+        self.caller_endpoint.is_none()
+    }
+
+    /// The authority that the worker's pod needs as [`CA_FILE`].
+    #[must_use]
+    pub fn mounted_authority(&self) -> Option<&str> {
+        let named = self.document.get("sslConfig")?.get("caCertificate")?.as_str()?;
+        self.authority.as_deref().filter(|_| named == CA_FILE)
+    }
+
+    /// True when the token is a reference to an entry of a secrets manager
+    /// (`docs/contracts/openmetadata-http.md`, *Secrets managers*), and no
+    /// other one is known.
     #[must_use]
     pub fn token_is_elsewhere(&self) -> bool {
-        self.jwt_token.as_ref().is_some_and(|token| token.expose_secret().starts_with("secret:"))
+        self.jwt_token.as_ref().is_some_and(|token| is_reference(token.expose_secret()))
+    }
+
+    /// The same connection, whose own calls use `token` where the worker has a reference to an entry
+    /// of a secrets manager. The worker keeps its reference, which it resolves itself.
+    #[must_use]
+    pub fn with_token(&self, token: &SecretString) -> Self {
+        let mut connection = self.clone();
+        if self.token_is_elsewhere() {
+            connection.jwt_token = Some(token.clone());
+        }
+        connection
+    }
+
+    /// The token for reports of ompipe's where the worker's is a reference.
+    #[must_use]
+    pub fn report_token(&self) -> Option<&SecretString> {
+        let of_worker = self.document.get("securityConfig")?.get("jwtToken")?.as_str()?;
+        self.jwt_token.as_ref().filter(|_| is_reference(of_worker) && !self.token_is_elsewhere())
     }
 
     /// True when runs overwrite what the server has, for which the worker needs the service
-    /// connection in its config (`ingestion.md` §5).
+    /// connection in its config (docs/contracts/ingestion-worker.md#workflow-config).
     #[must_use]
     pub fn forces_overwriting(&self) -> bool {
         self.document.get("forceEntityOverwriting").and_then(Value::as_bool) == Some(true)
@@ -102,6 +211,11 @@ impl fmt::Debug for ServerConnection {
             .field("host_port", &self.host_port)
             .finish_non_exhaustive()
     }
+}
+
+/// True for a reference to an entry of a secrets manager.
+fn is_reference(token: &str) -> bool {
+    token.starts_with("secret:")
 }
 
 /// Where a certificate authority is: what the server calls `caCertificate` may be either.
@@ -146,6 +260,26 @@ impl std::str::FromStr for VerifySsl {
         let known = Self::ALL.into_iter().find(|mode| mode.as_str() == text);
         known.ok_or("must be one of no-ssl, ignore, validate")
     }
+}
+
+/// What is likely wrong with an endpoint that is a URL, but not the base of an OpenMetadata API.
+#[must_use]
+pub fn endpoint_hint(endpoint: &str) -> Option<String> {
+    let base = endpoint.trim_end_matches('/');
+    if base.ends_with("/api") {
+        return None;
+    }
+    let without_version = base.strip_suffix("/v1").filter(|base| base.ends_with("/api"));
+    let better = without_version.map_or_else(|| format!("{base}/api"), str::to_owned);
+    Some(format!(
+        "does not end in /api, as the API of an OpenMetadata server does; did you mean {better}?"
+    ))
+}
+
+/// True for a URL with a user, or a user and a password.
+fn has_userinfo(endpoint: &str) -> bool {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    rest.split(['/', '\\', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }
 
 /// True for an absolute http or https URL with a host.
@@ -195,6 +329,18 @@ mod tests {
     }
 
     #[rstest]
+    #[case("http://user:canary-pw@om:8585/api", "hostPort: must hold no user and password")]
+    #[case("https://canary-pw@om/api", "hostPort: must hold no user and password")]
+    #[case(&format!("http://om/{}", "a".repeat(MAX_ENDPOINT)), "must be the server's API")]
+    fn an_endpoint_has_no_password_and_an_end(#[case] endpoint: &str, #[case] expected: &str) {
+        let document = json!({ "hostPort": endpoint, "securityConfig": { "jwtToken": "t" } });
+        let (connection, problems) = read(&document);
+        assert!(connection.is_none());
+        assert!(problems[0].contains(expected), "{problems:?}");
+        assert!(!problems[0].contains("canary"), "{problems:?}");
+    }
+
+    #[rstest]
     #[case("/etc/om/ca.pem", Some(CaCertificate::File(Path::new("/etc/om/ca.pem"))))]
     #[case("-----BEGIN CERTIFICATE-----", Some(CaCertificate::Pem("-----BEGIN CERTIFICATE-----")))]
     #[case("", None)]
@@ -207,6 +353,44 @@ mod tests {
             "sslConfig": { "caCertificate": text },
         }));
         assert_eq!(connection.unwrap().ca_certificate(), expected);
+    }
+
+    #[rstest]
+    #[case("http://om:8585/api", None)]
+    #[case("https://om.example.com/sub/api/", None)]
+    #[case("http://om:8585", Some("did you mean http://om:8585/api?"))]
+    #[case("http://om:8585/", Some("did you mean http://om:8585/api?"))]
+    #[case("http://om:8585/api/v1/", Some("did you mean http://om:8585/api?"))]
+    fn an_endpoint_ends_in_api(#[case] endpoint: &str, #[case] hint: Option<&str>) {
+        let given = endpoint_hint(endpoint);
+        assert_eq!(given.is_some(), hint.is_some());
+        assert!(given.unwrap_or_default().ends_with(hint.unwrap_or_default()));
+    }
+
+    #[test]
+    fn a_reference_stays_with_the_worker() {
+        let reference = ServerConnection::new("http://om/api", "secret:/om/bot", VerifySsl::NoSsl);
+        let connection = reference.with_token(&"own".into());
+        assert!(reference.token_is_elsewhere() && !connection.token_is_elsewhere());
+        assert!(reference.report_token().is_none());
+        assert_eq!(connection.report_token().unwrap().expose_secret(), "own");
+        assert_eq!(connection.to_value(), reference.to_value());
+        let plain = ServerConnection::new("http://om/api", "t", VerifySsl::NoSsl);
+        let plain = plain.with_token(&"own".into());
+        assert_eq!(plain.jwt_token.as_ref().unwrap().expose_secret(), "t");
+        assert!(plain.report_token().is_none());
+    }
+
+    #[test]
+    fn a_configured_authority_is_ours_as_text_and_the_workers_as_a_file() {
+        let pem = "-----BEGIN CERTIFICATE-----";
+        let plain = ServerConnection::new("https://om/api", "t", VerifySsl::Validate);
+        let connection = plain.clone().with_authority_file(CA_FILE).trusting(pem);
+        assert_eq!(connection.ca_certificate(), Some(CaCertificate::Pem(pem)));
+        assert_eq!(connection.mounted_authority(), Some(pem));
+        assert_eq!(connection.to_value()["sslConfig"], json!({ "caCertificate": CA_FILE }));
+        let of_worker = plain.with_authority_file("/etc/om/ca.pem").trusting(pem);
+        assert_eq!(of_worker.mounted_authority(), None);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The service entity of a pipeline: what kind of system it is, and how to reach it (contract §8.1).
+//! The service entity of a pipeline: what kind of system it is, and how to reach it
+//! (docs/contracts/openmetadata-http.md#service).
 
 use std::fmt;
 
@@ -9,6 +10,39 @@ use crate::{Problem, Problems};
 
 /// What is being read, in messages.
 const SUBJECT: &str = "service";
+/// Keys of a service entity that ompipe has no use for.
+const OTHER_KEYS: &[&str] = &[
+    "certification",
+    "changeDescription",
+    "dataProducts",
+    "deleted",
+    "description",
+    "displayName",
+    "domain",
+    "domains",
+    "entityStatus",
+    "extension",
+    "followers",
+    "fullyQualifiedName",
+    "href",
+    "id",
+    "impersonatedBy",
+    "incrementalChangeDescription",
+    "ingestionAgent",
+    "ingestionRunner",
+    "owner",
+    "owners",
+    "pipelines",
+    "provider",
+    "reviewers",
+    "style",
+    "tags",
+    "testConnectionResult",
+    "updatedAt",
+    "updatedBy",
+    "version",
+    "votes",
+];
 
 /// A service of any kind, as the OpenMetadata API returns it. Its connection holds credentials,
 /// so `Debug` leaves it out.
@@ -28,12 +62,28 @@ impl Service {
     /// # Errors
     /// Every problem, each with its field.
     pub fn read(document: &Value) -> Result<Self, Problems> {
+        Self::read_all(document, false)
+    }
+
+    /// As [`Self::read`], of a file: a key that is not known is a mistake there.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and unknown keys.
+    pub fn read_file(document: &Value) -> Result<Self, Problems> {
+        Self::read_all(document, true)
+    }
+
+    fn read_all(document: &Value, is_file: bool) -> Result<Self, Problems> {
         let Some(map) = document.as_object() else {
             let problem = Problem::without_value("document", "must be one map of fields");
             return Err(Problems::one(SUBJECT, problem));
         };
         let mut fields = Fields::new("", map);
         let service = Self::read_fields(&mut fields);
+        if is_file {
+            fields.know(OTHER_KEYS);
+            fields.refuse_unknown_but_extensions();
+        }
         match (service, fields.into_problems()) {
             (Some(service), list) if list.is_empty() => Ok(service),
             (_, list) => Err(Problems { subject: SUBJECT, list }),
@@ -81,6 +131,16 @@ mod tests {
         let problems = Service::read(&json!({ "serviceType": "" })).unwrap_err();
         let fields: Vec<&str> = problems.list.iter().map(|p| p.field.as_str()).collect();
         assert_eq!(fields, ["name", "serviceType"]);
+    }
+
+    #[test]
+    fn a_file_with_an_unknown_key_is_refused() {
+        let document =
+            json!({ "name": "s", "serviceType": "Mysql", "conection": { "p": "hunter2" } });
+        let problems = Service::read_file(&document).unwrap_err().to_string();
+        assert!(problems.contains("did you mean connection?"), "{problems}");
+        assert!(!problems.contains("hunter2"));
+        assert!(Service::read(&document).is_ok());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What runs beside pipelines: automations, such as a test of a connection, and applications
-//! (contract §7.4, §7.5). Both pass through untouched to their worker.
+//! (docs/contracts/openmetadata-http.md#automation-workflow, #application). Both pass through
+//! untouched to their worker.
 
 use std::fmt;
 

@@ -1,13 +1,22 @@
-//! Versions of the server and of the ingestion framework (contract §5).
+//! Versions of the server and of the ingestion framework
+//! (docs/contracts/openmetadata-http.md#version-check).
+
+use std::fmt;
 
 /// Release line of an OpenMetadata version: the framework only works with a server of the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReleaseLine {
     major: u32,
     minor: u32,
 }
 
 impl ReleaseLine {
+    /// The line of these two numbers.
+    #[must_use]
+    pub const fn new(major: u32, minor: u32) -> Self {
+        Self { major, minor }
+    }
+
     /// Reads the first `x.y.z` of a text such as `1.12.14.2` or `v1.12.14-SNAPSHOT`.
     #[must_use]
     pub fn in_text(text: &str) -> Option<Self> {
@@ -19,6 +28,12 @@ impl ReleaseLine {
         let mut numbers = text.split('.').map(str::parse);
         let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
         numbers.next()?.ok().map(|_: u32| Self { major, minor })
+    }
+}
+
+impl fmt::Display for ReleaseLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
     }
 }
 

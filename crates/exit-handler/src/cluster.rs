@@ -59,6 +59,8 @@ impl Cluster {
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
+            // The worker's proxy is not for the API server of its own cluster.
+            .no_proxy()
             .tls_certs_only(authorities)
             .build()?;
         let base = format!("https://{host}:{port}");

@@ -1,4 +1,4 @@
-//! What the exit handler is given (seed *Environment Variables*).
+//! What the exit handler is given (docs/contracts/upstream-java-client.md#environment-variables).
 
 use std::fs;
 use std::time::Duration;
@@ -6,8 +6,11 @@ use std::time::Duration;
 use ompipe_core::RunId;
 use ompipe_core::config::CONFIG_FILE_ENV;
 use ompipe_core::omjob::End;
-use ompipe_core::report::{DEADLINE_ENV, PIPELINE_STATUS_ENV, Recipient, Subject, end_told};
+use ompipe_core::report::{
+    DEADLINE_ENV, PIPELINE_STATUS_ENV, Recipient, Subject, TOKEN_ENV, end_told,
+};
 use ompipe_core::workflow::CONFIG_ENV;
+use secrecy::SecretString;
 
 use crate::Error;
 
@@ -39,7 +42,8 @@ impl Input {
         deadline: Duration,
     ) -> Result<Self, Error> {
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-        let recipient = Recipient::read(&config(variable)?)?;
+        let token = variable(TOKEN_ENV).map(SecretString::from);
+        let recipient = Recipient::read_with(&config(variable)?, token.as_ref())?;
         Ok(Self {
             run: subject(&recipient, variable)?,
             recipient,

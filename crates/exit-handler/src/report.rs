@@ -20,6 +20,10 @@ const SUPERVISORS_DEADLINE: Duration = Duration::from_mins(5);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause: short, so that the end of an outage is noticed at once.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// How long OpenMetadata has to refuse a report itself, and how often, before another try is useless: a
+/// server that starts, or a replica that is behind, refuses for a moment.
+const REFUSED_FOR: Duration = Duration::from_mins(2);
+const REFUSALS_OF_A_REPORT: u32 = 3;
 /// How often OpenMetadata may refuse the token of an exit handler, which gets no other: who called it
 /// may know one. Of a run without an operator nobody does.
 const REFUSALS: u32 = 2;
@@ -48,25 +52,25 @@ pub async fn report_supervised(
     report_to_deadline(&input, &witness, u32::MAX).await
 }
 
-/// Tries until the deadline, or so many refusals of the token.
+/// Tries until the deadline, or until OpenMetadata has refused the token so often, or the report for
+/// long enough.
 async fn report_to_deadline(
     input: &Input,
     witness: &Witness<'_>,
-    mut refusals: u32,
+    token_refusals: u32,
 ) -> Result<String, Error> {
     let deadline = Instant::now() + input.deadline;
     let Some(known) = witness.end().await? else {
         return Ok("another attempt of the run follows, so its status stays open".to_owned());
     };
-    let server = OpenMetadata::new(&input.recipient.connection)?;
-    let mut last = "OpenMetadata does not answer".to_owned();
+    let server = OpenMetadata::in_pod(&input.recipient.connection)?;
+    let mut patience = Patience { token_refusals, refused: None };
+    let mut last = None;
     let tries = async {
         let mut pause = FIRST_PAUSE;
         loop {
             match try_once(&server, input, &known, witness).await {
-                Err(error) if !error.is_final() && may_pass(&error, &mut refusals) => {
-                    last = error.to_string();
-                }
+                Err(error) if patience.lasts(&error, Instant::now()) => last = Some(error),
                 outcome => return outcome,
             }
             sleep(pause).await;
@@ -75,16 +79,43 @@ async fn report_to_deadline(
     };
     match timeout_at(deadline, tries).await {
         Ok(outcome) => Ok(outcome?),
-        Err(_) => Err(Error::TooLate { deadline: input.deadline, last }),
+        Err(_) => Err(too_late(input.deadline, last)),
     }
 }
 
-/// Whether another try is worth it, after one that failed like this.
-const fn may_pass(error: &ompipe_openmetadata::Error, refusals: &mut u32) -> bool {
-    if matches!(error, ompipe_openmetadata::Error::Unauthorized(_)) {
-        *refusals = refusals.saturating_sub(1);
+/// What is said at the deadline: a refusal of OpenMetadata itself is one, however short the time was.
+fn too_late(deadline: Duration, last: Option<ompipe_openmetadata::Error>) -> Error {
+    match last {
+        Some(refusal) if refusal.is_refusal() => refusal.into(),
+        last => {
+            let last = last.map(|error| error.to_string());
+            let last = last.unwrap_or_else(|| "OpenMetadata does not answer".to_owned());
+            Error::TooLate { deadline, last }
+        }
     }
-    *refusals > 0
+}
+
+/// What is still to be borne before another try is not worth it.
+struct Patience {
+    token_refusals: u32,
+    /// Since when, and how often, OpenMetadata has refused the report.
+    refused: Option<(Instant, u32)>,
+}
+
+impl Patience {
+    /// Whether another try is worth it, after one that failed like this.
+    fn lasts(&mut self, error: &ompipe_openmetadata::Error, now: Instant) -> bool {
+        if matches!(error, ompipe_openmetadata::Error::Unauthorized(_)) {
+            self.token_refusals = self.token_refusals.saturating_sub(1);
+            return self.token_refusals > 0;
+        }
+        if error.is_refusal() {
+            let (since, times) = self.refused.get_or_insert((now, 0));
+            *times = times.saturating_add(1);
+            return *times < REFUSALS_OF_A_REPORT || now.duration_since(*since) < REFUSED_FOR;
+        }
+        !error.is_final()
+    }
 }
 
 async fn try_once(
@@ -103,11 +134,48 @@ async fn try_once(
     };
     let KnownEnd { end, ending } = known;
     let began = witness.began().or(end.finished).unwrap_or(now);
-    let run = EndedRun { pipeline_fqn, id, began, ending: *ending, end, now };
+    let service = input.recipient.service.as_deref();
+    let run = EndedRun { pipeline_fqn, id, service, began, ending: *ending, end, now };
     let reported =
         server.report(&run, async || Some(witness.diagnostics().await.to_owned())).await?;
     Ok(match reported {
         Reported::Stands(_) => format!("run {id} of {pipeline_fqn}: what OpenMetadata has stands"),
         Reported::Written(state) => format!("run {id} of {pipeline_fqn} reported as {state}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ompipe_openmetadata::Error as Failed;
+
+    use super::*;
+
+    fn missing() -> Failed {
+        Failed::NotFound { what: "ingestion pipeline", name: "shop.nightly".to_owned() }
+    }
+
+    #[test]
+    fn a_report_that_openmetadata_refuses_is_tried_for_minutes() {
+        let (mut patience, now) = (Patience { token_refusals: 2, refused: None }, Instant::now());
+        let moments = [0, 1, 100, 120].map(|second| now + Duration::from_secs(second));
+        let tried = moments.map(|moment| patience.lasts(&missing(), moment));
+        assert_eq!(tried, [true, true, true, false]);
+    }
+
+    #[test]
+    fn what_is_not_openmetadata_is_tried_to_the_deadline() {
+        let mut patience = Patience { token_refusals: 2, refused: None };
+        let now = Instant::now();
+        for hour in 0..100 {
+            let error = Failed::Unreadable("the status of the run");
+            assert!(patience.lasts(&error, now + Duration::from_hours(hour)));
+        }
+    }
+
+    #[test]
+    fn the_deadline_tells_a_refusal_from_an_outage() {
+        assert!(too_late(DEADLINE, Some(missing())).is_refusal());
+        assert!(!too_late(DEADLINE, Some(Failed::Unreadable("JSON"))).is_refusal());
+        assert!(!too_late(DEADLINE, None).is_refusal());
+    }
 }

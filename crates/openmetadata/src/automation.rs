@@ -1,4 +1,4 @@
-//! What came of an automation (contract §7.4, §3.8).
+//! What came of an automation (docs/contracts/openmetadata-http.md#automation-workflow).
 
 use jiff::Timestamp;
 use ompipe_core::omjob::End;
@@ -126,6 +126,7 @@ mod tests {
         let patch = async move |headers: HeaderMap, body: String| {
             assert_eq!(headers["content-type"], "application/json-patch+json");
             sender.send(serde_json::from_str(&body).unwrap()).unwrap();
+            "{}"
         };
         let router = Router::new()
             .route("/automations/workflows/name/{name}", get(async move || workflow.to_string()))

@@ -1,4 +1,4 @@
-//! The row of one run (contract §7.1, `PipelineStatus`).
+//! The row of one run (docs/contracts/openmetadata-http.md#pipeline-status).
 
 use ompipe_core::PipelineState;
 use serde::{Deserialize, Serialize};

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::*;
 
-const TOKEN: &str = "t0ps3cret";
+const TOKEN: &str = "t0ps3cret-of-the-bot";
 
 /// Serves `router` below `/api/v1` for as long as the test runs.
 pub(crate) async fn serve(router: Router) -> OpenMetadata {
@@ -29,6 +29,11 @@ pub(crate) async fn serve(router: Router) -> OpenMetadata {
 fn client(host_port: &str) -> OpenMetadata {
     let connection = ServerConnection::new(host_port, TOKEN, ompipe_core::VerifySsl::NoSsl);
     OpenMetadata::new(&connection).unwrap()
+}
+
+/// OpenMetadata's own error document.
+pub(crate) fn own_words(code: u16, message: &str) -> String {
+    json!({ "code": code, "message": message }).to_string()
 }
 
 fn reference(kind: &str, name: &str) -> ServiceReference {
@@ -49,7 +54,8 @@ async fn a_service_is_found_by_its_encoded_name_with_the_token() {
 
 #[tokio::test]
 async fn what_is_not_there_is_named() {
-    let openmetadata = serve(Router::new()).await;
+    let missing = async || (StatusCode::NOT_FOUND, own_words(404, "no such instance"));
+    let openmetadata = serve(Router::new().fallback(missing)).await;
     let error = openmetadata.pipeline("shop.metadata").await.unwrap_err();
     assert_eq!(error.to_string(), "OpenMetadata has no ingestion pipeline \"shop.metadata\"");
 }
@@ -57,8 +63,8 @@ async fn what_is_not_there_is_named() {
 #[rstest]
 #[case(StatusCode::UNAUTHORIZED, "refuses the bot's token (401 Unauthorized)")]
 #[case(StatusCode::FORBIDDEN, "refuses the bot's token (403 Forbidden)")]
-#[case(StatusCode::BAD_REQUEST, "answers 400 Bad Request")]
-#[case(StatusCode::FOUND, "answers 302 Found")]
+#[case(StatusCode::BAD_REQUEST, "what answers 400 Bad Request")]
+#[case(StatusCode::FOUND, "what answers 302 Found")]
 #[tokio::test]
 async fn refusals_are_told_without_the_body(#[case] status: StatusCode, #[case] message: &str) {
     let router =
@@ -123,4 +129,86 @@ async fn an_unknown_kind_of_service_is_not_looked_up() {
 #[test]
 fn debug_hides_the_token() {
     assert!(!format!("{:?}", client("http://om/api")).contains(TOKEN));
+}
+
+/// A server, or what a proxy leaves of it: which routes it knows.
+fn pipelines(by_name: bool, by_id: bool, version: bool) -> Router {
+    let entity = async || json!({ "name": "p" }).to_string();
+    let mut router = Router::new();
+    if by_name {
+        router = router.route("/services/ingestionPipelines/name/{name}", get(entity));
+    }
+    if by_id {
+        router = router.route("/services/ingestionPipelines/{id}", get(entity));
+    }
+    if version {
+        let version = async || json!({ "version": "1.12.14" }).to_string();
+        let missing = async || (StatusCode::NOT_FOUND, own_words(404, "no such instance"));
+        router = router.route("/system/version", get(version)).fallback(missing);
+    }
+    router
+}
+
+#[rstest]
+#[case::by_its_name(pipelines(true, false, true), Some(true))]
+#[case::behind_a_proxy_that_decodes_slashes(pipelines(false, true, true), Some(true))]
+#[case::gone(pipelines(false, false, true), Some(false))]
+#[case::a_proxy_alone(pipelines(false, false, false), None)]
+#[tokio::test]
+async fn a_pipeline_is_gone_when_the_server_itself_has_neither_name_nor_id(
+    #[case] router: Router,
+    #[case] expected: Option<bool>,
+) {
+    let id = "5f1c0b1e-6a5b-4a57-9d58-0a8a2a4fbb02";
+    let found = serve(router).await.has_pipeline("shop.a/b", id).await;
+    assert_eq!(found.ok(), expected);
+}
+
+#[tokio::test]
+async fn the_words_of_a_refusal_are_kept_without_secrets_and_not_endlessly() {
+    let said = format!(
+        "Unrecognized field \"status\" {TOKEN} eyJhbGciOi.eyJzdWIi.c2ln {}",
+        "x ".repeat(900)
+    );
+    let answer = (StatusCode::BAD_REQUEST, own_words(400, &said));
+    let router = Router::new().route("/system/version", get(move || async move { answer }));
+    let error = serve(router).await.version().await.unwrap_err().to_string();
+    assert!(error.contains("Unrecognized field \"status\""), "{error}");
+    assert!(!error.contains("eyJ") && !error.contains(TOKEN) && error.len() < 700, "{error}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_told_with_its_target() {
+    let headers = [("location", "https://user:pw@om.example.com/api?code=s3cret")];
+    let answer = (StatusCode::PERMANENT_REDIRECT, headers);
+    let router = Router::new().route("/system/version", get(move || async move { answer }));
+    let error = serve(router).await.version().await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("redirects to https://om.example.com/api;"), "{text}");
+    assert!(!text.contains("pw") && !text.contains("s3cret") && !error.is_final(), "{text}");
+}
+
+#[tokio::test]
+async fn a_metadata_service_is_not_called() {
+    let connection =
+        ServerConnection::new("http://169.254.169.254/api", TOKEN, ompipe_core::VerifySsl::NoSsl);
+    let error = OpenMetadata::new(&connection).unwrap_err();
+    assert!(matches!(error, Error::OffLimits(_)) && error.is_final(), "{error}");
+}
+
+#[tokio::test]
+async fn the_brief_form_of_an_error_has_nothing_of_the_answer() {
+    let foreign = async || {
+        let headers = [("location", "http://inner.example.com/secret-path")];
+        (StatusCode::FOUND, headers, "s3cret-answer")
+    };
+    let refusing = async || (StatusCode::BAD_REQUEST, own_words(400, "s3cret-answer"));
+    for router in [Router::new().fallback(foreign), Router::new().fallback(refusing)] {
+        let error = serve(router).await.version().await.unwrap_err();
+        let brief = error.brief();
+        assert!(brief.contains("http://127.0.0.1:"), "{brief}");
+        assert!(!brief.contains("s3cret") && !brief.contains("inner"), "{brief}");
+    }
+    let error = client("http://127.0.0.1:1/api").version().await.unwrap_err();
+    assert_eq!(error.brief(), "OpenMetadata does not answer at http://127.0.0.1:1");
 }

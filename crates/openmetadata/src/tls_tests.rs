@@ -107,11 +107,48 @@ async fn a_certificate_is_checked_as_the_connection_says(
         "securityConfig": { "jwtToken": "t0ps3cret" }, "sslConfig": { "caCertificate": authority },
     }}});
     let connection = ompipe_core::report::Recipient::read(&config.to_string()).unwrap().connection;
-    let outcome = OpenMetadata::new(&connection).unwrap().version().await;
+    let outcome = OpenMetadata::in_pod(&connection).unwrap().version().await;
     match outcome {
         Ok(version) => assert!(is_taken, "took {version}"),
         Err(error) => {
             assert!(!is_taken && error.to_string().contains("certificate"), "{error}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_a_connection_names_is_not_opened_for_others() {
+    drop(aws_lc_rs::default_provider().install_default());
+    let (address, pem) = serve().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &pem).unwrap();
+    let path = file.path().display().to_string();
+    let config = json!({ "workflowConfig": { "openMetadataServerConfig": {
+        "hostPort": format!("https://{address}/api"), "verifySSL": "validate",
+        "securityConfig": { "jwtToken": "t" }, "sslConfig": { "caCertificate": path },
+    }}});
+    let connection = ompipe_core::report::Recipient::read(&config.to_string()).unwrap().connection;
+    let told = OpenMetadata::new(&connection).unwrap().version().await.unwrap_err().to_string();
+    assert!(
+        told.contains(&format!("the file {path}, which sslConfig.caCertificate names")),
+        "{told}"
+    );
+}
+
+#[rstest]
+#[case::endless("/dev/zero")]
+#[case::directory("/dev")]
+#[case::process("/proc/self/mem")]
+#[tokio::test]
+async fn what_is_no_file_is_not_read(#[case] path: &str) {
+    drop(aws_lc_rs::default_provider().install_default());
+    let config = json!({ "workflowConfig": { "openMetadataServerConfig": {
+        "hostPort": "https://127.0.0.1:1/api", "verifySSL": "validate",
+        "securityConfig": { "jwtToken": "t" }, "sslConfig": { "caCertificate": path },
+    }}});
+    let connection = ompipe_core::report::Recipient::read(&config.to_string()).unwrap().connection;
+    for server in [OpenMetadata::new(&connection), OpenMetadata::in_pod(&connection)] {
+        let told = server.unwrap().version().await.unwrap_err().to_string();
+        assert!(told.contains("is not here"), "{told}");
     }
 }

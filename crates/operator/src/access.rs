@@ -13,11 +13,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::USER_AGENT;
 use http::{HeaderValue, Method, Request, Response, Uri};
+use kube::Client;
 use kube::client::{Body, ClientBuilder};
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::{Client, Config};
+use ompipe_client::{AccessError, ClusterConfig};
+use ompipe_core::config::ClusterAccess;
 use tokio::time::{Instant, timeout};
-use tower::{BoxError, Layer, Service};
+use tower::util::MapErrLayer;
+use tower::{BoxError, Layer, Service, ServiceBuilder};
 
 use crate::metrics::{Answer, Metrics, Verb};
 
@@ -31,18 +33,13 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 pub enum Error {
     /// The kubeconfig that was named cannot be used.
     #[error("the kubeconfig cannot be used: {0}")]
-    Kubeconfig(String),
-    /// Neither a kubeconfig nor a pod's service account is there.
-    #[error("no cluster: neither by kubeconfig ({kubeconfig}) nor as a pod ({in_cluster})")]
-    NoCluster {
-        /// What is wrong with the kubeconfig.
-        kubeconfig: String,
-        /// What is wrong with the service account.
-        in_cluster: String,
-    },
+    Kubeconfig(AccessError),
+    /// Neither a kubeconfig nor a pod's service account can be used.
+    #[error("no cluster: {0}")]
+    NoCluster(AccessError),
     /// A client cannot be made of the configuration.
     #[error("no client for the cluster: {0}")]
-    Client(#[source] kube::Error),
+    Client(String),
 }
 
 /// A client of the cluster that the kubeconfig names; without one, of the cluster that is found as
@@ -51,38 +48,23 @@ pub enum Error {
 /// # Errors
 /// When the configuration cannot be used. Whether the cluster answers is not tried.
 pub async fn connect(kubeconfig: Option<&Path>, metrics: &Metrics) -> Result<Client, Error> {
-    let mut config = read_config(kubeconfig).await?;
+    let ClusterConfig { mut config, place } = match kubeconfig {
+        Some(file) => {
+            let access = ClusterAccess::File(file.display().to_string());
+            ClusterConfig::read(&access).await.map_err(Error::Kubeconfig)?
+        }
+        None => ClusterConfig::read(&ClusterAccess::Inferred).await.map_err(Error::NoCluster)?,
+    };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.disable_compression = true;
     config.default_retry = false;
     let agent = concat!("ompipe-operator/", env!("CARGO_PKG_VERSION"));
     config.headers.push((USER_AGENT, HeaderValue::from_static(agent)));
-    let builder = ClientBuilder::try_from(config).map_err(Error::Client)?;
-    Ok(builder.with_layer(&Measure { metrics: metrics.clone() }).build())
-}
-
-async fn read_config(kubeconfig: Option<&Path>) -> Result<Config, Error> {
-    let options = KubeConfigOptions::default();
-    let Some(file) = kubeconfig else {
-        return match Config::from_kubeconfig(&options).await {
-            Ok(config) => Ok(config),
-            Err(error) => Config::incluster().map_err(|in_cluster| Error::NoCluster {
-                kubeconfig: describe(&error),
-                in_cluster: in_cluster.to_string(),
-            }),
-        };
-    };
-    let unusable = |error| Error::Kubeconfig(describe(&error));
-    let kubeconfig = Kubeconfig::read_from(file).map_err(unusable)?;
-    Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(unusable)
-}
-
-/// The error, unless it quotes the kubeconfig.
-fn describe(error: &KubeconfigError) -> String {
-    match error {
-        KubeconfigError::Parse(_) => "its text is not that of a kubeconfig".to_owned(),
-        error => error.to_string(),
-    }
+    let builder =
+        ClientBuilder::try_from(config).map_err(|error| Error::Client(place.describe(&error)))?;
+    let measure = Measure { metrics: metrics.clone() };
+    let describe = MapErrLayer::new(move |error: BoxError| place.wrap(&error));
+    Ok(builder.with_layer(&ServiceBuilder::new().layer(describe).layer(measure)).build())
 }
 
 /// Measures and bounds every request.

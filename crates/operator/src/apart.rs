@@ -2,23 +2,34 @@
 //! kube's `applier` poll all that they hold whenever one thing moves, and what they hold here are
 //! watches and requests, down to their TLS.
 
-use std::panic::resume_unwind;
+use std::any::Any;
 
 use futures::StreamExt;
 use futures::future::{self, BoxFuture};
 use futures::stream::FuturesUnordered;
 use tokio::task::JoinSet;
 
-/// Does `work` in a task of its own, which goes when nobody waits for it any more.
-pub(crate) async fn apart<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+use crate::error::Error;
+
+/// Does `work` in a task of its own, which goes when nobody waits for it any more. A panic in there is
+/// an error of that piece of work: one object that nobody has thought of must not stop all the others.
+pub(crate) async fn apart<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
     let mut task = JoinSet::new();
     task.spawn(work);
     match task.join_next().await {
         Some(Ok(done)) => done,
-        Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+        Some(Err(error)) if error.is_panic() => Err(Error::Panicked(said(&*error.into_panic()))),
         // The runtime shuts down, and this future goes with it.
         Some(Err(_)) | None => future::pending().await,
     }
+}
+
+/// The words of a panic.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 /// Waits until one of them ends; the others go.
@@ -33,7 +44,6 @@ pub(crate) async fn all_of<'f>(all: impl IntoIterator<Item = BoxFuture<'f, ()>>)
 
 #[cfg(test)]
 mod tests {
-    use std::panic::AssertUnwindSafe;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures::FutureExt;
@@ -60,10 +70,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_reaches_who_waits() {
-        let result = AssertUnwindSafe(apart(async { panic!("no") })).catch_unwind().await;
-        assert_eq!(result.map_err(|panic| *panic.downcast::<&str>().unwrap()), Err::<(), _>("no"));
-        assert_eq!(apart(async { 1 }).await, 1);
+    async fn a_panic_is_an_error_of_that_work_alone() {
+        for text in ["no", "never"] {
+            let result: Result<(), Error> = apart(async move { panic!("{text}") }).await;
+            assert!(matches!(result, Err(Error::Panicked(said)) if said == text));
+        }
+        assert_eq!(apart(async { Ok(1) }).await.unwrap(), 1);
     }
 
     #[tokio::test]

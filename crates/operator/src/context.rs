@@ -6,9 +6,11 @@ use futures::Stream;
 use jiff::SignedDuration;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use ompipe_core::omjob::{Phase, Stage, Status};
+use ompipe_core::pod_policy::PodPolicy;
 use tokio::sync::watch;
 use tokio::time::Duration;
 
+use crate::archive::Archiver;
 use crate::by_owner::ByOwner;
 use crate::clock;
 use crate::events::Events;
@@ -17,7 +19,7 @@ use crate::metrics::{Controller, Metrics};
 use crate::queue::{Failures, Places, Queue};
 use crate::scope::Triggers;
 use crate::servers::Servers;
-use crate::settings::Settings;
+use crate::settings::{AllowedServers, Settings};
 use crate::tracking::Pods;
 use crate::view::{JobView, PodView, ScheduleView};
 use crate::writes::Writes;
@@ -34,6 +36,12 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     /// Where ends are reported to.
     pub(crate) servers: Servers,
+    /// Who archives logs and records, if anybody does.
+    pub(crate) archiver: Option<Arc<Archiver>>,
+    /// Which of them may be called.
+    pub(crate) allowed_servers: AllowedServers,
+    /// Which pods are made.
+    pub(crate) pod_policy: PodPolicy,
     pub(crate) job_cache: Store<JobView>,
     /// Pods by the UID of their `OMJob`.
     pub(crate) pods: ByOwner<PodView>,
@@ -60,6 +68,7 @@ impl Context {
         events: Events,
         metrics: Metrics,
         servers: Servers,
+        archiver: Option<Arc<Archiver>>,
         settings: &Settings,
     ) -> (
         Self,
@@ -78,6 +87,9 @@ impl Context {
             events,
             metrics,
             servers,
+            archiver,
+            allowed_servers: settings.allowed_servers.clone(),
+            pod_policy: settings.pod_policy.clone(),
             job_cache,
             pods: ByOwner::default(),
             children: ByOwner::default(),
@@ -96,8 +108,8 @@ impl Context {
     }
 
     /// The pods of `OMJob`s, to be written.
-    pub(crate) const fn attempts(&self) -> Pods<'_, PodView> {
-        Pods { writes: &self.writes, cache: &self.pods }
+    pub(crate) fn attempts(&self) -> Pods<'_, PodView> {
+        Pods { writes: &self.writes, cache: &self.pods, archiver: self.archiver.as_deref() }
     }
 
     /// Counts the end of a run.
@@ -128,6 +140,8 @@ pub(crate) fn count(contexts: &[Arc<Context>], reporters: &[Arc<Reporter>], metr
     let waiting = reporters.iter().map(|reporter| reporter.depth()).sum();
     metrics.queue_depth(Controller::Job, waiting);
     metrics.leader(contexts.iter().any(|context| context.writes.leadership().is_held()));
+    let archivers = contexts.iter().filter_map(|context| context.archiver.as_ref());
+    metrics.logs_followed(archivers.map(|archiver| archiver.followed()).sum());
     let jobs: Vec<_> = contexts.iter().flat_map(|context| context.job_cache.state()).collect();
     for phase in Phase::ALL {
         metrics.runs(phase, jobs.iter().filter(|job| job.record.phase == phase).count());

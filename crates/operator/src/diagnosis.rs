@@ -21,10 +21,20 @@ pub(crate) async fn of_pod(writes: &Writes, pod: &Pod) -> String {
         tokio::join!(timeout(LIMIT, events(writes, pod)), timeout(LIMIT, log(writes, pod)));
     let log = match log {
         Ok(Ok(log)) => log,
-        Ok(Err(error)) => format!("(cannot be read: {error})"),
+        Ok(Err(error)) => format!("(cannot be read: {})", words(error.as_ref())),
         Err(_) => "(cannot be read: its node does not answer)".to_owned(),
     };
     report::describe(pod, &events.unwrap_or_default(), &log)
+}
+
+/// The API server's own sentence: the text of the library's error has the whole answer behind it.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => {
+            format!("the API server answers {}: {}", status.code, status.message)
+        }
+        _ => error.to_string(),
+    }
 }
 
 async fn events(writes: &Writes, pod: &Pod) -> Vec<Event> {

@@ -18,6 +18,7 @@ use axum::{Json, Router};
 use futures::future::join_all;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
+use ompipe_listener::{Limits, Listener, Shutdown};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
@@ -29,6 +30,11 @@ use crate::metrics::Metrics;
 
 /// How long a request that is under way at the end may take.
 const GRACE: Duration = Duration::from_secs(1);
+/// Bounds of each port. Requests are answered at once, so that a place is always free: a connection
+/// that waits gives way to the next one.
+const LIMITS: Limits = Limits { connections: 64, header_timeout: Duration::from_secs(10) };
+/// Nothing new is taken at the end.
+const SHUTDOWN: Shutdown = Shutdown { drain: Duration::ZERO, grace: GRACE };
 
 /// A port that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -72,9 +78,9 @@ impl Endpoints {
         let on_health_port = (self.health, health_routes(shared.clone()));
         let on_metrics_port = self.metrics.map(|listener| (listener, metrics_routes(shared)));
         let servers = [Some(on_health_port), on_metrics_port].into_iter().flatten();
-        let servers = servers.map(|(listener, routes)| {
-            let stop = cancel.clone().cancelled_owned();
-            axum::serve(listener, routes).with_graceful_shutdown(stop).into_future()
+        let servers = servers.map(|(tcp, routes)| {
+            let listener = Listener { tcp, tls: None, limits: LIMITS, shutdown: SHUTDOWN };
+            listener.serve(routes, cancel.clone())
         });
         let too_late = async {
             cancel.cancelled().await;

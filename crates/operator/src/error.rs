@@ -13,6 +13,9 @@ pub(crate) enum Error {
     /// The object changed since it was seen; the watch brings the new one.
     #[error("{0} has changed meanwhile")]
     Conflict(String),
+    /// A defect of the operator: the object is tried again, later and later.
+    #[error("a panic: {0}")]
+    Panicked(String),
     /// The API server did not do it.
     #[error("cannot {what}: {source}")]
     Api {
@@ -38,7 +41,7 @@ impl Error {
 pub(crate) const fn result_of<T>(result: &Result<T, Error>) -> ReconcileResult {
     match result {
         Ok(_) | Err(Error::NotLeading) => ReconcileResult::Success,
-        Err(Error::Conflict(_) | Error::Api { .. }) => ReconcileResult::Error,
+        Err(Error::Conflict(_) | Error::Panicked(_) | Error::Api { .. }) => ReconcileResult::Error,
     }
 }
 

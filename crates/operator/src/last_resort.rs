@@ -19,16 +19,18 @@ use ompipe_core::config::CONFIG_FILE_ENV;
 use ompipe_core::job::{self, Reporter};
 use ompipe_core::labels::Pairs;
 use ompipe_core::omjob::{End, Report};
-use ompipe_core::report::{Ending, Recipient, Subject, Unusable};
+use ompipe_core::report::{Ending, Recipient, Subject, TOKEN_ENV, Unusable};
 use ompipe_core::run::{self, MAIN_CONTAINER};
 use ompipe_core::workflow::CONFIG_ENV;
-use ompipe_core::{RunId, ServerConnection, labels};
+use ompipe_core::{CA_KEY, IngestionPipeline, RunId, ServerConnection, labels};
 use ompipe_openmetadata::{EndedRun, OpenMetadata, Reported};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 use crate::context::Context;
 use crate::diagnosis;
 use crate::servers::Busy;
+use crate::settings::origin;
 
 /// Variable with the run's id.
 const RUN_ID_ENV: &str = "pipelineRunId";
@@ -57,6 +59,11 @@ enum Error {
     OpenMetadata(#[from] ompipe_openmetadata::Error),
     #[error(transparent)]
     Busy(#[from] Busy),
+    #[error(
+        "the run's config names {0}, which is neither in ALLOWED_SERVERS (the chart's \
+         omjobOperator.reporting.allowedServers) nor the server of its deployed pipeline"
+    )]
+    NotAllowed(String),
 }
 
 impl Error {
@@ -68,18 +75,45 @@ impl Error {
             | Self::NoConfig
             | Self::NoKey { .. }
             | Self::Unusable(_) => true,
-            Self::Kubernetes(_) | Self::Busy(_) => false,
+            // An administrator can put the setting right.
+            Self::Kubernetes(_) | Self::Busy(_) | Self::NotAllowed(_) => false,
             Self::OpenMetadata(error) => error.is_final(),
         }
+    }
+
+    /// What objects in the cluster say of it. Who made the run chose the server, and must not learn
+    /// from ompipe what answers there; the log has it.
+    fn brief(&self, run: &Run) -> String {
+        match self {
+            Self::OpenMetadata(error) => {
+                tracing::info!(namespace = run.namespace, uid = run.uid, %error, "a report failed");
+                error.brief()
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Whether to give up after this error. A refusal of OpenMetadata itself counts only once it has been
+/// repeated for minutes: a server that starts, or a replica that is behind, refuses for a moment.
+fn ends_reporting(context: &Context, run: &Run, error: &Error) -> bool {
+    match error {
+        Error::OpenMetadata(error) if error.is_refusal() => {
+            context.servers.refuses_for_good(&run.uid)
+        }
+        error => error.is_final(),
     }
 }
 
 /// Reports how the run of an `OMJob` ended, unless OpenMetadata has it already.
 pub(crate) async fn report(context: &Context, omjob: &OMJob, end: &End, now: Timestamp) -> Report {
-    match tell(context, &Run::of_omjob(omjob, now), end, now).await {
+    let run = Run::of_omjob(omjob, now);
+    match tell(context, &run, end, now).await {
         Ok(_) => Report::Done,
-        Err(error) if error.is_final() => Report::Impossible(error.to_string()),
-        Err(error) => Report::Unavailable(error.to_string()),
+        Err(error) if ends_reporting(context, &run, &error) => {
+            Report::Impossible(error.brief(&run))
+        }
+        Err(error) => Report::Unavailable(error.brief(&run)),
     }
 }
 
@@ -92,8 +126,10 @@ pub(crate) async fn report_job(
 ) -> job::Report {
     match tell(context, run, end, now).await {
         Ok(Told { by, state }) => job::Report::Done { by, state },
-        Err(error) if error.is_final() => job::Report::Impossible(error.to_string()),
-        Err(error) => job::Report::Unavailable(error.to_string()),
+        Err(error) if ends_reporting(context, run, &error) => {
+            job::Report::Impossible(error.brief(run))
+        }
+        Err(error) => job::Report::Unavailable(error.brief(run)),
     }
 }
 
@@ -113,7 +149,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn of_omjob(omjob: &OMJob, now: Timestamp) -> Self {
+    pub(crate) fn of_omjob(omjob: &OMJob, now: Timestamp) -> Self {
         let pod = omjob.spec.main_pod_spec.to_template().spec.unwrap_or_default();
         let started = omjob.status.as_ref().and_then(|status| status.start_time.clone());
         let began = started.or_else(|| omjob.creation_timestamp());
@@ -153,6 +189,14 @@ impl Run {
     }
 }
 
+/// Whose secrets may be in the log of a run; `None` where its config cannot be read.
+pub(crate) async fn secrets(context: &Context, run: &Run) -> Option<Recipient> {
+    let read = recipient(context, run).await;
+    let read =
+        read.inspect_err(|error| tracing::debug!(%error, "cannot read the secrets of a run"));
+    read.ok().map(|addressed| addressed.recipient)
+}
+
 /// Whose account of a run's end stands in OpenMetadata, and what it says.
 struct Told {
     by: Reporter,
@@ -160,14 +204,22 @@ struct Told {
 }
 
 async fn tell(context: &Context, run: &Run, end: &End, now: Timestamp) -> Result<Told, Error> {
-    let recipient = recipient(context, run).await?;
+    let Addressed { recipient, pipeline_id } = recipient(context, run).await?;
     let named = || labels::fqn_in(run.variables()).map(Subject::Pipeline);
     let subject = recipient.subject.clone().or_else(named).ok_or(Error::NoPipeline)?;
     let ended = Ended { run, recipient: &recipient, subject, end, now };
+    let endpoint = &recipient.connection.host_port;
+    if !context.allowed_servers.allow(endpoint) {
+        let deployed = ended.deployed(context).await?;
+        deployed.ok_or_else(|| Error::NotAllowed(origin(endpoint).unwrap_or_default()))?;
+    }
     match ended.send(context, &recipient.connection).await {
         Err(Error::OpenMetadata(refused @ ompipe_openmetadata::Error::Unauthorized(_))) => {
-            let newer = deployed_connection(context, run).await?.ok_or(refused)?;
-            ended.send(context, &newer).await
+            // A config that somebody wrote by hand must not make use of the pipeline's token.
+            let is_deployed = pipeline_id.is_some()
+                && pipeline_id.as_ref() == run.labels.get(labels::PIPELINE_ID);
+            let newer = if is_deployed { ended.deployed(context).await? } else { None };
+            ended.send(context, &newer.ok_or(refused)?).await
         }
         outcome => outcome,
     }
@@ -183,12 +235,29 @@ struct Ended<'e> {
 }
 
 impl Ended<'_> {
+    /// The connection of the pipeline as it is deployed now, if this is a run of that very pipeline
+    /// and goes to the same server: when OpenMetadata gave its bot another token and deployed anew,
+    /// the run's own config still has the former one.
+    async fn deployed(&self, context: &Context) -> Result<Option<ServerConnection>, Error> {
+        let (Subject::Pipeline(fqn), Some(id)) =
+            (&self.subject, self.run.labels.get(labels::PIPELINE_ID))
+        else {
+            return Ok(None);
+        };
+        let deployed = deployed_pipelines(context, &self.run.namespace, id).await?;
+        let server = origin(&self.recipient.connection.host_port);
+        let is_same = |pipeline: &Deployed| {
+            pipeline.fqn == *fqn && origin(&pipeline.connection.host_port) == server
+        };
+        Ok(deployed.into_iter().find(is_same).map(|pipeline| pipeline.connection))
+    }
+
     /// Tells the server, in its turn.
     async fn send(&self, context: &Context, connection: &ServerConnection) -> Result<Told, Error> {
         let server = OpenMetadata::new(connection)?;
         // A missing id is no fault of the server's.
         let id = self.run.id.ok_or(Error::NoRunId)?;
-        let turn = context.servers.turn(&self.run.uid, &connection.host_port).await?;
+        let turn = context.servers.turn(&self.run.uid, &server_of(connection)).await?;
         let outcome = turn.call(self.call(context, &server, id)).await?;
         Ok(match outcome? {
             Some(Reported::Stands(state)) => Told { by: Reporter::Run, state },
@@ -208,7 +277,8 @@ impl Ended<'_> {
             Subject::Automation(fqn) => server.fail_automation(fqn, end, now).await.map(|()| None),
             Subject::Pipeline(pipeline_fqn) => {
                 let (began, ending) = (*began, Ending::of(end.reason));
-                let run = EndedRun { pipeline_fqn, id, began, ending, end, now };
+                let service = self.recipient.service.as_deref();
+                let run = EndedRun { pipeline_fqn, id, service, began, ending, end, now };
                 // Boxed, for the compiler cannot follow the lifetimes into the closure.
                 let diagnosis = self.diagnose(context).boxed();
                 server.report(&run, async move || diagnosis.await).await.map(Some)
@@ -244,33 +314,61 @@ fn is_uid_of_pod(variables: &[EnvVar]) -> bool {
     source.is_some_and(|field| field.field_path == "metadata.uid")
 }
 
-async fn recipient(context: &Context, run: &Run) -> Result<Recipient, Error> {
-    let text = match ConfigSource::of(&run.pod).ok_or(Error::NoConfig)? {
-        ConfigSource::Literal => literal(run.variables(), CONFIG_ENV).map(SecretString::from),
-        ConfigSource::Secret { name, key } => Some(of_secret(context, run, name, key).await?),
-        ConfigSource::ConfigMap { name, key } => Some(of_map(context, run, name, key).await?),
-    };
-    let text = text.ok_or(Error::NoConfig)?;
-    Ok(Recipient::read(text.expose_secret())?)
+/// Where a run's config says that its end is to be reported.
+struct Addressed {
+    recipient: Recipient,
+    /// The pipeline that the config was deployed for, if it was not written by hand.
+    pipeline_id: Option<String>,
 }
 
-/// The connection of the pipeline as it is deployed now: when OpenMetadata gave its bot another
-/// token and deployed anew, the run's own config still has the former one.
-async fn deployed_connection(
+async fn recipient(context: &Context, run: &Run) -> Result<Addressed, Error> {
+    match ConfigSource::of(&run.pod).ok_or(Error::NoConfig)? {
+        ConfigSource::Literal => {
+            let text = literal(run.variables(), CONFIG_ENV).ok_or(Error::NoConfig)?;
+            Ok(Addressed { recipient: Recipient::read(&text)?, pipeline_id: None })
+        }
+        ConfigSource::Secret { name, key } => of_secret(context, run, name, key).await,
+        ConfigSource::ConfigMap { name, key } => of_map(context, run, name, key).await,
+    }
+}
+
+fn pipeline_of(object: &impl ResourceExt) -> Option<String> {
+    object.labels().get(labels::PIPELINE_ID).cloned()
+}
+
+/// What a server is known by, whatever the path: every path of it is as slow as the others.
+fn server_of(connection: &ServerConnection) -> String {
+    origin(&connection.host_port).unwrap_or_else(|| connection.host_port.clone())
+}
+
+/// A pipeline as it is deployed now.
+struct Deployed {
+    fqn: String,
+    connection: ServerConnection,
+}
+
+impl Deployed {
+    fn read(secret: &Secret) -> Option<Self> {
+        let entity = str::from_utf8(&secret.data.as_ref()?.get(DEPLOYED_PIPELINE)?.0).ok()?;
+        let document: Value = serde_json::from_str(entity).ok()?;
+        let told = document.get("fullyQualifiedName").and_then(Value::as_str).map(str::to_owned);
+        // A pipeline from a file may leave it to be made of its service and name.
+        let made = || Some(IngestionPipeline::read(&document).ok()?.identity.fully_qualified_name);
+        let fqn = told.or_else(made)?;
+        Some(Self { fqn, connection: Recipient::read(entity).ok()?.connection })
+    }
+}
+
+/// The pipelines of an id, of which there is one.
+async fn deployed_pipelines(
     context: &Context,
-    run: &Run,
-) -> Result<Option<ServerConnection>, Error> {
-    let Some(pipeline) = run.labels.get(labels::PIPELINE_ID) else {
-        return Ok(None);
-    };
-    let secrets: Api<Secret> = context.writes.read(&run.namespace);
-    let ours = ListParams::default().labels(&format!("{}={pipeline}", labels::PIPELINE_ID));
+    namespace: &str,
+    id: &str,
+) -> Result<Vec<Deployed>, Error> {
+    let secrets: Api<Secret> = context.writes.read(namespace);
+    let ours = ListParams::default().labels(&format!("{}={id}", labels::PIPELINE_ID));
     let listed = secrets.list(&ours).await?;
-    let deployed = |secret: &Secret| {
-        let entity = secret.data.as_ref()?.get(DEPLOYED_PIPELINE)?;
-        Recipient::read(str::from_utf8(&entity.0).ok()?).ok()
-    };
-    Ok(listed.items.iter().find_map(deployed).map(|recipient| recipient.connection))
+    Ok(listed.items.iter().filter_map(Deployed::read).collect())
 }
 
 /// Where the worker's config comes from.
@@ -320,16 +418,28 @@ impl ConfigSource {
     }
 }
 
+/// A Secret of ours may also have a token, where the worker's is in a secrets manager, and the
+/// authority of the server's certificate.
 async fn of_secret(
     context: &Context,
     run: &Run,
     name: String,
     key: String,
-) -> Result<SecretString, Error> {
+) -> Result<Addressed, Error> {
     let api: Api<Secret> = context.writes.read(&run.namespace);
-    let data = api.get_opt(&name).await?.and_then(|secret| secret.data);
-    let value = data.as_ref().and_then(|data| str::from_utf8(&data.get(&key)?.0).ok());
-    value.map(SecretString::from).ok_or(Error::NoKey { kind: "Secret", name, key })
+    let secret = api.get_opt(&name).await?.unwrap_or_default();
+    let pipeline_id = pipeline_of(&secret);
+    let data = secret.data.unwrap_or_default();
+    let value = |key: &str| str::from_utf8(&data.get(key)?.0).ok();
+    let Some(text) = value(&key) else {
+        return Err(Error::NoKey { kind: "Secret", name, key });
+    };
+    let token = value(TOKEN_ENV).map(SecretString::from);
+    let mut recipient = Recipient::read_with(text, token.as_ref())?;
+    if let Some(pem) = value(CA_KEY) {
+        recipient.connection = recipient.connection.trusting(pem);
+    }
+    Ok(Addressed { recipient, pipeline_id })
 }
 
 async fn of_map(
@@ -337,11 +447,13 @@ async fn of_map(
     run: &Run,
     name: String,
     key: String,
-) -> Result<SecretString, Error> {
+) -> Result<Addressed, Error> {
     let api: Api<ConfigMap> = context.writes.read(&run.namespace);
-    let data = api.get_opt(&name).await?.and_then(|map| map.data);
-    let value = data.and_then(|mut data| data.remove(&key));
-    value.map(SecretString::from).ok_or(Error::NoKey { kind: "ConfigMap", name, key })
+    let map = api.get_opt(&name).await?.unwrap_or_default();
+    let pipeline_id = pipeline_of(&map);
+    let value = map.data.and_then(|mut data| data.remove(&key)).map(SecretString::from);
+    let text = value.ok_or(Error::NoKey { kind: "ConfigMap", name, key })?;
+    Ok(Addressed { recipient: Recipient::read(text.expose_secret())?, pipeline_id })
 }
 
 /// The literal value of a variable. Kubernetes reads `$$` as `$`.
@@ -353,7 +465,7 @@ fn literal(variables: &[EnvVar], name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

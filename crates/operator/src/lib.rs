@@ -15,6 +15,7 @@
 
 pub mod access;
 mod apart;
+mod archive;
 mod by_owner;
 mod clock;
 mod context;
@@ -38,6 +39,7 @@ mod servers;
 pub mod settings;
 mod tracking;
 mod view;
+mod warning;
 mod writes;
 mod written;
 
@@ -45,9 +47,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kube::Client;
+use ompipe_archive::{Archive, Keep};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use archive::{Archiver, Archiving};
 use context::Context;
 use endpoints::Endpoints;
 use events::Events;
@@ -69,9 +73,15 @@ pub enum Error {
     /// A port cannot be opened.
     #[error(transparent)]
     Endpoints(#[from] endpoints::Error),
+    /// The archive of logs cannot be used as told.
+    #[error("LOGS_ARCHIVE_URL (--logs-archive-url): {0}")]
+    Archive(#[from] ompipe_archive::BadUrl),
+    /// A part that works beside the controllers ended, by a panic for instance.
+    #[error("{0} ended before the operator; see the log")]
+    TaskEnded(&'static str),
     /// A drain may not see the Jobs that it should let go of, and would wait for ever.
     #[error(
-        "cannot let go of Jobs: {0}; give the operator the rights of docs/operator-rbac.yaml, or set \
+        "cannot let go of Jobs: {0}; give the operator the rights that `ompipe rbac --operator` prints, or set \
          REPORT_JOBS=false where no operator has ever reported Jobs"
     )]
     DrainWithoutRights(#[source] Box<kube::Error>),
@@ -85,6 +95,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let ports = (settings.health_check_port.get(), settings.metrics_port.get());
     let endpoints = Endpoints::bind(ports.0, ports.1).await?;
     let metrics = Metrics::new();
+    let archiving = archiving(&settings)?;
     let client = access::connect(settings.kubeconfig.as_deref(), &metrics).await?;
     if settings.drain && settings.report_jobs {
         let scopes = Scope::all(&settings, &client);
@@ -106,8 +117,17 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     serving.spawn(health.clone().watch_api(client.clone(), ended.clone()));
     serving.spawn(endpoints.serve(health.clone(), metrics.clone(), ended.clone()));
     let writes = Writes::new(client, leadership);
-    let control = control(&settings, &writes, &metrics, &health, &shutdown);
-    control.await;
+    let control = control(&settings, archiving, &writes, &metrics, &health, &shutdown);
+    let ended_early = tokio::select! {
+        () = control => None,
+        Some(_) = electing.join_next() => Some("the election"),
+        Some(_) = serving.join_next() => Some("the endpoints"),
+    };
+    if let Some(task) = ended_early {
+        // Kubernetes starts the container again. What goes on without it would never lead, or never be
+        // seen to be unwell.
+        return Err(Error::TaskEnded(task));
+    }
     health.stopping();
     released.cancel();
     electing.join_all().await;
@@ -119,6 +139,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
 /// Runs the controllers of every scope until `shutdown`.
 async fn control(
     settings: &Settings,
+    archiving: Option<Archiving>,
     writes: &Writes,
     metrics: &Metrics,
     health: &Health,
@@ -131,19 +152,27 @@ async fn control(
     let servers = Servers::default();
     let (mut contexts, mut reporters) = (Vec::new(), Vec::new());
     for scope in scopes {
+        let archiver = archiving.clone().map(Archiver::new);
         let (context, triggers) = Context::new(
             writes.clone(),
             events.clone(),
             metrics.clone(),
             servers.clone(),
+            archiver.as_ref().map(|(archiver, _)| Arc::clone(archiver)),
             settings,
         );
         let context = Arc::new(context);
         contexts.push(Arc::clone(&context));
+        let mut of_jobs = None;
         if settings.report_jobs {
             let (reporter, feed) = Reporter::new(Arc::clone(&context), settings);
             reporters.push(Arc::clone(&reporter));
+            of_jobs = Some(Arc::clone(&reporter));
             tasks.spawn(jobs::run(scope.clone(), reporter, feed, shutdown.clone()));
+        }
+        if let Some((archiver, records)) = archiver {
+            let work = archive::Work { archiver, context: Arc::clone(&context), reporter: of_jobs };
+            tasks.spawn(archive::run(work, records, shutdown.clone()));
         }
         let (health, unsynced) = (health.clone(), Arc::clone(&unsynced));
         let synced = move || {
@@ -160,6 +189,19 @@ async fn control(
         _ = tasks.join_all() => {}
         () = telling => {}
     }
+}
+
+/// How logs are archived, if they are. A drain lets everything go at once.
+fn archiving(settings: &Settings) -> Result<Option<Archiving>, Error> {
+    let Some(told) = settings.logs_archive.as_ref().filter(|_| !settings.drain) else {
+        return Ok(None);
+    };
+    let archive = Archive::from_environment(told.url.as_str())?;
+    let keep = Keep {
+        logs: archive::days(told.logs_retention.get()),
+        records: archive::days(told.records_retention.get()),
+    };
+    Ok(Some(Archiving { archive, keep, redact: told.redact }))
 }
 
 fn lease(settings: &Settings, client: &Client) -> Option<Lease> {

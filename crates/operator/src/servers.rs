@@ -14,12 +14,17 @@ use ompipe_openmetadata::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+/// Servers that are remembered; beyond it, those that nobody waits for go. A run's config names them.
+const MOST_SERVERS: usize = 256;
 /// Reports to one server that go on at the same time.
 const PLACES: usize = 8;
 /// Time for one report, which may be four calls.
 const LIMIT: Duration = Duration::from_secs(30);
 /// How long a server that did not answer is left alone: less than the time between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long a server has to refuse a report, and how often, before it is taken to refuse for good.
+const REFUSED_FOR: Duration = Duration::from_mins(2);
+const REFUSALS: u32 = 3;
 
 /// Why a report was not tried, or not to its end.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +44,15 @@ struct Known {
     servers: HashMap<String, Arc<Server>>,
     /// The server of a run that could not be reported, by the UID of its object.
     waiting: HashMap<String, Arc<Server>>,
+    /// Refused reports, by the UID of the run's object. A new leader counts anew.
+    refused: HashMap<String, Refused>,
+}
+
+/// How long and how often the report of a run has been refused.
+#[derive(Debug)]
+struct Refused {
+    since: Instant,
+    times: u32,
 }
 
 #[derive(Debug)]
@@ -99,13 +113,29 @@ impl Servers {
         lock(&self.0).waiting.contains_key(run)
     }
 
+    /// Counts a refusal of a run's report; true once there are enough, over minutes.
+    pub(crate) fn refuses_for_good(&self, run: &str) -> bool {
+        let now = Instant::now();
+        let mut known = lock(&self.0);
+        let refused = known.refused.entry(run.to_owned());
+        let refused = refused.or_insert(Refused { since: now, times: 0 });
+        refused.times = refused.times.saturating_add(1);
+        refused.times >= REFUSALS && now.duration_since(refused.since) >= REFUSED_FOR
+    }
+
     /// Forgets a run that is reported or gone.
     pub(crate) fn forget(&self, run: &str) {
-        lock(&self.0).waiting.remove(run);
+        let mut known = lock(&self.0);
+        known.waiting.remove(run);
+        known.refused.remove(run);
     }
 
     fn server(&self, name: &str) -> Arc<Server> {
         let mut known = lock(&self.0);
+        if known.servers.len() >= MOST_SERVERS {
+            // Nobody waits for them: nothing is lost but the memory of a moment.
+            known.servers.retain(|_, server| Arc::strong_count(server) > 1);
+        }
         let known = known.servers.entry(name.to_owned()).or_insert_with(|| {
             Arc::new(Server {
                 name: name.to_owned(),
@@ -151,7 +181,7 @@ impl Turn {
     ) -> Result<Result<T, Error>, Busy> {
         let outcome = timeout(LIMIT, call).await;
         self.health = match &outcome {
-            Ok(answer) if !answer.as_ref().is_err_and(Error::is_transient) => Health::Answers,
+            Ok(answer) if !answer.as_ref().is_err_and(Error::is_outage) => Health::Answers,
             _ => Health::Down(Instant::now() + PAUSE),
         };
         if matches!(outcome, Ok(Ok(_))) {
@@ -223,6 +253,48 @@ mod tests {
         let hangs = turns.pop().unwrap().call(pending::<Result<(), Error>>());
         assert!(matches!(hangs.await, Err(Busy::Slow(_))));
         assert!(matches!(waiting.await, Err(Busy::Down(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_counts_once_it_was_repeated_over_minutes() {
+        let servers = Servers::default();
+        let refused = [Duration::ZERO, PAUSE, REFUSED_FOR, PAUSE].map(async |pause| {
+            advance(pause).await;
+            servers.refuses_for_good("run")
+        });
+        let mut answers = Vec::new();
+        for one in refused {
+            answers.push(one.await);
+        }
+        assert_eq!(answers, [false, false, true, true]);
+        servers.forget("run");
+        assert!(!servers.refuses_for_good("run"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_answers_in_place_of_the_server_is_an_outage() {
+        let servers = Servers::default();
+        for (status, is_down) in [(404, true), (200, true), (308, true), (413, false)] {
+            advance(PAUSE).await;
+            let status = reqwest::StatusCode::from_u16(status).unwrap();
+            let foreign = Error::Foreign { status, url: "u".to_owned(), location: None };
+            let turn = servers.turn("run", "s").await.unwrap();
+            turn.call(async { Err::<(), _>(foreign) }).await.unwrap().unwrap_err();
+            assert_eq!(servers.is_down_for("run"), is_down, "{status}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn servers_that_nobody_waits_for_are_forgotten() {
+        let servers = Servers::default();
+        let waiting = servers.turn("waiting", "kept").await.unwrap();
+        for number in 0..10 * MOST_SERVERS {
+            drop(servers.turn("run", &format!("server-{number}")).await.unwrap());
+        }
+        let known = lock(&servers.0).servers.len();
+        assert!(known <= MOST_SERVERS + 1, "{known} are remembered");
+        assert!(lock(&servers.0).servers.contains_key("kept"));
+        drop(waiting);
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ use ompipe_core::omjob::TRACKING_FINALIZER;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::archive::Archiver;
 use crate::by_owner::{ByOwner, Owned};
 use crate::error::{Error, code};
 use crate::view::{Attempt, Seen};
@@ -42,6 +43,8 @@ pub(crate) struct PodId<'p> {
 pub(crate) struct Pods<'c, K: Tracked> {
     pub(crate) writes: &'c Writes,
     pub(crate) cache: &'c ByOwner<K>,
+    /// Who may still read the log of a pod, where logs are archived.
+    pub(crate) archiver: Option<&'c Archiver>,
 }
 
 impl<K: Tracked> Pods<'_, K> {
@@ -51,8 +54,12 @@ impl<K: Tracked> Pods<'_, K> {
         self.patch(pod, finalizers).await
     }
 
-    /// Takes the finalizer off.
+    /// Takes the finalizer off, unless the pod's log is still being archived. Then its object is looked
+    /// at again when that is done.
     pub(crate) async fn release(&self, pod: PodId<'_>) -> Result<(), Error> {
+        if self.archiver.is_some_and(|archiver| !archiver.may_release(pod.uid)) {
+            return Ok(());
+        }
         let finalizers = json!({
             "uid": pod.uid, "$deleteFromPrimitiveList/finalizers": [TRACKING_FINALIZER],
         });

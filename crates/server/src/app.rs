@@ -3,15 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::extract::Request;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use ompipe_client::{Error, K8sPipelineClient, LogSelection};
 use ompipe_core::PipelineIdentity;
 use ompipe_core::logs::LogPage;
-use tokio::sync::Semaphore;
+use ompipe_listener::Caller;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::api::Api;
-use crate::credentials::{Credentials, FailedLogins};
+use crate::credentials::Credentials;
+use crate::guesses::{Failed, Guesses};
 use crate::metrics::Metrics;
 use crate::reloaded::Reloaded;
 use crate::version::VersionSource;
@@ -22,23 +27,45 @@ pub(crate) struct App {
     pub(crate) client: K8sPipelineClient,
     pub(crate) version: VersionSource,
     pub(crate) credentials: Reloaded<Credentials>,
-    pub(crate) failed_logins: FailedLogins,
+    pub(crate) guesses: Guesses,
     pub(crate) metrics: Metrics,
     pub(crate) api: Api,
     /// Places for requests under way.
     pub(crate) places: Semaphore,
     /// Turns of [`App::log_page`].
     pub(crate) page_turns: Semaphore,
+    /// Told when there may be pipelines that OpenMetadata no longer has.
+    pub(crate) look_for_orphans: Notify,
     /// Cancelled once the server is about to end.
     pub(crate) stop: CancellationToken,
 }
 
 impl App {
+    /// Whether credentials that this caller sends are looked at. One that sends none does not guess.
+    pub(crate) fn may_log_in(&self, headers: &HeaderMap, peer: SocketAddr) -> bool {
+        !headers.contains_key(AUTHORIZATION) || self.guesses.may_try(peer.ip())
+    }
+
     /// Notes a login that failed; true when that address had too many.
-    pub(crate) fn login_failed(&self, peer: SocketAddr) -> bool {
+    pub(crate) fn login_failed(&self, headers: &HeaderMap, peer: SocketAddr) -> bool {
         debug!(%peer, "a login failed");
         self.metrics.login_failed();
-        self.failed_logins.one_more(peer.ip())
+        if !headers.contains_key(AUTHORIZATION) {
+            return false;
+        }
+        let failed = self.guesses.failed(peer.ip());
+        if failed == Failed::Last {
+            warn!(peer = %peer.ip(), "too many failed logins: this caller is refused for a minute");
+        }
+        failed == Failed::TooMany
+    }
+
+    /// Notes a login: this caller and this connection are known now.
+    pub(crate) fn logged_in(&self, request: &Request, peer: SocketAddr) {
+        self.guesses.succeeded(peer.ip());
+        if let Some(caller) = request.extensions().get::<Caller>() {
+            caller.has_logged_in();
+        }
     }
 
     /// A page of a log. Each is held whole, so that only so many are read at the same time.

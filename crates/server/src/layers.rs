@@ -13,7 +13,8 @@ use tracing::info;
 use uuid::Uuid;
 
 use crate::app::Shared;
-use crate::credentials::{BASIC_CHALLENGE, WINDOW_SECONDS};
+use crate::credentials::BASIC_CHALLENGE;
+use crate::guesses::WINDOW_SECONDS;
 use crate::refusal::Refusal;
 
 /// Names a request in the logs of caller and server.
@@ -40,7 +41,8 @@ pub(crate) async fn observe(
         Err(_) => too_busy(request.uri().path()),
     };
     response.headers_mut().insert(REQUEST_ID, id.clone());
-    // Whoever keeps the connection for the next call should not find it closed then (wire §5).
+    // A client that keeps the connection for its next call must learn that it ends here
+    // (docs/contracts/openmetadata-http.md#connections-and-time-limits).
     if app.stop.is_cancelled() && version < Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -73,10 +75,12 @@ pub(crate) async fn log_in(
     request: Request,
     next: Next,
 ) -> Response {
-    if app.credentials.get().accept(request.headers()) {
+    let may_log_in = app.may_log_in(request.headers(), peer);
+    if may_log_in && app.credentials.get().accept(request.headers()) {
+        app.logged_in(&request, peer);
         return next.run(request).await;
     }
-    if app.login_failed(peer) {
+    if app.login_failed(request.headers(), peer) || !may_log_in {
         let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many failed logins");
         return ([(RETRY_AFTER, WINDOW_SECONDS)], refusal).into_response();
     }

@@ -1,8 +1,9 @@
-//! `ompipe serve`: the pipeline service of an OpenMetadata server, over HTTP (design §10).
+//! `ompipe serve`: the pipeline service of an OpenMetadata server, over HTTP
+//! (docs/contracts/openmetadata-http.md#requirements-for-a-service).
 //!
 //! ```text
 //! OpenMetadata ─► listener ─► layers ─► contract ─┐
-//!                 (TLS,       (place,    (§3)      ├─► K8sPipelineClient ─► Kubernetes
+//!                 (TLS,       (place,              ├─► K8sPipelineClient ─► Kubernetes
 //! scripts ──────► HTTP 1, 2)  id, login) api ──────┘
 //! kubelet, Prometheus ─► health
 //! ```
@@ -12,13 +13,13 @@ mod api;
 mod app;
 mod contract;
 mod credentials;
-mod dawdling;
 mod document;
+mod guesses;
 mod health;
 mod layers;
-mod listener;
 mod metrics;
 mod origin;
+mod orphans;
 mod refusal;
 mod reloaded;
 pub mod settings;
@@ -29,27 +30,35 @@ mod version;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::extract::Request;
 use axum::response::Response;
 use axum::{Router, middleware};
 use http::{StatusCode, Uri};
 use ompipe_client::K8sPipelineClient;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use api::Api;
 use app::{App, Shared};
-use credentials::{Credentials, FailedLogins};
-use listener::Listener;
+use credentials::Credentials;
+use guesses::Guesses;
 use metrics::Metrics;
+use ompipe_listener::Listener;
 use refusal::Refusal;
-use settings::{Limits, Settings, Shutdown};
+use settings::{BasePath, Settings};
+use tower::ServiceExt;
 use version::VersionSource;
 
 /// Pages of logs that are read at the same time: each takes about 4 MB, and others wait their turn.
 const PAGES_AT_ONCE: usize = 4;
+/// Bounds of the port of probes and metrics. Both are answered at once, so that a place is always free:
+/// a connection that waits gives way to the next one.
+const PROBES: ompipe_listener::Limits =
+    ompipe_listener::Limits { connections: 64, header_timeout: Duration::from_secs(10) };
 
 /// Why the server cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -89,19 +98,23 @@ pub async fn run(
     let app = application(&settings, client, stop.clone()).map_err(Error::File)?;
     let (tcp, health_tcp) = (listen(settings.listen).await?, listen(settings.health_listen).await?);
     let (limits, shutdown) = (settings.limits, settings.shutdown);
-    let main = Listener { tcp, tls, base_path: settings.base_path, limits, shutdown };
+    let main = Listener { tcp, tls, limits: limits.of_connections(), shutdown: shutdown.of_port() };
     let probes = Listener {
         tcp: health_tcp,
         tls: None,
-        base_path: settings::BasePath::default(),
-        limits: Limits::default(),
+        limits: PROBES,
         // Probes are answered until the main port is done.
-        shutdown: Shutdown { drain: shutdown.drain + shutdown.grace, ..Shutdown::default() },
+        shutdown: ompipe_listener::Shutdown {
+            drain: shutdown.drain + shutdown.grace,
+            grace: shutdown.grace,
+        },
     };
     let (tell, seen) = watch::channel(None);
     let main_done = CancellationToken::new();
+    let base = settings.base_path;
+    let service = routes(&app).map_request(move |request| below(&base, request));
     let serve_main = async {
-        main.serve(routes(&app), stop.clone()).await;
+        main.serve(service, stop.clone()).await;
         main_done.cancel();
     };
     let serve_probes = async {
@@ -117,8 +130,16 @@ pub async fn run(
         }
     };
     let look = health::look(app.clone(), tell, stop.clone());
-    tokio::join!(serve_main, serve_probes, tend_queues, look);
+    let orphans = orphans::look(&app, &stop);
+    tokio::join!(serve_main, serve_probes, tend_queues, look, orphans);
     Ok(())
+}
+
+/// A request for what stands below the base path.
+fn below(base: &BasePath, mut request: Request) -> Request {
+    let uri = target::below(base, request.uri());
+    *request.uri_mut() = uri;
+    request
 }
 
 fn application(
@@ -131,9 +152,10 @@ fn application(
     Ok(Arc::new(App {
         version: VersionSource::new(version, client.config(), metrics.clone()),
         credentials: Credentials::in_file(&settings.credentials_file)?,
-        failed_logins: FailedLogins::new(settings.limits.failed_logins_per_minute),
+        guesses: Guesses::new(settings.limits.failed_logins_per_minute),
         places: Semaphore::new(settings.limits.requests),
         page_turns: Semaphore::new(PAGES_AT_ONCE),
+        look_for_orphans: Notify::new(),
         api: Api::new(settings),
         client,
         metrics,

@@ -29,6 +29,7 @@ struct Inner {
     request: Family<Route, Histogram, fn() -> Histogram>,
     failed_logins: Counter,
     version_skew: Gauge,
+    orphaned_pipelines: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -57,6 +58,7 @@ impl Metrics {
             request: Family::new_with_constructor(latency as fn() -> Histogram),
             failed_logins: Counter::default(),
             version_skew: Gauge::default(),
+            orphaned_pipelines: Gauge::default(),
         };
         let registry = &mut inner.registry;
         registry.register("requests", "Requests answered", inner.requests.clone());
@@ -66,6 +68,9 @@ impl Metrics {
         registry.register("failed_logins", help, inner.failed_logins.clone());
         let help = "1 when ingestionImage is of another release line than the OpenMetadata server";
         registry.register("version_skew", help, inner.version_skew.clone());
+        let help =
+            "Deployed pipelines that OpenMetadata does not have, or that are not deployed whole";
+        registry.register("orphaned_pipelines", help, inner.orphaned_pipelines.clone());
         Self { inner: Arc::new(inner) }
     }
 
@@ -87,6 +92,11 @@ impl Metrics {
     /// Whether the ingestion image fits the server.
     pub(crate) fn version_skew(&self, skewed: bool) {
         self.inner.version_skew.set(skewed.into());
+    }
+
+    /// How many pipelines are deployed that nobody wants.
+    pub(crate) fn orphaned_pipelines(&self, count: usize) {
+        self.inner.orphaned_pipelines.set(count.try_into().unwrap_or(i64::MAX));
     }
 
     /// The metrics as text in the format `OpenMetrics`.

@@ -1,5 +1,6 @@
 //! Why a request was not done, as OpenMetadata's client takes it: `{"error": "a sentence"}` under a
-//! status that JAX-RS knows (wire §1: it cannot tell users of another one, such as 422).
+//! status that JAX-RS knows: the client cannot show users another one, such as 422
+//! (docs/contracts/openmetadata-http.md#status-codes).
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -74,7 +75,8 @@ fn status_of(error: &Error) -> StatusCode {
 }
 
 /// One short line. The Java client repeats a request whose refusal holds the name of the token that
-/// it sends (contract §2.2), and a pipeline may be called like that.
+/// it sends (docs/contracts/openmetadata-http.md#csrf-token), and a pipeline may be called like
+/// that.
 pub(crate) fn presentable(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = line.replace("CSRF token", "CSRF-token");

@@ -9,7 +9,7 @@ use crate::settings::BasePath;
 const NOWHERE: &str = "/";
 
 /// The target as the routes know it. The Java client doubles a slash where its `apiEndpoint` ends in
-/// one (wire §2); a path outside of `base` leads nowhere.
+/// one (docs/contracts/openmetadata-http.md#base-path); a path outside of `base` leads nowhere.
 pub(crate) fn below(base: &BasePath, uri: &Uri) -> Uri {
     let path = without_doubled_slashes(uri.path());
     let path = base.strip(&path).unwrap_or(NOWHERE);

@@ -1,4 +1,5 @@
-//! Which version the service tells OpenMetadata: the server's own, as it demands (contract §5).
+//! Which version the service tells OpenMetadata: the server's own, as it demands
+//! (docs/contracts/openmetadata-http.md#version-check).
 //!
 //! Configured, or asked of the server and kept; where that does not answer, the ingestion image's tag
 //! stands in, whose version has to be the server's anyway.
@@ -7,9 +8,9 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use ompipe_core::config::K8sPipelineClientConfig;
+use ompipe_core::config::{CertificateAuthority, K8sPipelineClientConfig};
 use ompipe_core::kubernetes::Image;
-use ompipe_core::{VerifySsl, version};
+use ompipe_core::{ServerConnection, version};
 use ompipe_openmetadata::OpenMetadata;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, timeout};
@@ -26,7 +27,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where the version comes from.
 pub(crate) struct VersionSource {
     configured: Option<ServerVersion>,
-    endpoint: Option<(String, VerifySsl)>,
+    /// The configured server, without a token.
+    server: Option<ServerConnection>,
     /// The ingestion image, whose tag is a version as a rule.
     image: Image,
     known: Mutex<Known>,
@@ -47,10 +49,17 @@ impl VersionSource {
         config: &K8sPipelineClientConfig,
         metrics: Metrics,
     ) -> Self {
-        let endpoint = config.metadata_api_endpoint.clone();
+        let endpoint = config.metadata_api_endpoint.as_ref();
+        let server = endpoint.map(|endpoint| {
+            let server = ServerConnection::new(endpoint, "", config.verify_ssl);
+            match &config.certificate_authority {
+                Some(CertificateAuthority::Pem(pem)) => server.trusting(pem),
+                Some(CertificateAuthority::File(_)) | None => server,
+            }
+        });
         let source = Self {
             configured,
-            endpoint: endpoint.map(|endpoint| (endpoint, config.verify_ssl)),
+            server,
             image: config.ingestion_image.clone(),
             known: Mutex::default(),
             asking: AsyncMutex::default(),
@@ -91,7 +100,7 @@ impl VersionSource {
 
     /// Asks the server. Whoever comes meanwhile takes what is known, if anything is.
     async fn ask(&self) {
-        let Some((endpoint, verify_ssl)) = &self.endpoint else { return };
+        let Some(server) = &self.server else { return };
         let _asking = match self.asking.try_lock() {
             Ok(asking) => asking,
             Err(_) if self.known().version.is_some() => return,
@@ -100,7 +109,7 @@ impl VersionSource {
         if !self.is_due() {
             return;
         }
-        let answer = timeout(ANSWER_TIMEOUT, OpenMetadata::version_of(endpoint, *verify_ssl)).await;
+        let answer = timeout(ANSWER_TIMEOUT, OpenMetadata::version_of(server)).await;
         self.known().asked = Some(Instant::now());
         match answer {
             Ok(Ok(text)) => self.take(&text),

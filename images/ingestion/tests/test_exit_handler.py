@@ -70,6 +70,21 @@ class Report(unittest.TestCase):
             self.assertIn("has ended already", said)
         self.assertEqual(self.om.bodies("PUT"), [])
 
+    def test_a_worker_that_failed_is_reported_with_its_exit_code(self):
+        self.om.answer("GET", ROW, (200, {"pipelineState": "running"}))
+        with serving(self.om) as base:
+            self.assertEqual(call(environment(base, OMPIPE_MAIN_EXIT_CODE="3"))[0], 0)
+        (row,) = self.om.bodies("PUT")
+        (failure,) = row["status"][0]["failures"]
+        self.assertEqual(failure["error"], "Error: ended with exit code 3")
+
+    def test_the_time_for_a_report_can_be_set(self):
+        run = exit_handler.Run(FQN, RUN_ID, "failed", None)
+        ended = exit_handler.Run(FQN, RUN_ID, "failed", 1)
+        self.assertEqual(exit_handler.budget_seconds({}, run), 40)
+        self.assertEqual(exit_handler.budget_seconds({}, ended), 300)
+        self.assertEqual(exit_handler.budget_seconds({"OMPIPE_REPORT_SECONDS": "3"}, ended), 3)
+
     def test_a_row_that_ends_meanwhile_is_left_alone(self):
         self.om.answer("GET", ROW, (200, {"pipelineState": "running"}), (200, {"pipelineState": "partialSuccess"}))
         with serving(self.om) as base:
@@ -95,11 +110,26 @@ class Report(unittest.TestCase):
         self.assertEqual(len(self.om.calls), 1)
 
     def test_a_redirect_is_not_followed(self):
-        self.om.answer("GET", ROW, (302, "elsewhere"))
+        self.om.answer("GET", ROW, (302, "elsewhere"), (204, ""))
         with serving(self.om) as base:
-            code, said = call(environment(base))
-        self.assertEqual(code, 1)
-        self.assertIn("status 302", said)
+            self.assertEqual(call(environment(base))[0], 0)
+        self.assertEqual({path for method, path, _, _ in self.om.calls if method == "GET"}, {ROW})
+
+    def test_what_is_not_openmetadata_is_asked_again(self):
+        for foreign in ((404, "404 page not found"), (404, {"message": "no Route"}), (200, "<html>"), (413, "")):
+            self.om.answer("GET", ROW, foreign, (204, ""))
+            self.om.answer("PUT", STATUS, foreign, (201, {}))
+            with serving(self.om) as base:
+                self.assertEqual(call(environment(base))[0], 0, foreign)
+            self.assertEqual(self.om.bodies("PUT")[-1]["pipelineState"], "failed")
+
+    def test_a_row_that_could_not_be_read_is_not_written(self):
+        own = (404, {"code": 404, "message": "ingestionPipeline instance for x not found"})
+        for answer in (own, (200, {"status": "ok"}), (200, {"runId": "other", "pipelineState": "running"})):
+            self.om.answer("GET", ROW, answer)
+            with serving(self.om) as base:
+                self.assertEqual(call(environment(base))[0], 1, answer)
+        self.assertEqual(self.om.bodies("PUT"), [])
 
 
 class Deadline(unittest.TestCase):

@@ -20,7 +20,7 @@ class Refusal(unittest.TestCase):
     def refusal(self, said, entry=main, **env):
         errors = io.StringIO()
         with contextlib.redirect_stderr(errors):
-            self.assertEqual(entry.main(env), 1)
+            self.assertEqual(entry.main(env), 2 if entry is main else 1)
         text = errors.getvalue()
         self.assertIn(said, text)
         self.assertTrue(text.startswith(f"{entry.__name__}.py: "), text)

@@ -35,7 +35,7 @@ class Ended(unittest.TestCase):
 
 class Diagnostics(unittest.TestCase):
     def test_is_one_more_step(self):
-        row = status_row.with_diagnostics({"status": [{"name": "Source"}]}, "text")
+        row = status_row.with_diagnostics({"status": [{"name": "Source"}]}, "Error: why", "text")
         self.assertEqual([step["name"] for step in row["status"]], ["Source", "Pod Diagnostics"])
         self.assertEqual(row["status"][1]["errors"], 1)
         self.assertEqual(
@@ -43,11 +43,49 @@ class Diagnostics(unittest.TestCase):
             [
                 {
                     "name": "Main Container Diagnostics",
-                    "error": "Kubernetes job failed - check logs for details",
+                    "error": "Error: why",
                     "stackTrace": "text",
                 }
             ],
         )
 
     def test_without_a_status_before(self):
-        self.assertEqual(len(status_row.with_diagnostics({"status": None}, "text")["status"]), 1)
+        self.assertEqual(len(status_row.with_diagnostics({"status": None}, "Error: why", "text")["status"]), 1)
+
+
+class EndSentence(unittest.TestCase):
+    def test_the_exit_code_gives_the_reason(self):
+        after = " (after the worker had reported success)"
+        cases = [
+            (None, None, "Kubernetes job failed - check logs for details"),
+            (1, "running", "Error: ended with exit code 1"),
+            (1, "success", f"Error: ended with exit code 1{after}"),
+            (255, None, "Error: ended with exit code 255"),
+            (137, "running", "Signal: ended by signal 9 (exit code 137)"),
+        ]
+        for code, said, expected in cases:
+            self.assertEqual(status_row.end_sentence(code, said), expected)
+        for code in (2, 126, 127, 128):
+            self.assertTrue(
+                status_row.end_sentence(code, None).startswith(f"BadConfig: ended with exit code {code}, which")
+            )
+
+
+class StateToWrite(unittest.TestCase):
+    def test_the_exit_code_decides_where_the_row_says_success(self):
+        cases = [
+            (None, "failed", 1, "failed"),
+            ("running", "failed", 1, "failed"),
+            ("running", "success", 0, "success"),
+            ("success", "success", 0, None),
+            ("success", "failed", None, None),
+            ("success", "failed", 1, "failed"),
+            ("success", "failed", 255, "failed"),
+            ("success", "failed", 137, "partialSuccess"),
+            ("partialSuccess", "failed", 1, None),
+            ("stopped", "failed", 1, None),
+        ]
+        for said, state, code, expected in cases:
+            row = None if said is None else {"pipelineState": said}
+            with self.subTest(said=said, code=code):
+                self.assertEqual(status_row.state_to_write(row, state, code), expected)

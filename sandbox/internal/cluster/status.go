@@ -22,11 +22,14 @@ type Status struct {
 	// HostAddress is where pods reach servers of this machine.
 	HostAddress netip.Addr `json:"hostAddress"`
 	// Node is the name of the real node, empty for a control plane alone.
-	Node       string            `json:"node,omitempty"`
-	Options    state.Options     `json:"options"`
-	Networks   *address.Networks `json:"networks,omitempty"`
-	Versions   map[string]string `json:"versions"`
-	Components []ComponentStatus `json:"components"`
+	Node string `json:"node,omitempty"`
+	// ContainerdSocket is where the node's containerd listens, empty for a
+	// control plane alone.
+	ContainerdSocket string            `json:"containerdSocket,omitempty"`
+	Options          state.Options     `json:"options"`
+	Networks         *address.Networks `json:"networks,omitempty"`
+	Versions         map[string]string `json:"versions"`
+	Components       []ComponentStatus `json:"components"`
 	// MemoryKiB is what all components and the supervisor use of the machine's
 	// memory, shared pages counted once.
 	MemoryKiB int `json:"memoryKiB"`
@@ -54,7 +57,7 @@ func (s *Sandbox) Status() (*Status, error) {
 	}
 	if recorded.Options.Node {
 		status.Node, status.HostAddress = components.NodeName, recorded.Networks.Host
-		status.Networks = &recorded.Networks
+		status.Networks, status.ContainerdSocket = &recorded.Networks, s.layout.ContainerdSocket()
 	}
 	for _, component := range recorded.Components {
 		status.add(component)

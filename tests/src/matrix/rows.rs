@@ -15,7 +15,8 @@ pub enum Mode {
     JobAndOperator,
     /// A Job with `exitHandlerImage`, and no operator.
     Supervised,
-    /// A Job as the seed has it: the hook of the ingestion image, and no operator.
+    /// A Job without supervisor and operator: the hook of the ingestion image, and the shell around
+    /// the worker.
     Hook,
 }
 
@@ -30,7 +31,7 @@ impl Mode {
             Self::Operator => "operator",
             Self::JobAndOperator => "job + operator",
             Self::Supervised => "job alone, supervised",
-            Self::Hook => "job alone, hook",
+            Self::Hook => "job alone",
         }
     }
 
@@ -131,6 +132,11 @@ const NO_OPERATOR: &[(Mode, Untried)] = &[
     (Mode::Supervised, DoesNotExist("there is no operator")),
     (Mode::Hook, DoesNotExist("there is no operator")),
 ];
+const NO_SLOT: &[(Mode, Untried)] = &[
+    (Mode::JobAndOperator, DoesNotExist("Kubernetes itself fires the schedule")),
+    (Mode::Supervised, DoesNotExist("Kubernetes itself fires the schedule")),
+    (Mode::Hook, DoesNotExist("Kubernetes itself fires the schedule")),
+];
 const NO_EXIT_POD: &[(Mode, Untried)] = &[
     (Mode::JobAndOperator, DoesNotExist("there is no such pod")),
     (Mode::Supervised, DoesNotExist("there is no such pod")),
@@ -175,16 +181,24 @@ pub const ROWS: &[Row] = &[
     Row::new(Group::NeverStarts, "denied by a webhook"),
     Row::new(Group::NeverStarts, "no image of the exit handler")
         .except(&[(Mode::Hook, DoesNotExist("there is no such image"))]),
+    Row::new(Group::NeverStarts, "an init container fails"),
+    Row::new(Group::NeverStarts, "a volume cannot be mounted"),
+    Row::new(Group::NeverStarts, "a sidecar crashes again and again"),
     //
     Row::new(Group::Surroundings, "operator killed before the pod").except(NO_OPERATOR),
     Row::new(Group::Surroundings, "operator killed while running").except(NO_OPERATOR),
     Row::new(Group::Surroundings, "operator killed while exiting").except(NO_OPERATOR),
     Row::new(Group::Surroundings, "both replicas down until after the end").except(NO_OPERATOR),
     Row::new(Group::Surroundings, "another leader in mid-run").except(NO_OPERATOR),
+    Row::new(Group::Surroundings, "a slot is due while no operator leads").except(NO_SLOT),
     Row::new(Group::Surroundings, "API server down for 60 s at the end"),
     Row::new(Group::Surroundings, "etcd down for 20 s at the end"),
     Row::new(Group::Surroundings, "OpenMetadata down for 2 minutes at the end"),
     Row::new(Group::Surroundings, "OpenMetadata answers 500 for 20 s"),
+    Row::new(Group::Surroundings, "a proxy answers 404 for 20 s"),
+    Row::new(Group::Surroundings, "a login page answers for 20 s"),
+    Row::new(Group::Surroundings, "a redirect answers for 20 s"),
+    Row::new(Group::Surroundings, "a server of 1.1 refuses what it does not know"),
     Row::new(Group::Surroundings, "OpenMetadata resets connections for 20 s"),
     Row::new(Group::Surroundings, "OpenMetadata hangs for 20 s"),
     Row::new(Group::Surroundings, "OpenMetadata down until the exit handler has given up"),

@@ -104,6 +104,12 @@ impl Fault {
         Self::new(Effect::Status { code, body: None })
     }
 
+    /// Answers with `code` and this body, as something in front of the server does.
+    #[must_use]
+    pub fn answer(code: u16, body: &str) -> Self {
+        Self::new(Effect::Status { code, body: Some(body.to_owned()) })
+    }
+
     /// Answers later.
     #[must_use]
     pub fn delay(by: Duration) -> Self {

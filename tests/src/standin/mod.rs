@@ -254,6 +254,11 @@ impl Standin {
         self.look(|world| world.log(fqn, run_id).cloned())
     }
 
+    /// Plays another version from now on: rows may hold what the server of that release line knows.
+    pub fn play(&self, version: &str) {
+        self.shared.play(version);
+    }
+
     /// Arms a fault; of several that match a request, the one that was injected first hits.
     pub fn inject(&self, fault: Fault) {
         self.shared.write(|world| world.faults.inject(fault, clock::now_ms()));

@@ -10,7 +10,7 @@ use super::world::World;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) token: String,
-    pub(crate) version: String,
+    version: Mutex<String>,
     /// Where the API is served: `http://address:port/api`.
     pub(crate) base: String,
     world: Mutex<World>,
@@ -23,12 +23,22 @@ impl Shared {
     pub(crate) fn new(base: String, token: String, version: String) -> Self {
         Self {
             token,
-            version,
+            version: Mutex::new(version),
             world: Mutex::new(World::new(base.clone())),
             base,
             changes: watch::Sender::new(0),
             stop: watch::Sender::new(false),
         }
+    }
+
+    /// The version that the server says it has.
+    pub(crate) fn version(&self) -> String {
+        self.version.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Plays another version from now on.
+    pub(crate) fn play(&self, version: &str) {
+        version.clone_into(&mut self.version.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Looks at the world.

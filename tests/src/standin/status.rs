@@ -53,7 +53,10 @@ pub(crate) struct StatusRow {
 impl StatusRow {
     /// Reads a row as strictly as the models of OpenMetadata allow, so that a wrong client is caught
     /// here and not by its users.
-    pub(crate) fn parse(body: &Value) -> Result<Self, String> {
+    ///
+    /// `line` is the release line that the server plays: it refuses what that line does not have.
+    pub(crate) fn parse(body: &Value, line: Line) -> Result<Self, String> {
+        line.check(body)?;
         let fields = StatusFields::deserialize(body).map_err(|error| error.to_string())?;
         Ok(Self {
             run_id: fields.run_id,
@@ -61,6 +64,58 @@ impl StatusRow {
             timestamp: fields.timestamp,
             json: without_nulls(body),
         })
+    }
+}
+
+/// A release line of the server, by what its rows may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line((u32, u32));
+
+impl Line {
+    /// That of a version; of a text that is none, one that knows everything.
+    pub(crate) fn of(version: &str) -> Self {
+        let mut numbers = version.split('.').map_while(|part| part.parse().ok());
+        Self((numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(0)))
+    }
+
+    /// Refuses fields and states that came later, in the words of the server's JSON reader. The lines
+    /// are those of the published models of `openmetadata-ingestion`.
+    fn check(self, body: &Value) -> Result<(), String> {
+        const FIELDS: &[(&str, (u32, u32))] =
+            &[("status", (1, 3)), ("config", (1, 6)), ("metadata", (1, 7))];
+        const STEP_FIELDS: &[(&str, (u32, u32))] = &[
+            ("progress", (1, 11)),
+            ("operationMetrics", (1, 13)),
+            ("sourceTimeMs", (1, 13)),
+            ("sinkTimeMs", (1, 13)),
+        ];
+        self.check_fields(body, FIELDS, "PipelineStatus")?;
+        for step in body.get("status").and_then(Value::as_array).into_iter().flatten() {
+            self.check_fields(step, STEP_FIELDS, "StepSummary")?;
+        }
+        if self.0 < (1, 12) && body["pipelineState"] == "stopped" {
+            return Err(
+                "Cannot construct instance of `PipelineStatusType`, problem: stopped".into()
+            );
+        }
+        Ok(())
+    }
+
+    fn check_fields(
+        self,
+        body: &Value,
+        fields: &[(&str, (u32, u32))],
+        class: &str,
+    ) -> Result<(), String> {
+        let is_unknown =
+            |(name, since): &&(&str, (u32, u32))| self.0 < *since && body.get(*name).is_some();
+        let Some((name, _)) = fields.iter().find(is_unknown) else {
+            return Ok(());
+        };
+        Err(format!(
+            "Unrecognized field \"{name}\" (class org.openmetadata.schema.entity.services.\
+             ingestionPipelines.{class}), not marked as ignorable"
+        ))
     }
 }
 
@@ -95,6 +150,12 @@ struct StepSummary {
     filtered: Option<i64>,
     failures: Option<Vec<Failure>>,
     progress: Option<Object>,
+    #[serde(rename = "operationMetrics")]
+    operation_metrics: Option<Object>,
+    #[serde(rename = "sourceTimeMs")]
+    source_time_ms: Option<f64>,
+    #[serde(rename = "sinkTimeMs")]
+    sink_time_ms: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -171,7 +232,7 @@ mod tests {
     use serde_json::{Value, json};
     use uuid::Uuid;
 
-    use super::{PipelineState, RowQuery, Runs, StatusRow};
+    use super::{Line, PipelineState, RowQuery, Runs, StatusRow};
 
     const RUN: &str = "9d2c3c3e-52ce-4d02-a2a5-28de7c9b8d9a";
 
@@ -182,7 +243,7 @@ mod tests {
     fn run(number: u128, timestamp: i64) -> StatusRow {
         let mut body = row("success", timestamp);
         body["runId"] = Uuid::from_u128(number).to_string().into();
-        StatusRow::parse(&body).unwrap()
+        StatusRow::parse(&body, Line::of("1.12.14")).unwrap()
     }
 
     #[rstest]
@@ -193,7 +254,7 @@ mod tests {
     #[case("failed", PipelineState::Failed)]
     #[case("stopped", PipelineState::Stopped)]
     fn every_state_is_read_and_printed(#[case] text: &str, #[case] state: PipelineState) {
-        assert_eq!(StatusRow::parse(&row(text, 1)).unwrap().state, state);
+        assert_eq!(StatusRow::parse(&row(text, 1), Line::of("1.12.14")).unwrap().state, state);
         assert_eq!(state.to_string(), text);
     }
 
@@ -206,7 +267,7 @@ mod tests {
                         "failures": [{"name": "t", "error": "boom", "stackTrace": "..."}]}],
             "config": {}, "metadata": null,
         });
-        let parsed = StatusRow::parse(&body).unwrap();
+        let parsed = StatusRow::parse(&body, Line::of("1.12.14")).unwrap();
         assert_eq!(parsed.json.get("metadata"), None);
         assert_eq!(parsed.json["status"][0]["records"], 9);
     }
@@ -227,7 +288,7 @@ mod tests {
     fn a_wrong_row_is_refused(#[case] field: &str, #[case] value: Value, #[case] complaint: &str) {
         let mut body = row("running", 1);
         body[field] = value;
-        let error = StatusRow::parse(&body).unwrap_err();
+        let error = StatusRow::parse(&body, Line::of("1.12.14")).unwrap_err();
         assert!(error.contains(complaint), "{error}");
     }
 
@@ -238,15 +299,17 @@ mod tests {
     fn a_row_without_its_key_is_refused(#[case] field: &str) {
         let mut body = row("running", 1);
         body.as_object_mut().unwrap().remove(field);
-        assert!(StatusRow::parse(&body).unwrap_err().contains(field));
+        assert!(StatusRow::parse(&body, Line::of("1.12.14")).unwrap_err().contains(field));
     }
 
     #[test]
     fn a_second_write_of_a_run_replaces_its_row() {
         let mut runs = Runs::default();
         let first = json!({"runId": RUN, "pipelineState": "queued", "timestamp": 1, "config": {}});
-        assert!(runs.upsert("p", StatusRow::parse(&first).unwrap()));
-        assert!(!runs.upsert("p", StatusRow::parse(&row("success", 2)).unwrap()));
+        assert!(runs.upsert("p", StatusRow::parse(&first, Line::of("1.12.14")).unwrap()));
+        assert!(
+            !runs.upsert("p", StatusRow::parse(&row("success", 2), Line::of("1.12.14")).unwrap())
+        );
         let [only] = runs.of("p") else { panic!("one run, one row") };
         assert_eq!(only.json, row("success", 2));
     }
@@ -262,5 +325,47 @@ mod tests {
         let query = RowQuery { start_ts: Some(20), end_ts: Some(30), limit: None };
         assert_eq!(list(query), [30, 20]);
         assert_eq!(list(RowQuery { limit: Some(1), ..query }), [30]);
+    }
+
+    #[rstest]
+    #[case("1.1.0", "status", false)]
+    #[case("1.3.4", "status", true)]
+    #[case("1.3.4", "metadata", false)]
+    #[case("1.7.0", "metadata", true)]
+    #[case("2.0.7", "metadata", true)]
+    fn a_line_knows_its_own_fields(#[case] line: &str, #[case] field: &str, #[case] known: bool) {
+        let mut body = row("failed", 1);
+        body[field] = if field == "status" { json!([]) } else { json!({}) };
+        let outcome = StatusRow::parse(&body, Line::of(line));
+        assert_eq!(outcome.is_ok(), known);
+        if let Err(said) = outcome {
+            assert!(said.starts_with(&format!("Unrecognized field \"{field}\"")), "{said}");
+        }
+    }
+
+    #[rstest]
+    #[case("1.10.0", "progress", json!({}), false)]
+    #[case("1.11.0", "progress", json!({}), true)]
+    #[case("1.12.14", "operationMetrics", json!({}), false)]
+    #[case("1.13.0", "operationMetrics", json!({ "api_calls": {} }), true)]
+    #[case("2.0.7", "sinkTimeMs", json!(1.5), true)]
+    fn a_line_knows_its_own_fields_of_steps(
+        #[case] line: &str,
+        #[case] field: &str,
+        #[case] value: Value,
+        #[case] known: bool,
+    ) {
+        let mut body = row("success", 1);
+        body["status"] = json!([{ "name": "Postgres" }]);
+        body["status"][0][field] = value;
+        let outcome = StatusRow::parse(&body, Line::of(line));
+        assert_eq!(outcome.is_ok(), known, "{outcome:?}");
+    }
+
+    #[rstest]
+    #[case("1.11.14", false)]
+    #[case("1.12.0", true)]
+    fn stopped_is_known_since_1_12(#[case] line: &str, #[case] known: bool) {
+        assert_eq!(StatusRow::parse(&row("stopped", 1), Line::of(line)).is_ok(), known);
     }
 }

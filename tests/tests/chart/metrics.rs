@@ -23,6 +23,7 @@ fn eventful() -> String {
     metrics.slot_missed(Missed::TooLate);
     metrics.reported(&Report::Done);
     metrics.api_answered(Verb::Get, Answer::Code(200), moment);
+    metrics.archive_failed();
     metrics.encode().unwrap()
 }
 

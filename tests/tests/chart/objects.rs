@@ -49,6 +49,54 @@ fn each_half_stands_alone(#[case] values: Value, #[case] absent: &str) {
     assert!(!names.iter().any(|name| name.contains(absent)), "{names:?}");
 }
 
+/// Variables of the only container of a Deployment, by name, as far as they are given as they are.
+fn environment(rendered: &Rendered, name: &str) -> serde_json::Map<String, Value> {
+    let container = &rendered.one("Deployment", name)["spec"]["template"]["spec"]["containers"][0];
+    let variables = container["env"].as_array().unwrap().iter();
+    variables.map(|one| (one["name"].as_str().unwrap().to_owned(), one["value"].clone())).collect()
+}
+
+#[test]
+fn both_halves_know_the_archive_and_only_the_operator_how_long() {
+    let archive = json!({
+        "url": "s3://logs/ompipe", "env": { "AWS_REGION": "eu-central-1" },
+        "credentialsSecret": "archive", "logsRetentionDays": 7,
+    });
+    let rendered = Rendered::of(&with(json!({ "logs": { "archive": archive } })));
+    for name in ["release-ompipe-operator", "release-ompipe-server"] {
+        let variables = environment(&rendered, name);
+        assert_eq!(variables["LOGS_ARCHIVE_URL"], "s3://logs/ompipe", "{name}");
+        assert_eq!(variables["AWS_REGION"], "eu-central-1", "{name}");
+        let pod = &rendered.one("Deployment", name)["spec"]["template"]["spec"];
+        let secrets = &pod["containers"][0]["envFrom"];
+        assert_eq!(secrets, &json!([{ "secretRef": { "name": "archive" } }]), "{name}");
+    }
+    let operator = environment(&rendered, "release-ompipe-operator");
+    assert_eq!(
+        (&operator["LOGS_RETENTION_DAYS"], &operator["LOGS_REDACT"]),
+        (&json!("7"), &json!("true"))
+    );
+    assert!(!environment(&rendered, "release-ompipe-server").contains_key("LOGS_RETENTION_DAYS"));
+    let drain = rendered.one("Job", "release-ompipe-drain").to_string();
+    assert!(!drain.contains("LOGS_ARCHIVE_URL"), "a drain archives nothing: {drain}");
+}
+
+#[test]
+fn an_archive_on_a_volume_is_mounted_and_the_server_only_reads_it() {
+    let archive = json!({ "url": "file:///var/lib/ompipe/archive", "volumeClaim": "logs" });
+    let rendered = Rendered::of(&with(json!({ "logs": { "archive": archive } })));
+    let mount = |name: &str| {
+        let pod = &rendered.one("Deployment", name)["spec"]["template"]["spec"];
+        let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+        mounts.iter().find(|mount| mount["name"] == "archive").unwrap().clone()
+    };
+    let path = "/var/lib/ompipe/archive";
+    let operator = json!({ "name": "archive", "mountPath": path });
+    assert_eq!(mount("release-ompipe-operator"), operator);
+    let server = json!({ "name": "archive", "mountPath": path, "readOnly": true });
+    assert_eq!(mount("release-ompipe-server"), server);
+}
+
 /// What the server reads is what the program itself takes for right.
 #[test]
 fn the_configuration_is_one_that_the_program_takes() {
@@ -100,6 +148,37 @@ fn ids_may_be_left_to_openshift() {
     let parameters = rendered.parameters();
     assert_eq!((&parameters["runAsUser"], &parameters["fsGroup"]), (&Value::Null, &Value::Null));
     assert!(parameters.as_object().unwrap().contains_key("runAsUser"), "{parameters}");
+}
+
+#[test]
+fn the_operator_reports_to_the_configured_server_and_makes_no_pod_as_ompipe() {
+    let rendered = Rendered::of(&least());
+    let value = |name: &str| rendered.operator_variable(name);
+    let parameters = rendered.config();
+    let endpoint = &parameters["pipelineServiceClientConfiguration"]["metadataApiEndpoint"];
+    assert_eq!(value("ALLOWED_SERVERS").as_deref(), endpoint.as_str());
+    assert_eq!(value("POD_POLICY").as_deref(), Some("baseline"));
+    let reserved = value("RESERVED_SERVICE_ACCOUNTS").unwrap();
+    for component in ["operator", "server"] {
+        let account = format!("$(POD_NAMESPACE)/release-ompipe-{component}");
+        assert!(reserved.split(',').any(|one| one == account), "{reserved}");
+    }
+    assert_eq!(value("ALLOWED_SERVICE_ACCOUNTS"), None);
+    let given = json!({
+        "reporting": { "allowedServers": ["https://a.example.com", "http://b:8585/api"] },
+        "podPolicy": { "level": "privileged", "allowedServiceAccounts": ["runs", "others"] },
+    });
+    let rendered = Rendered::of(&with(json!({ "omjobOperator": given })));
+    let value = |name: &str| rendered.operator_variable(name);
+    assert_eq!(
+        value("ALLOWED_SERVERS").as_deref(),
+        Some("https://a.example.com,http://b:8585/api")
+    );
+    assert_eq!(value("POD_POLICY").as_deref(), Some("privileged"));
+    assert_eq!(value("ALLOWED_SERVICE_ACCOUNTS").as_deref(), Some("runs,others"));
+    // Without a server nobody has said which OpenMetadata there is.
+    let alone = Rendered::of(&with(json!({ "server": { "enabled": false } })));
+    assert_eq!(alone.operator_variable("ALLOWED_SERVERS"), None);
 }
 
 #[test]

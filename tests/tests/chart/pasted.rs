@@ -18,7 +18,8 @@ openmetadata:
         ingestionImage: \"openmetadata/ingestion-base:1.5.0\"
 ";
 
-/// Every key that upstream's chart has for these (`upstream-operator.md` §7), and some that are not ours.
+/// Every key that upstream's chart has for these (docs/contracts/upstream-operator.md#helm-chart),
+/// and some that are not ours.
 fn upstream() -> Value {
     ompipe_core::yaml::parse(include_str!("../../../charts/values/upstream.yaml")).unwrap()
 }
@@ -75,4 +76,51 @@ fn upstreams_list_of_namespaces_is_a_text() {
     assert_eq!(watching("ALL").as_deref(), Some("ALL"));
     // Its own.
     assert_eq!(watching(""), None);
+}
+
+/// The shape since chart 1.12: the settings of the Airflow client are below `airflow`.
+#[test]
+fn the_nested_shape_is_read_as_the_flat_one() {
+    let settings =
+        json!({ "hostIp": "10.0.0.7", "verifySsl": "validate", "ingestionIpInfoEnabled": true });
+    let pasted = |block: Value| {
+        let openmetadata = json!({ "config": { "pipelineServiceClientConfig": block } });
+        Rendered::of(&with(json!({ "openmetadata": openmetadata }))).config()
+    };
+    let nested = pasted(json!({ "type": "airflow", "airflow": settings }));
+    assert_eq!(nested, pasted(settings));
+    let block = &nested["pipelineServiceClientConfiguration"];
+    assert_eq!(block["hostIp"], "10.0.0.7");
+    assert_eq!(block["verifySSL"], "validate");
+    assert_eq!(block["ingestionIpInfoEnabled"], true);
+}
+
+#[test]
+fn what_only_some_of_upstreams_charts_have_is_taken() {
+    let rendered = Rendered::of(&with(json!({
+        "openmetadata": { "config": { "pipelineServiceClientConfig": {
+            "argoWorkflows": { "serviceAccountName": "argo" },
+            "k8s": {
+                "metadataApiEndpoint": "http://om.data:8585/api",
+                "securityContext": {
+                    "seccompProfile": { "type": "Localhost", "localhostProfile": "profiles/om.json" },
+                },
+            },
+        }}},
+    })));
+    let block = &rendered.config()["pipelineServiceClientConfiguration"];
+    assert_eq!(block["metadataApiEndpoint"], "http://om.data:8585/api");
+    let parameters = rendered.parameters();
+    assert_eq!(parameters["seccompProfileType"], "Localhost");
+    assert_eq!(parameters["seccompLocalhostProfile"], "profiles/om.json");
+    rendered.checked();
+}
+
+/// ompipe resolves variables in its configuration file; those in values are meant for the shell.
+#[test]
+fn variables_in_values_stay_as_they_are() {
+    let variables = json!({ "extraEnvVars": ["GREETING:${HOME:-nobody}"] });
+    let rendered =
+        Rendered::of(&with(json!({ "pipelineServiceClientConfig": { "k8s": variables } })));
+    assert_eq!(rendered.parameters()["extraEnvVars"][0], "GREETING:$${HOME:-nobody}");
 }

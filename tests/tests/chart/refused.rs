@@ -41,6 +41,10 @@ fn refusal(values: &Value) -> String {
     json!({ "omjobOperator": { "resources": { "limits": { "memory": "lots" } } } }),
     "at '/omjobOperator/resources/limits/memory': 'lots' does not match pattern"
 )]
+#[case::archive_of_no_kind(
+    json!({ "logs": { "archive": { "url": "ftp://host" } } }),
+    "at '/logs/archive/url': 'ftp://host' does not match pattern"
+)]
 #[case::bounds(
     json!({ "omjobOperator": { "leaseDurationSeconds": 1 } }),
     "at '/omjobOperator/leaseDurationSeconds': minimum: got 1, want 3"
@@ -51,6 +55,22 @@ fn by_the_schema_with_its_key(#[case] values: Value, #[case] sentence: &str) {
 }
 
 #[rstest]
+#[case::archive_of_a_directory(
+    json!({ "logs": { "archive": { "url": "file:///var/lib/ompipe/archive" } } }),
+    "logs.archive.volumeClaim: missing."
+)]
+#[case::archive_beside_the_volume(
+    json!({ "logs": { "archive": { "url": "file:///var/logs", "volumeClaim": "logs" } } }),
+    "logs.archive.url: \"file:///var/logs\" is not on the volume"
+)]
+#[case::archive_in_a_bucket_with_a_volume(
+    json!({ "logs": { "archive": { "url": "s3://logs", "volumeClaim": "logs" } } }),
+    "logs.archive.volumeClaim: is for a URL that begins with file://"
+)]
+#[case::archive_without_operator(
+    json!({ "logs": { "archive": { "url": "s3://logs" } }, "omjobOperator": { "enabled": false } }),
+    "logs.archive.url: is set while omjobOperator.enabled is false"
+)]
 #[case::credentials(
     json!({ "server": { "credentials": { "username": "", "password": "" } } }),
     "server.credentials: missing. Give existingSecret, a Secret with one user:password in each line"

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ompipe_client::rights_needed;
+use ompipe_client::{rights_needed, rights_of_doctor};
 use ompipe_core::config::Mode;
 use ompipe_tests::rights::{Right, names};
 use rstest::rstest;
@@ -34,7 +34,8 @@ fn in_mode(operator: bool) -> Rendered {
 fn the_server_has_what_its_operations_need(#[case] operator: bool, #[case] mode: Mode) {
     let rendered = in_mode(operator);
     let role = rendered.one("Role", "release-ompipe-server");
-    let needed: BTreeSet<String> = rights_needed(mode).map(|right| right.to_string()).collect();
+    let needed = rights_needed(mode).chain(rights_of_doctor());
+    let needed: BTreeSet<String> = needed.map(|right| right.to_string()).collect();
     assert_eq!(rights(&role["rules"]), needed);
 }
 

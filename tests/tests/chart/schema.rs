@@ -19,7 +19,7 @@ fn every_parameter_of_the_program_may_be_given() {
     assert!(missing.is_empty(), "the schema lacks {missing:?}");
     // Those of OpenMetadata's chart.
     let more: Vec<_> = known.difference(&ours).copied().collect();
-    assert_eq!(more, ["className", "rbac", "securityContext"]);
+    assert_eq!(more, ["className", "metadataApiEndpoint", "rbac", "securityContext"]);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn no_object_takes_unknown_keys_by_accident() {
         look(name, definition, &mut open);
     }
     // What belongs to OpenMetadata's chart.
-    assert_eq!(open, ["/openmetadata", "/openmetadata/config"]);
+    assert_eq!(open, ["/openmetadata", "/openmetadata/config", "block/airflow"]);
 }
 
 #[test]

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::workloads::{read, views_of};
 
-/// The variables that the chart gives to the server (`upstream-operator.md` §7.2), but the class
-/// of the client.
-const OF_THE_CHART: [&str; 24] = [
+/// The variables that the chart gives to the server
+/// (docs/contracts/upstream-operator.md#server-environment), but the class of the client.
+const OF_THE_CHART: [&str; 26] = [
     "K8S_NAMESPACE",
     "K8S_INGESTION_IMAGE",
     "K8S_IMAGE_PULL_POLICY",
@@ -30,6 +30,8 @@ const OF_THE_CHART: [&str; 24] = [
     "K8S_RUN_AS_GROUP",
     "K8S_FS_GROUP",
     "K8S_RUN_AS_NON_ROOT",
+    "K8S_SECCOMP_PROFILE_TYPE",
+    "K8S_SECCOMP_LOCALHOST_PROFILE",
     "K8S_LIMITS_CPU",
     "K8S_LIMITS_MEMORY",
     "K8S_REQUESTS_CPU",

@@ -83,7 +83,7 @@ fn manual_and_scheduled_runs_differ_only_in_where_the_id_comes_from(
 }
 
 #[rstest]
-#[case(Stage::Job, Stage::OmJobMain, &["/spec/automountServiceAccountToken", "/spec/containers/0/lifecycle"])]
+#[case(Stage::Job, Stage::OmJobMain, &["/spec/containers/0/lifecycle"])]
 #[case(Stage::Application, Stage::ApplicationMain, &[])]
 fn the_modes_differ_only_in_who_reports_the_end(
     #[case] job: Stage,
@@ -96,8 +96,8 @@ fn the_modes_differ_only_in_who_reports_the_end(
             expected.retain(|path| *path != "/spec/containers/0/lifecycle");
         }
         let mut differing = differing(&parameters, job, om_job);
-        // That the supervisor does not report moves the words behind it.
-        differing.retain(|path| !is_supervised(&parameters) || !path.contains("/command/"));
+        // Whoever reports from the worker's container stands in front of its command.
+        differing.retain(|path| !path.contains("/command"));
         assert_eq!(differing, expected, "{parameters}");
     }
 }

@@ -42,7 +42,8 @@ async fn by_variable_path_and_content() {
         let args = list(&config);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let outcome = scene.ompipe_with(&args, &[variable]).await.good();
-        assert_eq!(outcome.stdout, "no pipeline is deployed\n");
+        let told = format!("no pipeline is deployed in namespace {}\n", scene.namespace);
+        assert_eq!(outcome.stdout, told);
     }
     let config = scene.config(&json!({ "inCluster": true }));
     let outside = scene.ompipe(&["list", "-c", &config]).await.ended_with(3);

@@ -1,4 +1,5 @@
-//! Nothing secret outside of Secrets (design §2.2): planted, then looked for everywhere.
+//! Nothing secret outside of Secrets (docs/adr/0004-config-only-in-secrets.md): planted, then
+//! looked for everywhere.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DynamicObject, ListParams};
@@ -85,6 +86,11 @@ async fn canaries_are_in_secrets_only(#[case] operator: bool) {
         call(&["logs"], &target).await.ended_with(if operator { 3 } else { 0 }),
         call(&["toggle", "--disable"], &target).await.good(),
         call(&["list", "-o", "json"], &["-c", &config, "--log", "trace"]).await.good(),
+        call(&["get"], &target).await.good(),
+        call(&["get", "-o", "json"], &target).await.good(),
+        call(&["diff", "-o", "json"], &source).await,
+        call(&["deploy", "--dry-run"], &source).await.good(),
+        call(&["config", "show"], &["-c", &config]).await.good(),
         call(&["render"], &source).await.good(),
         call(&["render", "-o", "json"], &source).await.good(),
         call(&["render", "--run", RUN], &source).await.good(),

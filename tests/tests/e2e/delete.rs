@@ -88,7 +88,7 @@ async fn another_pipeline_of_the_same_name_stays() {
     scene.ompipe(&["delete", "-c", &config, "-f", &files[0]]).await.good();
     let status = ["status", "-c", &config, "-f", &files[1], "-o", "json"];
     assert_eq!(scene.ompipe(&status).await.good().json().as_array().unwrap().len(), 1);
-    let logs = scene.ompipe(&["logs", "-c", &config, "-f", &files[0]]).await.ended_with(3);
+    let logs = scene.ompipe(&["logs", "-c", &config, "--file", &files[0]]).await.ended_with(3);
     assert!(logs.stderr.contains("has no runs"), "{}", logs.stderr);
     let schedules = scene.ours::<CronJob>().await;
     assert_eq!(schedules.len(), 1);

@@ -35,6 +35,7 @@ async fn deployed(scene: &Scene, parameters: &Value) -> (String, String) {
 #[tokio::test]
 async fn a_good_run_is_good() {
     let scene = Scene::new("doctor").await;
+    scene.add_nightly();
     let (config, _) = deployed(&scene, &json!({})).await;
     let (code, found) = findings(&scene, &config, &["nightly"]).await;
     // The worker's image has no version to compare, and that is all.
@@ -57,7 +58,7 @@ async fn a_good_run_is_good() {
     }
     assert_eq!(troubles(&found).len(), 1, "{found:?}");
     let table = scene.ompipe(&["doctor", "-c", &config, "nightly"]).await.good().stdout;
-    assert!(table.contains("good  preStop hook: python exit_handler.py"), "{table}");
+    assert!(table.contains("ok     preStop hook: python exit_handler.py"), "{table}");
     scene.end().await;
 }
 
@@ -113,7 +114,7 @@ async fn a_hook_that_fails_is_found() {
     .await;
     scene.ompipe(&["run", "-c", &config, "nightly"]).await.good();
     let pod = eventually("a worker that is up", || async {
-        let logs = scene.ompipe(&["logs", "-c", &config, "-f", &pipeline]).await;
+        let logs = scene.ompipe(&["logs", "-c", &config, "--file", &pipeline]).await;
         if logs.stdout != "up\n" {
             return Err(logs.stderr);
         }

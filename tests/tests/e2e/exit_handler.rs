@@ -1,5 +1,5 @@
 //! The native exit handler in real pods: what it writes about ends of every kind, and that it needs
-//! neither rights beyond the seed's nor anything of its pod but 32 MiB.
+//! neither rights beyond those that upstream documents nor anything of its pod but 32 MiB.
 
 use std::time::Duration;
 

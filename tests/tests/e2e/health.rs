@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ompipe_client::{K8sPipelineClient, PipelineServiceClient, ServiceStatus, rights_needed};
+use ompipe_client::{
+    K8sPipelineClient, PipelineServiceClient, ServiceStatus, rights_needed, rights_of_doctor,
+};
 use ompipe_core::config::{K8sPipelineClientConfig, Mode};
 use ompipe_core::yaml;
 use serde_json::{Value, json};
@@ -104,8 +106,8 @@ async fn a_client_that_is_switched_off_says_so() {
 
 #[test]
 fn the_documented_role_grants_what_is_needed_and_no_more() {
-    let needed: BTreeSet<String> =
-        rights_needed(Mode::Operator).map(|right| right.to_string()).collect();
+    let needed = rights_needed(Mode::Operator).chain(rights_of_doctor());
+    let needed: BTreeSet<String> = needed.map(|right| right.to_string()).collect();
     let mut granted = BTreeSet::new();
     for rule in documented_rules().as_array().unwrap() {
         for resource in rule["resources"].as_array().unwrap() {

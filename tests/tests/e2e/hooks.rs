@@ -1,5 +1,6 @@
-//! The preStop hook (seed *PreStop Lifecycle Hooks*): it runs whenever a pod is stopped from
-//! outside, with the seven variables; and what a stopped or broken pod means for its run.
+//! The preStop hook (docs/contracts/upstream-java-client.md#prestop-hook): it runs whenever a pod
+//! is stopped from outside, with the seven variables; and what a stopped or broken pod means for
+//! its run.
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
@@ -34,7 +35,7 @@ enum Stop {
 /// Waits for the pod of a run whose worker is up.
 async fn pod_that_is_up(scene: &Scene, config: &str, pipeline: &str) -> String {
     eventually("a worker that is up", || async {
-        let logs = scene.ompipe(&["logs", "-c", config, "-f", pipeline]).await;
+        let logs = scene.ompipe(&["logs", "-c", config, "--file", pipeline]).await;
         if logs.stdout != "up\n" {
             return Err(logs.stderr);
         }
@@ -143,7 +144,7 @@ async fn the_hook_of_a_scheduled_run_knows_its_job() {
     let schedule = scene.api::<CronJob>().get("om-cronjob-nightly").await.unwrap();
     let job = crate::deploy::run_of(&schedule);
     let job = scene.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
-    let mut following = Scene::follow(&["logs", "-c", &config, "-f", &pipeline, "--follow"]);
+    let mut following = Scene::follow(&["logs", "-c", &config, "--file", &pipeline, "--follow"]);
     following.until("up").await;
     stop(&scene, Stop::Kill, &config, &pipeline, "").await;
     let outcome = following.end().await;

@@ -1,9 +1,8 @@
 //! The images that are delivered: small, without a shell, and not of root.
 
-use std::path::Path;
 use std::process::Command;
 
-use ompipe_tests::helm::repository;
+use ompipe_tests::helm::built;
 use rstest::rstest;
 use serde_json::Value;
 
@@ -27,8 +26,7 @@ fn an_image_is_small_and_runs_as_nobody(
     #[case] program: &str,
     #[case] megabytes: u64,
 ) {
-    let build = std::env::var("OMPIPE_BUILD").unwrap_or_else(|_| repository(".build"));
-    let archive = Path::new(&build).join(format!("images/{name}.tar")).display().to_string();
+    let archive = built(&format!("images/{name}.tar")).display().to_string();
     let size = std::fs::metadata(&archive).unwrap().len();
     assert!(size <= megabytes * 1_000_000, "{archive}: {size} bytes");
     let index: Value = serde_json::from_slice(&read(&archive, "index.json")).unwrap();

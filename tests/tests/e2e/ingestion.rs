@@ -109,10 +109,10 @@ async fn a_wrong_password_fails_the_run_and_the_program_says_so() {
         (&json!("Error"), &json!(1))
     );
     assert!(outcome.stderr.contains("password authentication failed"), "{}", outcome.stderr);
-    // The worker leaves `running` behind, and in mode job without operator nothing corrects it:
-    // the coverage that the seed documents.
-    assert_eq!(scene.standin.states(FQN, id.parse().unwrap()), [PipelineState::Running]);
-    assert_eq!(report["openmetadata"], "running");
+    // The worker leaves `running` behind; the shell around it reports the end.
+    let states = scene.standin.states(FQN, id.parse().unwrap());
+    assert_eq!(states, [PipelineState::Running, PipelineState::Failed]);
+    assert_eq!(report["openmetadata"], "failed");
     scene.end().await;
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::access::limited_kubeconfig;
 use crate::operator::{Operator, documented_rules};
-use crate::support::{Scene, eventually, late_job};
+use crate::support::{BARRIER, Scene, eventually, late_job, release};
 
 const FQN: &str = "shop.nightly";
 const REPORTED: &str = "pipelines.openmetadata.org/reported";
@@ -102,9 +102,15 @@ impl Play {
 
     /// Waits for a pod whose worker is up and that is tracked.
     async fn up(&self) -> Pod {
+        self.up_beside(None).await
+    }
+
+    /// The same for a pod that is not that of a former attempt.
+    async fn up_beside(&self, former: Option<&str>) -> Pod {
         eventually("a worker that is up", || async {
             let pods = self.scene.ours::<Pod>().await;
-            let pod = pods.into_values().next().ok_or("no pod")?;
+            let mut pods = pods.into_values();
+            let pod = pods.find(|pod| Some(pod.name_any().as_str()) != former).ok_or("no pod")?;
             let tracked = pod.finalizers().iter().any(|one| one.contains("tracking"));
             let status = pod.status.clone().unwrap_or_default();
             let ready = status
@@ -115,6 +121,11 @@ impl Play {
             if tracked && ready { Ok(pod) } else { Err(format!("{:?} {status:?}", pod.metadata)) }
         })
         .await
+    }
+
+    /// Lets the worker end, once it is up and tracked.
+    async fn end_worker(&self) {
+        release(&self.scene.api(), &self.up().await.name_any()).await;
     }
 
     /// Waits until nothing is left of the runs.
@@ -299,12 +310,17 @@ async fn a_job_that_is_stopped(#[case] how: Stop) {
 
 #[tokio::test]
 async fn nothing_is_said_between_two_tries() {
-    let play = Play::new("jobretry", "sleep 2; exit 1", json!({ "backoffLimit": 1 })).await;
+    let worker = format!("{BARRIER}; exit 1");
+    let play = Play::new("jobretry", &worker, json!({ "backoffLimit": 1 })).await;
     let _operator = play.operator();
     let id = play.run().await;
+    let first = play.up().await.name_any();
+    release(&play.scene.api(), &first).await;
     let failed = |job: &Job| job.status.as_ref().and_then(|status| status.failed) == Some(1);
     play.job("a first failure", failed).await;
+    let second = play.up_beside(Some(&first)).await.name_any();
     assert!(play.scene.standin.status_history(FQN, id).is_empty());
+    release(&play.scene.api(), &second).await;
     play.settled().await;
     play.row(id, PipelineState::Failed);
     play.scene.end().await;
@@ -366,7 +382,7 @@ async fn through_an_outage_of_openmetadata_a_crash_of_the_operator_and_a_ttl() {
 
 #[tokio::test]
 async fn with_the_token_of_a_later_deployment() {
-    let play = Play::new("jobtoken", "sleep 8; exit 5", json!({})).await;
+    let play = Play::new("jobtoken", &format!("{BARRIER}; exit 5"), json!({})).await;
     let _operator = play.operator();
     let text = std::fs::read_to_string(&play.pipeline).unwrap();
     let good: Value = serde_json::from_str(&text).unwrap();
@@ -378,6 +394,7 @@ async fn with_the_token_of_a_later_deployment() {
     play.ompipe(&["run", "--run-id", &id.to_string(), "--service", &service]).await;
     std::fs::write(&play.pipeline, good.to_string()).unwrap();
     play.ompipe(&["deploy"]).await;
+    play.end_worker().await;
     play.settled().await;
     play.row(id, PipelineState::Failed);
     play.scene.end().await;
@@ -385,7 +402,7 @@ async fn with_the_token_of_a_later_deployment() {
 
 #[tokio::test]
 async fn what_the_run_reported_itself_stands() {
-    let play = Play::new("jobself", "sleep 5; exit 0", json!({})).await;
+    let play = Play::new("jobself", BARRIER, json!({})).await;
     let _operator = play.operator();
     let id = play.run().await;
     let url =
@@ -395,13 +412,14 @@ async fn what_the_run_reported_itself_stands() {
     });
     let put = reqwest::Client::new().put(url).bearer_auth(play.scene.standin.token()).json(&row);
     assert!(put.send().await.unwrap().status().is_success());
+    play.end_worker().await;
     let reported = play.settled().await;
     assert_eq!((&reported["by"], &reported["state"]), (&json!("run"), &json!("partialSuccess")));
     play.row(id, PipelineState::PartialSuccess);
     let status: Value =
         serde_json::from_str(&play.ompipe(&["status", "-o", "json"]).await).unwrap();
     assert_eq!(status[0]["reported"], reported);
-    let table = play.ompipe(&["status"]).await;
+    let table = play.ompipe(&["status", "-o", "wide"]).await;
     assert!(
         table.contains("REPORTED") && table.contains("run ") && table.contains(" ago"),
         "{table}"

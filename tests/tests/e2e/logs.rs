@@ -1,12 +1,14 @@
 //! The log of a run: whole, followed, and in pages.
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use ompipe_client::PipelineServiceClient;
 use ompipe_core::logs::{PAGE_BYTES, PageError};
 use ompipe_core::{IngestionPipeline, PipelineType, RunId, yaml};
 use serde_json::json;
 
 use crate::access::library;
-use crate::support::{Scene, eventually};
+use crate::support::{BARRIER, Scene, eventually, release};
 
 /// A worker that prints this many numbered lines of 100 bytes.
 fn lines(count: usize) -> String {
@@ -28,7 +30,7 @@ async fn pages_join_to_the_log() {
     let run = ["run", "-c", &config, "-f", &pipeline, "--service", &service, "--follow"];
     let followed = scene.ompipe(&run).await.good().stdout;
     assert!(followed == expected(LINES), "followed {} bytes", followed.len());
-    let whole = scene.ompipe(&["logs", "-c", &config, "-f", &pipeline]).await.good().stdout;
+    let whole = scene.ompipe(&["logs", "-c", &config, "--file", &pipeline]).await.good().stdout;
     assert!(whole == followed, "read {} bytes", whole.len());
 
     let client = library(&scene).await;
@@ -59,9 +61,11 @@ async fn a_page_is_the_log_of_all_attempts_and_stays_as_it_is() {
     let scene = Scene::new("attempts").await;
     let (pipeline, service) = (scene.pipeline("nightly", &json!({})), scene.service());
     // The first attempt fills a page, the second says little. A busy container runtime drops what a
-    // process says just before it ends, so the first one lingers.
-    let worker = "WORKER_MAIN:if mkdir /attempts/first 2>/dev/null; then yes 'a line of the first attempt' \
-                  | head -c 1000000; sleep 3; else echo the second attempt; fi; exit 1";
+    // process says just before it ends, so both wait until their log has been seen.
+    let worker = format!(
+        "WORKER_MAIN:if mkdir /attempts/first 2>/dev/null; then yes 'a line of the first attempt' \
+         | head -c 1000000; else echo the second attempt; fi; {BARRIER}; exit 1"
+    );
     let config = scene.config(&json!({
         "backoffLimit": 1, "extraEnvVars": [worker],
         "podTemplate": { "spec": {
@@ -84,6 +88,14 @@ async fn a_page_is_the_log_of_all_attempts_and_stays_as_it_is() {
         if full { Ok(answer.json()) } else { Err(answer.stderr) }
     })
     .await;
+    let_go(&scene).await;
+    let second = ["logs", "-c", &config, "nightly", "--attempt", "2"];
+    eventually("the words of the second attempt", || async {
+        let answer = scene.ompipe(&second).await;
+        if answer.stdout.ends_with("attempt\n") { Ok(()) } else { Err(answer.stderr) }
+    })
+    .await;
+    let_go(&scene).await;
     let ended = crate::support::Outcome::of(&following.wait_with_output().await.unwrap());
     ended.ended_with(1);
     let again = page("0", &["-o", "json"]).await.good().json();
@@ -93,7 +105,6 @@ async fn a_page_is_the_log_of_all_attempts_and_stays_as_it_is() {
     assert!(text.contains("----- attempt 2, pod om-job-nightly-"), "{text}");
     assert!(text.ends_with("the second attempt\n"), "{text}");
     assert_eq!((&last["total"], last.get("after")), (&json!("2"), None));
-    let second = ["logs", "-c", &config, "nightly", "--attempt", "2"];
     assert_eq!(scene.ompipe(&second).await.good().stdout, "the second attempt\n");
     for (wanted, words) in
         [("2", "has 2 pages"), ("-1", "must be a page number"), ("x", "must be a page number")]
@@ -134,7 +145,7 @@ async fn a_run_is_read_by_its_id_while_another_is_the_latest() {
         scene.ompipe(&run).await.good();
     }
     for id in &ids {
-        let logs = ["logs", "-c", &config, "-f", &pipeline, "--run", id];
+        let logs = ["logs", "-c", &config, "--file", &pipeline, "--run", id];
         assert_eq!(scene.ompipe(&logs).await.good().stdout, format!("this is {id}\n"));
     }
     scene.end().await;
@@ -144,10 +155,10 @@ async fn a_run_is_read_by_its_id_while_another_is_the_latest() {
 async fn a_running_log_can_be_read_and_followed() {
     let scene = Scene::new("live").await;
     let (pipeline, service) = (scene.pipeline("nightly", &json!({})), scene.service());
-    let main = "WORKER_MAIN:echo first; until [ -e /tmp/go ]; do sleep 0.1; done; echo last";
+    let main = format!("WORKER_MAIN:echo first; {BARRIER}; echo last");
     let config = scene.config(&json!({ "extraEnvVars": [main] }));
     scene.ompipe(&["run", "-c", &config, "-f", &pipeline, "--service", &service]).await.good();
-    let logs = ["logs", "-c", &config, "-f", &pipeline];
+    let logs = ["logs", "-c", &config, "--file", &pipeline];
     let first = eventually("the first line", || async {
         let outcome = scene.ompipe(&logs).await;
         if outcome.stdout.is_empty() { Err(outcome.stderr) } else { Ok(outcome.stdout) }
@@ -161,14 +172,9 @@ async fn a_running_log_can_be_read_and_followed() {
     scene.end().await;
 }
 
-/// Makes the file that the worker waits for, from outside. The worker may end before the program
-/// that made the file does, and takes it along: what counts is what the worker says next.
+/// Lets the newest worker of the scene go on, which waits at the barrier.
 pub(crate) async fn let_go(scene: &Scene) {
-    use k8s_openapi::api::core::v1::Pod;
     let pods = scene.ours::<Pod>().await;
-    let name = pods.keys().next().unwrap();
-    let exec = ["touch", "/tmp/go"];
-    let params = kube::api::AttachParams::default().stdout(false).stderr(true);
-    let mut process = scene.api::<Pod>().exec(name, exec, &params).await.unwrap();
-    process.take_status().unwrap().await.unwrap();
+    let newest = pods.values().max_by_key(|pod| pod.creation_timestamp()).unwrap();
+    release(&scene.api(), &newest.name_any()).await;
 }

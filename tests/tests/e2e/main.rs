@@ -12,12 +12,15 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a broken set-up fails the test at once")]
 
 mod access;
+mod archive;
 mod canary;
 mod chaos;
 mod chart;
+mod command_line;
 mod contract;
 mod delete;
 mod deploy;
+mod docs;
 mod doctor;
 mod exit_handler;
 mod faults;
@@ -32,6 +35,7 @@ mod logs;
 mod matrix;
 mod models;
 mod operator;
+mod races;
 mod runs;
 mod serve;
 mod serve_api;

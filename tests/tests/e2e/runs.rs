@@ -138,7 +138,10 @@ async fn a_pipeline_that_never_ran_is_its_own_answer() {
     let config = scene.config(&json!({}));
     scene.ompipe(&["deploy", "-c", &config, "-f", &pipeline, "--service", &service]).await.good();
     let status = scene.ompipe(&["status", "-c", &config, "nightly"]).await.good();
-    assert_eq!(status.stdout, "pipeline shop.nightly never ran, or its runs are gone\n");
+    assert_eq!(
+        status.stdout,
+        "no runs found for pipeline shop.nightly: it never ran, or its runs are gone\n"
+    );
     let id = RunId::random().to_string();
     let missing =
         scene.ompipe(&["status", "-c", &config, "nightly", "--run", &id]).await.ended_with(3);
@@ -227,7 +230,7 @@ async fn a_run_that_waits_says_why(#[case] parameters: Value, #[case] reason: &s
     let run = latest(&scene, &config, &pipeline, |run| run["reason"] == reason).await;
     assert_eq!(run["state"], "queued");
     assert!(!run["message"].as_str().unwrap().is_empty());
-    let logs = scene.ompipe(&["logs", "-c", &config, "-f", &pipeline]).await.ended_with(3);
+    let logs = scene.ompipe(&["logs", "-c", &config, "--file", &pipeline]).await.ended_with(3);
     assert!(logs.stderr.contains("has no log yet"), "{}", logs.stderr);
     assert_eq!(logs.stdout, "", "an error is no log text");
     scene.end().await;
@@ -248,7 +251,7 @@ async fn every_attempt_is_one_run() {
     assert!(outcome.stderr.contains("attempt 2"), "{}", outcome.stderr);
     let status = latest(&scene, &config, &pipeline, |run| run["state"] == "failed").await;
     assert_eq!((&status["runId"], &status["attempts"]), (&json!(id), &json!(2)));
-    let logs = scene.ompipe(&["logs", "-c", &config, "-f", &pipeline]).await.good();
+    let logs = scene.ompipe(&["logs", "-c", &config, "--file", &pipeline]).await.good();
     assert_eq!(logs.stdout, outcome.stdout, "both attempts, oldest first");
     scene.end().await;
 }

@@ -17,7 +17,7 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
 use crate::logs::let_go;
-use crate::support::{Answer, Scene, Serving, VERSION, answer, eventually, from};
+use crate::support::{Answer, BARRIER, Scene, Serving, VERSION, answer, eventually, from};
 
 /// A worker that goes on until it is told to end.
 const PATIENT: &str = "WORKER_MAIN:echo working; trap 'exit 1' TERM; sleep 600 & wait";
@@ -358,8 +358,7 @@ fn text_of(events: &[Event]) -> String {
 
 #[tokio::test]
 async fn a_running_worker_is_followed_to_its_end() {
-    let worker =
-        "WORKER_MAIN:echo erste Zeile: ä; until [ -e /tmp/go ]; do sleep 0.1; done; echo last";
+    let worker = format!("WORKER_MAIN:echo erste Zeile: ä; {BARRIER}; echo last");
     let parameters = json!({ "extraEnvVars": [worker] });
     let (scene, serving) = served("api-follow", &parameters, &json!({})).await;
     let run =

@@ -54,7 +54,7 @@ impl Supervised {
     }
 
     async fn call(&self, verb: &str, more: &[&str]) -> Outcome {
-        let args = [verb, "-c", &self.config, "-f", &self.pipeline];
+        let args = [verb, "-c", &self.config, "--file", &self.pipeline];
         self.scene.ompipe(&[&args[..], more].concat()).await
     }
 
@@ -278,14 +278,18 @@ async fn of_several_attempts_the_last_one_is_reported() {
 /// Signals go to the worker, SIGINT as SIGTERM, and orphans leave no zombies.
 #[tokio::test]
 async fn it_is_a_first_process() {
-    let script = "cat /proc/1/comm; trap 'echo got $(cat /proc/$$/comm) USR1' USR1; trap 'echo got TERM' TERM; \
-        kill -USR1 1; sleep 1; kill -INT 1; sleep 1; \
-        for i in 1 2 3; do sh -c 'sleep 0.3 & exec true'; done; sleep 2; \
-        echo zombies $(grep -l '^State:.Z' /proc/[0-9]*/status | wc -l)";
+    // It waits for each signal, then for the orphans, which hold the pipe open until they end, and then
+    // until every zombie has been waited for.
+    let script = "cat /proc/1/comm; trap 'echo got $(cat /proc/$$/comm) USR1; usr1=1' USR1; \
+        trap 'echo got TERM; term=1' TERM; \
+        kill -USR1 1; until [ \"$usr1\" ]; do sleep 0.1; done; \
+        kill -INT 1; until [ \"$term\" ]; do sleep 0.1; done; \
+        for i in 1 2 3; do sh -c 'sleep 0.3 & exec true'; done | cat; \
+        while grep -q '^State:.Z' /proc/[0-9]*/status; do sleep 0.1; done; echo no zombies";
     let run = Supervised::with_row(script, "running", &json!({})).await;
     let outcome = run.to_end().await.good();
     // The shell says too what becomes of its children, which get the same signals.
-    let told = ["ompipe-exit", "got sh USR1", "got TERM", "zombies 0"];
+    let told = ["ompipe-exit", "got sh USR1", "got TERM", "no zombies"];
     let lines: Vec<_> = outcome.stdout.lines().filter(|line| told.contains(line)).collect();
     assert_eq!(lines, told, "{outcome:?}");
     assert_eq!(run.states(), [PipelineState::Running, PipelineState::Success]);

@@ -52,7 +52,16 @@ async fn the_schedule_is_as_asked_for_however_often(#[case] operator: bool, #[ca
     }
     scene.ompipe(&["toggle", "-c", &config, "nightly", "--disable"]).await.good();
     deploy(&scene, &config, &pipeline).await;
-    assert_eq!(schedules(&scene).await, [(kind, false)], "a deploy says what is enabled");
+    assert_eq!(
+        schedules(&scene).await,
+        [(kind, true)],
+        "a file that does not say it changes nothing"
+    );
+    let mut enabled = scheduled();
+    enabled["enabled"] = true.into();
+    let pipeline = scene.pipeline("nightly", &enabled);
+    deploy(&scene, &config, &pipeline).await;
+    assert_eq!(schedules(&scene).await, [(kind, false)], "a file that says it decides");
     scene.end().await;
 }
 

@@ -1,5 +1,6 @@
-//! What upstream's Java client left in the cluster (`upstream-client.md` §4–§6): it is seen, stopped
-//! and deleted as the pipeline's own, and a deploy takes its place.
+//! What upstream's Java client left in the cluster
+//! (docs/contracts/upstream-java-client.md#object-names): it is seen, stopped and deleted as the
+//! pipeline's own, and a deploy takes its place.
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -103,7 +104,7 @@ async fn its_runs_are_seen_read_and_stopped() {
     .await;
     assert_eq!((run.as_array().unwrap().len(), &run[0]["runId"]), (1, &json!(RUN)));
     let logs = eventually("its log", || async {
-        let logs = scene.ompipe(&["logs", "-c", &config, "-f", &pipeline]).await;
+        let logs = scene.ompipe(&["logs", "-c", &config, "--file", &pipeline]).await;
         if logs.stdout.is_empty() { Err(logs.stderr) } else { Ok(logs.stdout) }
     })
     .await;

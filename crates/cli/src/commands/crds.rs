@@ -9,7 +9,7 @@ use crate::output;
 pub(super) fn execute(output: Output) -> Result<Exit, Failure> {
     let definitions = ompipe_api::crds();
     if output == Output::Json {
-        output::print_json(&definitions)?;
+        output::print_structured(output, &definitions)?;
         return Ok(Exit::Success);
     }
     for definition in &definitions {

@@ -3,9 +3,11 @@
 use ompipe_client::K8sPipelineClient;
 use ompipe_core::diagnosis::{Finding, Verdict};
 
+use super::target;
 use crate::args::{Args, DoctorArgs};
 use crate::failure::{Exit, Failure};
-use crate::{inputs, output, progress};
+use crate::output::{self, Tone};
+use crate::{inputs, progress};
 
 pub(super) async fn execute(args: &Args, doctor: &DoctorArgs) -> Result<Exit, Failure> {
     let client = inputs::client(args).await?;
@@ -21,7 +23,10 @@ async fn look(client: &K8sPipelineClient, doctor: &DoctorArgs) -> Result<Vec<Fin
         return Ok(client.diagnose(None, None).await);
     };
     match client.find(name).await {
-        Ok(pipeline) => Ok(client.diagnose(Some(&pipeline), doctor.run).await),
+        Ok(pipeline) => {
+            let run = target::run(client, &pipeline, doctor.run.as_ref()).await?;
+            Ok(client.diagnose(Some(&pipeline), run).await)
+        }
         Err(error) if error.is_input() => Err(error.into()),
         Err(_) => Ok(client.diagnose(None, None).await),
     }
@@ -32,12 +37,13 @@ fn describe(findings: &[Finding]) -> String {
 }
 
 fn line(finding: &Finding) -> String {
-    let mark = match finding.verdict {
-        Verdict::Good => "good",
-        Verdict::Warning => "look",
-        Verdict::Bad => "BAD",
+    let (mark, tone) = match finding.verdict {
+        Verdict::Good => ("ok", Tone::Good),
+        Verdict::Warning => ("warn", Tone::Warning),
+        Verdict::Bad => ("FAIL", Tone::Bad),
     };
-    let remedy = finding.remedy.as_deref().map(|remedy| format!("\n        {remedy}"));
+    let remedy = finding.remedy.as_deref().map(|remedy| format!("\n       {remedy}"));
     let Finding { check, detail, .. } = finding;
-    format!("{mark:<5} {check}: {detail}{}", remedy.unwrap_or_default())
+    let mark = output::paint(&format!("{mark:<4}"), tone);
+    format!("{mark}   {check}: {detail}{}", remedy.unwrap_or_default())
 }

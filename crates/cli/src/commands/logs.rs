@@ -2,12 +2,10 @@
 
 use std::io::{self, Write};
 
-use ompipe_client::{
-    Error, K8sPipelineClient, LogSelection, LogSource, LogStage, PipelineServiceClient,
-};
+use ompipe_client::{Error, K8sPipelineClient, LogSelection, LogSource, LogStage};
 use ompipe_core::{PipelineIdentity, RunId};
 
-use super::{run, target};
+use super::{run, target, wait};
 use crate::args::{Args, LogContainer, LogsArgs, Output};
 use crate::failure::{Exit, Failure};
 use crate::{inputs, output};
@@ -18,15 +16,16 @@ pub(super) async fn execute(args: &Args, logs: &LogsArgs) -> Result<Exit, Failur
         return print_page(args.output, &client, logs, page).await;
     }
     let pipeline = target::identity(&client, &logs.target).await?;
+    let wanted = target::run(&client, &pipeline, logs.run.as_ref()).await?;
     if logs.follow {
-        return follow(args, &client, &pipeline, logs.run).await;
+        return follow(args, &client, &pipeline, wanted).await;
     }
     let mut stdout = io::stdout().lock();
     let announce = |source: &LogSource| {
         output::note(format_args!("attempt {}, log of pod {}:", source.attempt, source.pod));
     };
     let sink = |piece: &[u8]| stdout.write_all(piece);
-    let written = client.write_logs(&pipeline, selection(logs), announce, sink).await;
+    let written = client.write_logs(&pipeline, selection(logs, wanted), announce, sink).await;
     match written {
         Err(Error::LogSink(error)) => output::ignore_closed(Err(error))?,
         written => drop(written?),
@@ -35,12 +34,12 @@ pub(super) async fn execute(args: &Args, logs: &LogsArgs) -> Result<Exit, Failur
     Ok(Exit::Success)
 }
 
-fn selection(logs: &LogsArgs) -> LogSelection {
+fn selection(logs: &LogsArgs, run: Option<RunId>) -> LogSelection {
     let stage = match logs.container {
         LogContainer::Main => LogStage::Main,
         LogContainer::ExitHandler => LogStage::ExitHandler,
     };
-    LogSelection { run: logs.run, attempt: logs.attempt, stage }
+    LogSelection { run, attempt: logs.attempt, stage }
 }
 
 /// One page, as a person reads it or as OpenMetadata gets it.
@@ -50,17 +49,16 @@ async fn print_page(
     logs: &LogsArgs,
     page: &str,
 ) -> Result<Exit, Failure> {
-    match output {
-        Output::Json => {
-            let (pipeline, _) = target::pipeline(client, &logs.target).await?;
-            let page = client.log_page(&pipeline.identity, selection(logs), Some(page)).await?;
-            output::print_json(&page.into_answer(pipeline.pipeline_type))?;
-        }
-        Output::Table => {
-            let pipeline = target::identity(client, &logs.target).await?;
-            let page = client.log_page(&pipeline, selection(logs), Some(page)).await?;
-            output::ignore_closed(io::stdout().lock().write_all(page.text.as_bytes()))?;
-        }
+    if output.is_structured() {
+        let (pipeline, _) = target::pipeline(client, &logs.target).await?;
+        let run = target::run(client, &pipeline.identity, logs.run.as_ref()).await?;
+        let page = client.log_page(&pipeline.identity, selection(logs, run), Some(page)).await?;
+        output::print_structured(output, &page.into_answer(pipeline.pipeline_type))?;
+    } else {
+        let pipeline = target::identity(client, &logs.target).await?;
+        let run = target::run(client, &pipeline, logs.run.as_ref()).await?;
+        let page = client.log_page(&pipeline, selection(logs, run), Some(page)).await?;
+        output::ignore_closed(io::stdout().lock().write_all(page.text.as_bytes()))?;
     }
     Ok(Exit::Success)
 }
@@ -71,14 +69,13 @@ async fn follow(
     pipeline: &PipelineIdentity,
     wanted: Option<RunId>,
 ) -> Result<Exit, Failure> {
-    let runs = client.pipeline_runs(pipeline).await?;
-    let chosen = match wanted {
-        Some(wanted) => runs.into_iter().find(|run| run.run_id == wanted),
-        None => runs.into_iter().next(),
+    let chosen = wait::chosen(client, pipeline, wanted).await?;
+    let followed = run::Followed {
+        kind: chosen.kind,
+        job: &chosen.job,
+        run: chosen.run_id,
+        pipeline: Some(&pipeline.fully_qualified_name),
     };
-    let Some(chosen) = chosen else {
-        return Err(Error::no_run(pipeline, wanted).into());
-    };
-    let ended = run::follow(client, args.output, chosen.kind, &chosen.job, chosen.run_id).await?;
+    let ended = run::follow(client, args.output, followed).await?;
     run::tell_ended(args.output, &ended, None)
 }

@@ -25,6 +25,7 @@ fn read_settings(args: &Args, operator: &OperatorArgs) -> Result<Checked, Failur
         return Err(Problems::one("arguments", problem).into());
     }
     let mut operator = operator.clone();
+    operator.logs_archive_url.clone_from(&args.logs_archive_url);
     operator.log_level = operator.log_level.or_else(|| args.log.clone());
     Ok(Settings::read(&operator)?)
 }

@@ -3,7 +3,7 @@
 use ompipe_client::{Manifests, Objects, Preparation, Visibility};
 use ompipe_core::Slug;
 
-use crate::args::{Args, Output, RenderArgs};
+use crate::args::{Args, DeploySource, Output, RenderArgs};
 use crate::failure::{Exit, Failure};
 use crate::{inputs, output, progress};
 
@@ -27,13 +27,30 @@ pub(super) async fn execute(args: &Args, render: &RenderArgs) -> Result<Exit, Fa
     Ok(Exit::Success)
 }
 
+/// What `deploy --dry-run=client` prints: the objects, secrets masked.
+pub(super) async fn deployments(args: &Args, source: &DeploySource) -> Result<Exit, Failure> {
+    let config = inputs::config(args)?;
+    let preparation = Preparation::new(&config, inputs::token(args)?);
+    for (pipeline, service) in inputs::sources(source, &preparation).await? {
+        let prepare = preparation.prepare(pipeline, service);
+        let runnable = progress::during("asking OpenMetadata", prepare).await?;
+        let identity = &runnable.pipeline.identity;
+        let mut names = Slug::candidates(&identity.name, &identity.fully_qualified_name);
+        let slug = names.next().ok_or_else(|| Failure::usage("the pipeline has no name"))?;
+        let manifests = Manifests::of_deploy(&Objects::new(&config, &runnable, &slug));
+        let manifests = manifests.map_err(Failure::usage)?;
+        print(args.output, &manifests, Visibility::Masked)?;
+    }
+    Ok(Exit::Success)
+}
+
 const fn visibility(render: &RenderArgs) -> Visibility {
     if render.show_secrets { Visibility::ShowSecrets } else { Visibility::Masked }
 }
 
 fn print(output: Output, manifests: &Manifests, visibility: Visibility) -> Result<(), Failure> {
     match output {
-        Output::Json => output::print_json(&manifests.to_values(visibility)),
-        Output::Table => output::print(manifests.to_yaml(visibility).trim_end()),
+        Output::Json => output::print_structured(output, &manifests.to_values(visibility)),
+        _ => output::print(manifests.to_yaml(visibility).trim_end()),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ompipe_client::{Error, K8sPipelineClient, PipelineServiceClient};
+use ompipe_core::archive::RunRecord;
 use ompipe_core::job::Reported;
 use ompipe_core::{PipelineIdentity, PipelineState, Run, RunId, ServerConnection};
 use ompipe_openmetadata::{OpenMetadata, PipelineStatus};
@@ -13,10 +14,14 @@ use serde::Serialize;
 use super::target;
 use crate::args::{Args, Output, StatusArgs};
 use crate::failure::{Exit, Failure};
-use crate::{inputs, output};
+use crate::inputs;
+use crate::output::{self, Tone};
 
 /// What OpenMetadata has of a run is worth this wait, not more.
 const COURTESY: Duration = Duration::from_secs(5);
+
+/// Runs of the archive that are looked at.
+const ARCHIVED: usize = 50;
 
 /// A run and what OpenMetadata has of it.
 #[derive(Serialize)]
@@ -32,60 +37,105 @@ pub(super) async fn execute(args: &Args, status: &StatusArgs) -> Result<Exit, Fa
     let client = inputs::client(args).await?;
     let pipeline = target::identity(&client, &status.target).await?;
     let mut runs = client.pipeline_runs(&pipeline).await?;
-    if let Some(wanted) = status.run {
+    runs.extend(archived(&client, &pipeline, &runs).await?);
+    let wanted = target::run(&client, &pipeline, status.run.as_ref()).await?;
+    if let Some(wanted) = wanted {
         runs.retain(|run| run.run_id == wanted);
     }
-    if status.run.is_some() && runs.is_empty() {
-        return Err(Error::no_run(&pipeline, status.run).into());
+    if wanted.is_some() && runs.is_empty() {
+        return Err(Error::no_run(&pipeline, wanted).into());
     }
     let rows = openmetadata_states(&client, &pipeline, &runs).await;
     let state_of = |run: &Run| rows.get(&run.run_id.to_string()).copied();
-    let rows = runs.into_iter().map(|run| Row { openmetadata: state_of(&run), run }).collect();
-    print(args.output, &pipeline, rows)?;
+    let row = |run| Row { openmetadata: state_of(&run), run };
+    print(args.output, &pipeline, &runs.into_iter().map(row).collect::<Vec<_>>())?;
     Ok(Exit::Success)
 }
 
-fn print(output: Output, pipeline: &PipelineIdentity, rows: Vec<Row>) -> Result<(), Failure> {
-    if output == Output::Json {
-        return output::print_json(&rows);
+/// Runs that only the archive has.
+async fn archived(
+    client: &K8sPipelineClient,
+    pipeline: &PipelineIdentity,
+    live: &[Run],
+) -> Result<Vec<Run>, Failure> {
+    if client.archive_url().is_none() {
+        return Ok(Vec::new());
+    }
+    let records = client.history(pipeline, None, ARCHIVED).await?;
+    let is_live = |run: &Run| live.iter().any(|live| live.run_id == run.run_id);
+    let archived = records.iter().map(RunRecord::to_run);
+    Ok(archived.filter(|run| !is_live(run)).collect())
+}
+
+fn print(output: Output, pipeline: &PipelineIdentity, rows: &[Row]) -> Result<(), Failure> {
+    if output.is_structured() {
+        return output::print_structured(output, &rows);
+    }
+    if output == Output::Name {
+        return rows.iter().try_for_each(|row| output::print(row.run.run_id));
     }
     if rows.is_empty() {
         return output::print(format_args!(
-            "pipeline {} never ran, or its runs are gone",
+            "no runs found for pipeline {}: it never ran, or its runs are gone",
             pipeline.fully_qualified_name
         ));
     }
-    let header = [
-        "RUN ID",
-        "STATE",
-        "OPENMETADATA",
-        "REPORTED",
-        "REASON",
-        "EXIT",
-        "ATTEMPTS",
-        "AGE",
-        "TOOK",
-        "OBJECT",
-    ];
-    let now = now();
-    output::print(output::table(header, rows.into_iter().map(|row| cells(&row, now))))
+    let now = output::now();
+    let table = if output == Output::Wide {
+        output::table(WIDE_HEADER, rows.iter().map(|row| wide_cells(row, now)))
+    } else {
+        output::table(HEADER, rows.iter().map(|row| cells(row, now)))
+    };
+    let tone = |row: &Row| (row.run.state_in_words(), Tone::of(row.run.state));
+    output::print(output::painted(&table, &rows.iter().map(tone).collect::<Vec<_>>()))
 }
 
-fn cells(row: &Row, now: Timestamp) -> [String; 10] {
+const HEADER: [&str; 7] = ["RUN", "AGE", "TOOK", "TRIES", "OPENMETADATA", "REASON", "STATE"];
+const WIDE_HEADER: [&str; 10] = [
+    "RUN ID",
+    "AGE",
+    "TOOK",
+    "TRIES",
+    "OPENMETADATA",
+    "REPORTED",
+    "REASON",
+    "EXIT",
+    "OBJECT",
+    "STATE",
+];
+
+/// What fits 80 columns.
+fn cells(row: &Row, now: Timestamp) -> [String; 7] {
     let run = &row.run;
-    let took =
-        run.created.zip(run.finished).map(|(from, to)| output::span(to.duration_since(from)));
+    [
+        run.run_id.short(),
+        output::age(run.created, now),
+        took(run),
+        run.attempts.to_string(),
+        output::cell(row.openmetadata),
+        output::cell(run.reason.map(ompipe_core::Reason::as_str)),
+        run.state_in_words(),
+    ]
+}
+
+fn took(run: &Run) -> String {
+    let times = run.created.zip(run.finished);
+    output::cell(times.map(|(from, to)| output::span(to.duration_since(from))))
+}
+
+fn wide_cells(row: &Row, now: Timestamp) -> [String; 10] {
+    let run = &row.run;
     [
         run.run_id.to_string(),
-        run.state.to_string(),
+        output::age(run.created, now),
+        took(run),
+        run.attempts.to_string(),
         output::cell(row.openmetadata),
         output::cell(run.reported.as_ref().map(|reported| told(reported, now))),
         output::cell(run.reason.map(ompipe_core::Reason::as_str)),
         output::cell(run.exit_code),
-        run.attempts.to_string(),
-        output::age(run.created, now),
-        output::cell(took),
         run.job.clone(),
+        run.state_in_words(),
     ]
 }
 
@@ -124,7 +174,7 @@ async fn openmetadata_rows(
     let oldest = runs.iter().filter_map(|run| run.created).min()?;
     let (stored, _) = client.load(pipeline).await.ok()?;
     let server = OpenMetadata::new(stored.server_connection.as_ref()?).ok()?;
-    let until = now().as_millisecond();
+    let until = output::now().as_millisecond();
     courtesy(server.statuses(&pipeline.fully_qualified_name, oldest.as_millisecond(), until)).await
 }
 
@@ -138,9 +188,4 @@ pub(super) async fn courtesy<T>(
     };
     output::note(format_args!("note: {problem}"));
     None
-}
-
-#[expect(clippy::disallowed_methods, reason = "a command is the outermost caller")]
-fn now() -> Timestamp {
-    Timestamp::now()
 }

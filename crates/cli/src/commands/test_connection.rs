@@ -15,7 +15,7 @@ pub(super) async fn execute(args: &Args, test: &TestConnectionArgs) -> Result<Ex
     let client = inputs::client(args).await?;
     let start = client.run_automations_workflow(workflow.clone(), RunId::random());
     let started = progress::during("starting the test", start).await?;
-    let ended = run::follow_started(&client, args.output, &started).await?;
+    let ended = run::follow_started(&client, args.output, &started, None).await?;
     let result = result(&client, &workflow).await;
     print(args.output, &ended, result.as_ref())?;
     let is_good = ended.state == PipelineState::Success
@@ -30,13 +30,14 @@ async fn result(
 ) -> Option<AutomationResult> {
     let configured = client.preparation().connection();
     let connection = workflow.entity().server_connection.clone().or(configured)?;
+    let connection = client.preparation().callable(connection);
     let server = OpenMetadata::new(&connection).ok()?;
     status::courtesy(server.automation_result(&workflow.entity().fully_qualified_name)).await?
 }
 
 fn print(output: Output, run: &Run, result: Option<&AutomationResult>) -> Result<(), Failure> {
-    if output == Output::Json {
-        return output::print_json(&json!({ "run": run, "result": result }));
+    if output.is_structured() {
+        return output::print_structured(output, &json!({ "run": run, "result": result }));
     }
     let Some(result) = result else {
         return output::print(format_args!("the test ended: {}", run.state));

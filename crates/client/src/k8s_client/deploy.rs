@@ -6,20 +6,22 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
+use kube::{Api, ResourceExt};
 use ompipe_api::CronOMJob;
 use ompipe_core::config::Mode;
 use ompipe_core::{IngestionPipeline, PipelineIdentity, Service, upstream};
 use tracing::warn;
 
 use super::K8sPipelineClient;
+use super::anchor::Standing;
+use super::plan::Plan;
 use super::revisions::Need;
 use super::slug::{Owned, Owner, Present, is_upstreams};
 use crate::clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, KubernetesError, Result};
 use crate::objects::{Objects, RunnablePipeline};
 use crate::service_client::Deployed;
-use crate::transaction::{Transaction, Written};
+use crate::transaction::{Object, Transaction, Written};
 
 /// Tries of a deploy that meets others of the same pipeline, or a deletion that is not over: half a
 /// minute in all.
@@ -36,40 +38,58 @@ impl K8sPipelineClient {
         let runnable = self.preparation.prepare(pipeline, service).await?;
         let again = ExponentialBuilder::default().with_jitter().with_max_times(TRIES);
         let again = again.with_min_delay(Duration::from_millis(50)).with_max_delay(LONGEST_PAUSE);
-        let written =
-            (|| self.deploy_once(&runnable)).retry(again).when(Error::is_conflict).await?;
+        // Boxed, as in `deploy_once`: in a debug build, moving these futures from frame to frame overflows the
+        // 2 MiB of stack that a thread of the caller's runtime has by default.
+        let (written, plan) = (|| Box::pin(self.deploy_once(&runnable)))
+            .retry(again)
+            .when(Error::is_conflict)
+            .await?;
         // What is deployed stands; an old revision that stays does no harm until the next deploy.
         if let Err(error) = self.prune_revisions(&runnable.pipeline.identity).await {
             warn!(%error, "old revisions could not be removed");
         }
-        Ok(self.deployed(&runnable, written))
+        Ok(self.deployed(&runnable, written, plan))
     }
 
-    async fn deploy_once(&self, runnable: &RunnablePipeline) -> Result<Vec<Written>> {
-        let present = self.present(&runnable.pipeline.identity).await?.settled()?;
+    async fn deploy_once(&self, runnable: &RunnablePipeline) -> Result<(Vec<Written>, Plan)> {
+        let present = self.present(&runnable.pipeline.identity).await?;
+        self.finish_deletion(&present).await?;
+        let present = present.settled()?;
         let slug = present.slug.clone();
-        let objects = Objects::new(&self.config, runnable, &slug);
+        let upstreams = self.schedules_of_upstream(&runnable.pipeline.identity).await?;
+        let plan = Plan::new(
+            &runnable.pipeline,
+            present.cron_job.as_ref().or(upstreams.0.as_ref()),
+            present.cron_om_job.as_ref().or(upstreams.1.as_ref()),
+        );
+        let objects = Objects::new(&self.config, runnable, &slug).with_suspended(plan.suspended);
         let mut transaction = Transaction::default();
-        match self.apply_all(&mut transaction, &objects, present).await {
-            Ok(()) => Ok(transaction.commit()),
+        let applied = Box::pin(self.apply_all(&mut transaction, &objects, present, upstreams));
+        match applied.await {
+            Ok(()) => Ok((transaction.commit(), plan)),
+            // The other deploy has written some of the same objects: the next try writes all of them.
+            Err(overtaken @ Error::Overtaken(_)) => Err(overtaken),
             Err(refused) => Err(transaction.roll_back(refused).await),
         }
     }
 
     /// The pipeline's Secret goes first: it is applied only as it was read, so of two deploys at
     /// once one is refused before it has changed anything. The schedule goes last: from then on
-    /// runs start with what everything before it put in place.
+    /// runs start with what everything before it put in place. Then the Secret is read again, since a
+    /// delete may have begun meanwhile (see [`super::anchor`]).
     async fn apply_all(
         &self,
         transaction: &mut Transaction,
         objects: &Objects<'_>,
         present: Present,
+        upstreams: (Option<CronJob>, Option<CronOMJob>),
     ) -> Result<()> {
         let need = match &present.secret {
             Some(secret) if objects.are_deployed(secret) => Need::Deployed,
             _ => Need::Deploy,
         };
-        self.apply_secret(transaction, objects, present.secret).await?;
+        let anchor = self.apply_secret(transaction, objects, present.secret).await?;
+        let objects = &objects.anchored(&anchor);
         self.ensure_revision(transaction, objects, need).await?;
         match present.config_map {
             Some(found) if is_upstreams(&found) => {
@@ -77,8 +97,22 @@ impl K8sPipelineClient {
             }
             previous => transaction.apply(&self.api(), objects.config_map(), previous).await?,
         };
-        self.remove_schedules_of_upstream(transaction, objects.identity()).await?;
-        self.apply_schedule(transaction, objects, present.cron_job, present.cron_om_job).await
+        // The Java client's schedules have names of their own rules, and would go on firing.
+        remove(transaction, &self.api(), upstreams.0).await?;
+        remove(transaction, &self.api(), upstreams.1).await?;
+        self.apply_schedule(transaction, objects, present.cron_job, present.cron_om_job).await?;
+        self.confirm(transaction.is_guarded(), &anchor).await
+    }
+
+    /// Whether the pipeline that was deployed is there. Of two deploys at once the earlier one is done
+    /// when its writes were guarded: then they cannot have gone over those of the later one.
+    async fn confirm(&self, was_guarded: bool, anchor: &Secret) -> Result<()> {
+        match self.standing_of(anchor).await? {
+            Standing::Same => Ok(()),
+            Standing::Superseded if was_guarded => Ok(()),
+            Standing::Superseded => Err(Error::Overtaken(anchor.name_any())),
+            Standing::Gone => Err(Error::StillGoing(format!("Secret {}", anchor.name_any()))),
+        }
     }
 
     async fn apply_secret(
@@ -139,22 +173,6 @@ impl K8sPipelineClient {
         Ok(())
     }
 
-    /// The Java client's schedules have names of their own rules, and would go on firing.
-    async fn remove_schedules_of_upstream(
-        &self,
-        transaction: &mut Transaction,
-        pipeline: &PipelineIdentity,
-    ) -> Result<()> {
-        let (cron_job, cron_om_job) = self.schedules_of_upstream(pipeline).await?;
-        if let Some(found) = cron_job {
-            transaction.orphan(&self.api(), &found).await?;
-        }
-        if let Some(found) = cron_om_job {
-            transaction.orphan(&self.api(), &found).await?;
-        }
-        Ok(())
-    }
-
     /// The schedules that upstream's Java client made of this pipeline.
     pub(super) async fn schedules_of_upstream(
         &self,
@@ -173,7 +191,7 @@ impl K8sPipelineClient {
         ))
     }
 
-    fn deployed(&self, runnable: &RunnablePipeline, objects: Vec<Written>) -> Deployed {
+    fn deployed(&self, runnable: &RunnablePipeline, objects: Vec<Written>, plan: Plan) -> Deployed {
         let pipeline = &runnable.pipeline;
         let schedule = pipeline.schedule.as_ref();
         Deployed {
@@ -181,9 +199,8 @@ impl K8sPipelineClient {
             namespace: self.config.namespace.to_string(),
             objects,
             schedule: schedule.map(|s| format!("{} {}", s.as_cron(), s.zone())),
-            next_run: schedule
-                .filter(|_| pipeline.enabled)
-                .and_then(|s| s.next_after(clock::now())),
+            next_run: schedule.filter(|_| !plan.suspended).and_then(|s| s.next_after(clock::now())),
+            notices: plan.change.into_iter().chain(pipeline.notices(clock::now())).collect(),
         }
     }
 }
@@ -191,4 +208,33 @@ impl K8sPipelineClient {
 /// True for the Secret of a deploy that has come no further, or of which nothing more is known.
 fn is_claim(secret: &Secret) -> bool {
     secret.data.as_ref().is_none_or(BTreeMap::is_empty)
+}
+
+/// Removes a schedule, if there is one, without its runs, and waits until it is gone.
+async fn remove<K: Object>(
+    transaction: &mut Transaction,
+    api: &Api<K>,
+    schedule: Option<K>,
+) -> Result<()> {
+    let Some(schedule) = schedule else { return Ok(()) };
+    transaction.orphan(api, &schedule).await?;
+    until_gone(api, &schedule).await
+}
+
+/// Waits until the garbage collector has let go of an object whose runs go on without it. An object
+/// that is applied under the same name before would keep what the former one had.
+async fn until_gone<K: Object>(api: &Api<K>, object: &K) -> Result<()> {
+    let look = || async {
+        let name = object.name_any();
+        let found = api.get_opt(&name).await;
+        let found =
+            found.map_err(|error| KubernetesError::new(format!("reading {name}"), error))?;
+        match found {
+            Some(found) if found.uid() == object.uid() => Err(Error::StillGoing(name)),
+            Some(_) | None => Ok(()),
+        }
+    };
+    let again = ExponentialBuilder::default().with_max_times(TRIES);
+    let again = again.with_min_delay(Duration::from_millis(50)).with_max_delay(LONGEST_PAUSE);
+    look.retry(again).when(Error::is_conflict).await
 }

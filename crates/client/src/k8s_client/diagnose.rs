@@ -38,7 +38,7 @@ impl K8sPipelineClient {
         let mut findings = vec![if status.healthy {
             Finding::good("cluster", status.reason)
         } else {
-            let remedy = "see docs/quickstart.md, step 2, for the namespace and its rights";
+            let remedy = "`ompipe rbac` prints the namespace and the rights for kubectl apply";
             Finding::bad("cluster", status.reason, remedy)
         }];
         let answers = status.version.is_some();
@@ -47,6 +47,9 @@ impl K8sPipelineClient {
         }
         let connection = self.connection_of(pipeline).await;
         findings.push(self.openmetadata(connection.as_ref()).await);
+        if answers {
+            findings.extend(self.orphan_findings(pipeline).await);
+        }
         if let Some(pipeline) = pipeline.filter(|_| answers) {
             findings.extend(self.pipeline_and_run(pipeline, run, connection.as_ref()).await);
         }
@@ -59,7 +62,7 @@ impl K8sPipelineClient {
         let name = self.config().service_account_name.to_string();
         match self.get::<ServiceAccount>(&name).await {
             Ok(None) => {
-                let remedy = "create it (docs/rbac.yaml), or correct serviceAccountName";
+                let remedy = "create it, as `ompipe rbac` prints it, or correct serviceAccountName";
                 vec![Finding::bad(CHECK, format!("there is no service account {name}"), remedy)]
             }
             Ok(Some(_)) => vec![Finding::good(CHECK, name.clone()), self.rights_of(&name).await],
@@ -88,7 +91,11 @@ impl K8sPipelineClient {
             return Finding::good(CHECK, "the exit handler may describe a pod that failed");
         }
         let detail = format!("{account} may not: {}", missing.join(", "));
-        Finding::bad(CHECK, detail, "bind the Role of docs/rbac.yaml to it")
+        Finding::bad(
+            CHECK,
+            detail,
+            "bind the Role openmetadata-ingestion to it that `ompipe rbac` prints",
+        )
     }
 
     async fn account_has(&self, account: &str, right: Right) -> Result<bool> {
@@ -129,6 +136,14 @@ impl K8sPipelineClient {
             let remedy = "name a deployed pipeline, or set metadataApiEndpoint and give the token";
             return Finding::warning(CHECK, "no server is known", remedy);
         };
+        if connection.token_is_elsewhere() {
+            return Finding::warning(
+                CHECK,
+                "the bot's token is in a secrets manager, which ompipe does not read: runs that crash \
+                 are not reported",
+                "give ompipe the token by OPENMETADATA_JWT_TOKEN or --token-file, and deploy again",
+            );
+        }
         let server = match OpenMetadata::new(connection) {
             Ok(server) => server.version().await,
             Err(error) => Err(error),
@@ -230,11 +245,13 @@ impl K8sPipelineClient {
     }
 }
 
+/// What OpenMetadata has of a run; `None` when it was not asked or did not answer.
 async fn row_of(
     connection: Option<&ServerConnection>,
     fqn: &str,
     run: RunId,
-) -> Option<PipelineState> {
+) -> Option<Option<PipelineState>> {
     let server = OpenMetadata::new(connection?).ok()?;
-    Some(server.status(fqn, run).await.ok()??.pipeline_state)
+    let row = server.status(fqn, run).await.ok()?;
+    Some(row.map(|row| row.pipeline_state))
 }

@@ -60,12 +60,34 @@ impl K8sPipelineClient {
         let mut view = View::new(run);
         let mut changes = std::pin::pin!(self.changes(kind, name));
         while let Some(change) = changes.next().await {
-            view.take(change.or_else(|error| tolerate(kind, name, error))?, observer);
-            let ended = view.report(observer)?.is_some();
+            let change = change.or_else(|error| tolerate(kind, name, error))?;
+            let ended = view.show(change, observer)?.is_some();
             observer.settle().await.map_err(Error::LogSink)?;
             self.follow_logs(&mut view, observer).await?;
             if ended {
                 return self.last_words(kind, name, view, observer).await;
+            }
+        }
+        Err(Error::RunDeleted(run))
+    }
+
+    /// Waits for the end of a run, without its log.
+    ///
+    /// # Errors
+    /// The run is deleted meanwhile, or Kubernetes refuses.
+    pub async fn wait(
+        &self,
+        kind: WorkloadKind,
+        name: &str,
+        run: RunId,
+        observer: &mut impl RunObserver,
+    ) -> Result<Run> {
+        let mut view = View::new(run);
+        let mut changes = std::pin::pin!(self.changes(kind, name));
+        while let Some(change) = changes.next().await {
+            let change = change.or_else(|error| tolerate(kind, name, error))?;
+            if let Some(ended) = view.show(change, observer)? {
+                return Ok(ended);
             }
         }
         Err(Error::RunDeleted(run))
@@ -275,6 +297,12 @@ impl View {
     fn observe(&self) -> Option<Run> {
         let pods: Vec<Pod> = self.pods.values().cloned().collect();
         Some(Run::observe(self.workload.as_ref()?, &pods))
+    }
+
+    /// Takes a change and shows what it means; the run, once it has ended.
+    fn show(&mut self, change: Change, observer: &mut impl RunObserver) -> Result<Option<Run>> {
+        self.take(change, observer);
+        self.report(observer)
     }
 
     /// Tells what has changed; the run when it has ended.

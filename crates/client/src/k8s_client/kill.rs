@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use kube::api::DeleteParams;
 use kube::runtime::wait::{await_condition, conditions::is_deleted};
 use ompipe_api::OMJob;
+use ompipe_core::labels;
 use ompipe_core::{PipelineIdentity, Run, RunId, Workload, WorkloadKind};
 
 use super::K8sPipelineClient;
+use super::delete::{is_of_run, is_orphan};
 use crate::deletion::{self, of_uid};
 use crate::error::{Error, KubernetesError, Result};
 use crate::service_client::Killed;
@@ -33,7 +37,26 @@ impl K8sPipelineClient {
             let stopped = Workload { deleting: true, ..workload.clone() };
             runs.push(Run::observe(&stopped, &[]));
         }
+        self.stop_orphaned_pods(pipeline, wanted).await?;
         Ok(Killed { pipeline: pipeline.clone(), runs })
+    }
+
+    /// Stops what still runs of a Job that was deleted without its pods.
+    async fn stop_orphaned_pods(
+        &self,
+        pipeline: &PipelineIdentity,
+        wanted: Option<RunId>,
+    ) -> Result<()> {
+        let pods: Vec<Pod> = self.list(&labels::run_selector(pipeline)).await?;
+        let is_left = |pod: &&Pod| is_orphan(pod) && is_of_run(pod, pipeline) && goes_on(pod);
+        let is_wanted = |pod: &&Pod| wanted.is_none_or(|wanted| run_of(pod) == Some(wanted));
+        for pod in pods.iter().filter(is_left).filter(is_wanted) {
+            let (name, as_seen) = (pod.name_any(), of_uid(pod.uid()));
+            let how = DeleteParams::default();
+            let gone = deletion::delete(&self.api::<Pod>(), &name, as_seen, how).await;
+            gone.map_err(|error| KubernetesError::new(format!("stopping Pod {name}"), error))?;
+        }
+        Ok(())
     }
 
     /// Deletes a run's object, and with it its pods. A Job stays until its pods are gone; an
@@ -72,4 +95,14 @@ impl K8sPipelineClient {
             Ok(Err(_)) | Err(_) => Err(Error::NotReplaced(workload.run_id)),
         }
     }
+}
+
+fn goes_on(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    !matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+fn run_of(pod: &Pod) -> Option<RunId> {
+    let labels = pod.labels();
+    labels.get(labels::RUN_ID).or_else(|| labels.get(labels::JOB_UID))?.parse().ok()
 }

@@ -3,12 +3,14 @@
 
 use std::pin::Pin;
 
+use futures::stream::BoxStream;
 use futures::{
     AsyncBufRead, AsyncBufReadExt, Stream, StreamExt, TryFutureExt, TryStreamExt, stream,
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 use kube::{Api, ResourceExt};
+use ompipe_core::archive::AttemptLog;
 use ompipe_core::logs::{LogPage, LogPager, page_index};
 use ompipe_core::run::{self, MAIN_CONTAINER};
 use ompipe_core::{PipelineIdentity, Run, RunId, WorkloadKind};
@@ -58,8 +60,15 @@ impl K8sPipelineClient {
         selection: LogSelection,
         after: Option<&str>,
     ) -> Result<LogPage> {
-        let mut pager = LogPager::new(page_index(after)?);
-        let mut log = std::pin::pin!(self.log_stream(pipeline, selection).await?);
+        let index = page_index(after)?;
+        if let Some(log) = self.archived_log(pipeline, selection).await? {
+            return match selection.attempt {
+                None => Ok(log.page(index).await?),
+                Some(_) => page_of(log.stream(selection.attempt), index).await,
+            };
+        }
+        let mut pager = LogPager::new(index);
+        let mut log = std::pin::pin!(self.live_log(pipeline, selection).await?);
         while let Some(piece) = log.try_next().await? {
             pager.push(&piece);
         }
@@ -72,6 +81,18 @@ impl K8sPipelineClient {
     /// # Errors
     /// There is no such run, or it has no log yet. In the stream: the log breaks off.
     pub async fn log_stream(
+        &self,
+        pipeline: &PipelineIdentity,
+        selection: LogSelection,
+    ) -> Result<BoxStream<'static, Result<Vec<u8>>>> {
+        if let Some(log) = self.archived_log(pipeline, selection).await? {
+            return Ok(log.stream(selection.attempt).map_err(Error::from).boxed());
+        }
+        Ok(self.live_log(pipeline, selection).await?.boxed())
+    }
+
+    /// As [`Self::log_stream`], from the pods.
+    async fn live_log(
         &self,
         pipeline: &PipelineIdentity,
         selection: LogSelection,
@@ -96,8 +117,20 @@ impl K8sPipelineClient {
         selection: LogSelection,
         mut begin: impl FnMut(&LogSource),
         mut sink: impl FnMut(&[u8]) -> std::io::Result<()>,
-    ) -> Result<Run> {
-        let (run, sources) = self.log_sources(pipeline, selection).await?;
+    ) -> Result<()> {
+        if let Some(log) = self.archived_log(pipeline, selection).await? {
+            let is_wanted = |one: &&AttemptLog| selection.attempt.is_none_or(|n| n == one.number);
+            let attempts: Vec<_> = log.attempts().iter().filter(is_wanted).cloned().collect();
+            for AttemptLog { number: attempt, pod, .. } in attempts {
+                begin(&LogSource { attempt, pod });
+                let mut text = std::pin::pin!(log.clone().stream(Some(attempt)));
+                while let Some(piece) = text.try_next().await? {
+                    sink(&piece).map_err(Error::LogSink)?;
+                }
+            }
+            return Ok(());
+        }
+        let (_, sources) = self.log_sources(pipeline, selection).await?;
         for source in sources {
             begin(&source);
             let mut log = std::pin::pin!(self.pieces(source.pod, false));
@@ -105,7 +138,7 @@ impl K8sPipelineClient {
                 sink(&piece).map_err(Error::LogSink)?;
             }
         }
-        Ok(run)
+        Ok(())
     }
 
     /// The pods whose logs make up the selected log, oldest first; never none.
@@ -143,6 +176,18 @@ impl K8sPipelineClient {
     ) -> impl Stream<Item = Result<Vec<u8>>> + Send + use<> {
         pieces(self.streams(), pod, follow)
     }
+}
+
+/// A page of a text that comes in pieces.
+async fn page_of(
+    text: impl Stream<Item = ompipe_archive::Result<Vec<u8>>>,
+    index: usize,
+) -> Result<LogPage> {
+    let (mut pager, mut text) = (LogPager::new(index), std::pin::pin!(text));
+    while let Some(piece) = text.try_next().await? {
+        pager.push(&piece);
+    }
+    Ok(pager.finish()?)
 }
 
 fn pieces(pods: Api<Pod>, pod: String, follow: bool) -> impl Stream<Item = Result<Vec<u8>>> + Send {
@@ -188,5 +233,5 @@ fn no_log(run: &Run, stage: LogStage) -> Error {
         (LogStage::Main, None) if run.state.is_terminal() => "its pods are gone".to_owned(),
         (LogStage::Main, None) => "its pod has not started".to_owned(),
     };
-    Error::NoLog { run: run.run_id, why }
+    Error::NoLog { run: run.run_id, why, ended: run.state.is_terminal() }
 }

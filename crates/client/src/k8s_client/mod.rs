@@ -1,14 +1,22 @@
 //! [`K8sPipelineClient`]: pipelines as Jobs and CronJobs. One file for each operation.
 
+mod anchor;
+mod archive;
 mod callers;
 mod delete;
 mod deploy;
+mod describe;
 mod diagnose;
+mod dry_run;
 mod follow;
 mod kill;
+mod known;
 mod logs;
+mod orphans;
 mod pipelines;
+mod plan;
 mod queue;
+mod retry;
 mod revisions;
 mod run;
 mod runs;
@@ -16,11 +24,14 @@ mod slug;
 mod tasks;
 mod toggle;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use kube::Api;
 use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use ompipe_archive::Archive;
 use ompipe_core::config::K8sPipelineClientConfig;
+use ompipe_core::labels::selector_of_name;
 use ompipe_core::logs::LogPage;
 use ompipe_core::{
     Application, AutomationWorkflow, IngestionPipeline, PipelineIdentity, Run, RunId, Service,
@@ -38,18 +49,24 @@ use crate::service_client::{
 use crate::transaction::Object;
 
 pub use callers::Admission;
+pub use describe::PipelineDetail;
+pub use dry_run::{PlannedChange, PlannedDeploy};
 pub use follow::RunObserver;
+pub use known::Known;
 pub use logs::{LogSelection, LogSource, LogStage};
-pub use pipelines::DeployedPipeline;
+pub use orphans::{Census, Orphan, OrphanReason};
+pub use pipelines::{DeployedPipeline, PipelineFilter};
 
 /// Runs ingestion pipelines as Jobs and CronJobs of a Kubernetes cluster.
 ///
-/// Holds no state of its own: everything lives in the cluster (design §2.9), so any number may
-/// work side by side.
+/// Holds no state of its own: everything lives in the cluster (docs/adr/0014-stateless-client.md),
+/// so any number of clients may work at the same time.
 pub struct K8sPipelineClient {
     config: K8sPipelineClientConfig,
     cluster: Cluster,
     preparation: Preparation,
+    /// Where logs and records of runs are that the cluster no longer has.
+    archive: Option<Archive>,
 }
 
 impl K8sPipelineClient {
@@ -65,7 +82,13 @@ impl K8sPipelineClient {
     ) -> Result<Self> {
         let cluster = Cluster::connect(&config.cluster).await?;
         let preparation = Preparation::new(&config, token);
-        Ok(Self { config, cluster, preparation })
+        Ok(Self { config, cluster, preparation, archive: None })
+    }
+
+    /// The same, which also reads what the operator has archived.
+    #[must_use]
+    pub fn with_archive(self, archive: Option<Archive>) -> Self {
+        Self { archive, ..self }
     }
 
     /// What this client makes pipelines runnable with.
@@ -93,14 +116,42 @@ impl K8sPipelineClient {
         Api::namespaced(self.cluster.streams.clone(), self.config.namespace.as_str())
     }
 
-    /// Every object of a kind that belongs to a pipeline.
+    /// Every object of a kind that belongs to a pipeline, also those that it has from a time when the
+    /// entity of its FQN had another id.
     async fn owned<K: Object>(&self, pipeline: &PipelineIdentity) -> Result<Vec<K>> {
-        self.list(&labels::selector(pipeline)).await
+        let (by_id, by_name) = (labels::selector(pipeline), selector_of_name(&pipeline.name));
+        let (mut found, named) = tokio::try_join!(self.list(&by_id), self.list::<K>(&by_name))?;
+        let known: BTreeSet<Option<String>> = found.iter().map(K::uid).collect();
+        let is_own = |object: &K| {
+            let owner = labels::identity_of(object.labels(), object.annotations());
+            owner.is_some_and(|owner| owner.is_same_pipeline(pipeline))
+        };
+        let former = named.into_iter().filter(|object| !known.contains(&object.uid()));
+        found.extend(former.filter(is_own));
+        Ok(found)
+    }
+
+    /// As [`Self::owned`], of a custom resource.
+    async fn owned_custom<K: Object>(&self, pipeline: &PipelineIdentity) -> Result<Vec<K>> {
+        none_of_no_kind(self.owned(pipeline).await)
     }
 
     async fn list<K: Object>(&self, selector: &str) -> Result<Vec<K>> {
-        let listed = self.api::<K>().list(&ListParams::default().labels(selector)).await;
-        let doing = || format!("listing {} in namespace {}", K::plural(&()), self.config.namespace);
+        self.list_in(Reach::Namespace, selector).await
+    }
+
+    async fn list_in<K: Object>(&self, reach: Reach, selector: &str) -> Result<Vec<K>> {
+        let api = match reach {
+            Reach::Namespace => self.api::<K>(),
+            Reach::Cluster => Api::all(self.cluster.calls.clone()),
+        };
+        let listed = api.list(&ListParams::default().labels(selector)).await;
+        let doing = || match reach {
+            Reach::Namespace => {
+                format!("listing {} in namespace {}", K::plural(&()), self.config.namespace)
+            }
+            Reach::Cluster => format!("listing {} in all namespaces", K::plural(&())),
+        };
         Ok(listed.map_err(|error| KubernetesError::new(doing(), error))?.items)
     }
 
@@ -120,6 +171,15 @@ impl K8sPipelineClient {
         let doing = || format!("reading {} {name}", K::kind(&()));
         Ok(got.map_err(|error| KubernetesError::new(doing(), error))?)
     }
+}
+
+/// Where objects are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// In the configured namespace.
+    Namespace,
+    /// Everywhere.
+    Cluster,
 }
 
 fn none_of_no_kind<T: Default>(found: Result<T>) -> Result<T> {

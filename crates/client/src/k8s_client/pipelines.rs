@@ -9,7 +9,8 @@ use ompipe_api::{CronOMJob, OMJob};
 use ompipe_core::labels::{self, PIPELINE_ID, PIPELINE_TYPE};
 use ompipe_core::{IngestionPipeline, PipelineIdentity, Run, Schedule, Service, Workload};
 
-use super::K8sPipelineClient;
+use super::anchor::is_marked;
+use super::{K8sPipelineClient, Reach, none_of_no_kind};
 use crate::clock;
 use crate::error::{Error, KubernetesError, Result};
 use crate::objects::{read_pipeline, revision_of};
@@ -22,6 +23,8 @@ pub struct DeployedPipeline {
     /// Which pipeline it is.
     #[serde(flatten)]
     pub identity: PipelineIdentity,
+    /// Where it is deployed.
+    pub namespace: String,
     /// What it ingests, in lower case as on its label.
     pub pipeline_type: String,
     /// Its schedule and zone; none when it runs on demand only.
@@ -40,15 +43,48 @@ pub struct DeployedPipeline {
     pub last_run: Option<Run>,
 }
 
+/// Which pipelines are meant.
+#[derive(Clone, Debug, Default)]
+pub struct PipelineFilter {
+    /// Those of every namespace, instead of those of the configured one.
+    pub all_namespaces: bool,
+    /// Only those whose labels fit, in Kubernetes' syntax of selectors.
+    pub selector: Option<String>,
+}
+
+impl PipelineFilter {
+    const fn reach(&self) -> Reach {
+        if self.all_namespaces { Reach::Cluster } else { Reach::Namespace }
+    }
+
+    fn selector(&self) -> String {
+        let wanted = self.selector.iter().filter(|wanted| !wanted.trim().is_empty());
+        let parts: Vec<String> =
+            std::iter::once(labels::selector_of_all()).chain(wanted.cloned()).collect();
+        parts.join(",")
+    }
+}
+
 impl K8sPipelineClient {
     /// Every deployed pipeline, by name.
     ///
     /// # Errors
     /// Kubernetes refuses.
     pub async fn pipelines(&self) -> Result<Vec<DeployedPipeline>> {
-        let mut pipelines = self.described(&labels::selector_of_all()).await?;
-        pipelines
-            .sort_by(|a, b| a.identity.fully_qualified_name.cmp(&b.identity.fully_qualified_name));
+        self.pipelines_of(&PipelineFilter::default()).await
+    }
+
+    /// The deployed pipelines that are meant, by namespace and name.
+    ///
+    /// # Errors
+    /// Kubernetes refuses.
+    pub async fn pipelines_of(&self, filter: &PipelineFilter) -> Result<Vec<DeployedPipeline>> {
+        let all = labels::selector_of_all();
+        let mut pipelines = self.described(filter.reach(), &filter.selector(), &all).await?;
+        let order = |pipeline: &DeployedPipeline| {
+            (pipeline.namespace.clone(), pipeline.identity.fully_qualified_name.clone())
+        };
+        pipelines.sort_by_cached_key(order);
         Ok(pipelines)
     }
 
@@ -57,18 +93,25 @@ impl K8sPipelineClient {
     /// # Errors
     /// It is not deployed, or Kubernetes refuses.
     pub async fn pipeline(&self, pipeline: &PipelineIdentity) -> Result<DeployedPipeline> {
-        let found = self.described(&labels::selector(pipeline)).await?.pop();
+        let selector = labels::selector(pipeline);
+        let found = self.described(Reach::Namespace, &selector, &selector).await?.pop();
         found.ok_or_else(|| self.not_deployed(pipeline))
     }
 
-    async fn described(&self, selector: &str) -> Result<Vec<DeployedPipeline>> {
+    /// The pipelines whose `ConfigMap` is selected, with what is selected of their other objects.
+    async fn described(
+        &self,
+        reach: Reach,
+        selector: &str,
+        of_others: &str,
+    ) -> Result<Vec<DeployedPipeline>> {
         let (config_maps, cron_jobs, cron_om_jobs, jobs, om_jobs, pods) = tokio::try_join!(
-            self.list::<ConfigMap>(selector),
-            self.list::<CronJob>(selector),
-            self.list_custom::<CronOMJob>(selector),
-            self.list::<Job>(selector),
-            self.list_custom::<OMJob>(selector),
-            self.list::<Pod>(selector),
+            self.list_in::<ConfigMap>(reach, selector),
+            self.list_in::<CronJob>(reach, of_others),
+            async { none_of_no_kind(self.list_in::<CronOMJob>(reach, of_others).await) },
+            self.list_in::<Job>(reach, of_others),
+            async { none_of_no_kind(self.list_in::<OMJob>(reach, of_others).await) },
+            self.list_in::<Pod>(reach, of_others),
         )?;
         let jobs = jobs.iter().filter_map(Workload::of_job);
         let workloads: Vec<Workload> =
@@ -96,7 +139,31 @@ impl K8sPipelineClient {
         } else {
             named
         };
-        pick(all, name, self.config.namespace.as_str())
+        let known: Vec<String> =
+            all.iter().map(|identity| identity.fully_qualified_name.clone()).collect();
+        match pick(all, name, self.config.namespace.as_str()) {
+            // What is left of one that is not deployed whole can be looked at and deleted too.
+            Err(Error::NotDeployed { .. }) => {
+                let left = self.identities_left(name).await?;
+                pick(left, name, self.config.namespace.as_str())
+                    .map_err(|error| error.suggesting(&known))
+            }
+            found => found,
+        }
+    }
+
+    /// Every deployed pipeline's identity, which is much less to read than what
+    /// [`Self::pipelines`] does.
+    ///
+    /// # Errors
+    /// Kubernetes refuses.
+    pub async fn deployed_identities(
+        &self,
+        filter: &PipelineFilter,
+    ) -> Result<Vec<PipelineIdentity>> {
+        let mut all = self.identities(&filter.selector()).await?;
+        all.sort_by(|a, b| a.fully_qualified_name.cmp(&b.fully_qualified_name));
+        Ok(all)
     }
 
     /// The deployed pipelines with a name; more than one where services have it twice.
@@ -130,13 +197,19 @@ impl K8sPipelineClient {
     ) -> Result<(IngestionPipeline, Option<Service>)> {
         let secrets: Vec<Secret> = self.owned(pipeline).await?;
         let stored = secrets.iter().find(|secret| revision_of(secret.labels()).is_none());
-        stored.and_then(read_pipeline).ok_or_else(|| self.not_deployed(pipeline))
+        let stored = stored.filter(|secret| !is_marked(secret));
+        let (mut pipeline, service) =
+            stored.and_then(read_pipeline).ok_or_else(|| self.not_deployed(pipeline))?;
+        let connection = pipeline.server_connection.take();
+        pipeline.server_connection = connection.map(|own| self.preparation.callable(own));
+        Ok((pipeline, service))
     }
 
-    fn not_deployed(&self, pipeline: &PipelineIdentity) -> Error {
+    pub(super) fn not_deployed(&self, pipeline: &PipelineIdentity) -> Error {
         Error::NotDeployed {
             name: pipeline.fully_qualified_name.clone(),
             namespace: self.config.namespace.to_string(),
+            similar: None,
         }
     }
 }
@@ -147,6 +220,7 @@ fn identity<K: Object>(object: &K) -> Option<PipelineIdentity> {
 
 /// A schedule of either kind.
 struct Planned {
+    namespace: Option<String>,
     pipeline_id: Option<String>,
     schedule: Option<Schedule>,
     suspended: bool,
@@ -166,6 +240,7 @@ impl Planned {
     fn new<K: Object>(object: &K, cron: &str, zone: Option<&str>, suspend: Option<bool>) -> Self {
         let zone = zone.unwrap_or("UTC").parse().ok();
         Self {
+            namespace: object.namespace(),
             pipeline_id: object.labels().get(PIPELINE_ID).cloned(),
             schedule: zone.and_then(|zone| Schedule::new(cron, zone).ok()),
             suspended: suspend.unwrap_or(false),
@@ -181,13 +256,19 @@ fn describe(
     now: Timestamp,
 ) -> Option<DeployedPipeline> {
     let id = config_map.labels().get(PIPELINE_ID);
-    let planned = schedules.iter().find(|planned| planned.pipeline_id.as_ref() == id);
+    let namespace = config_map.namespace();
+    let is_own =
+        |planned: &&Planned| planned.pipeline_id.as_ref() == id && planned.namespace == namespace;
+    let planned = schedules.iter().find(is_own);
     let suspended = planned.is_some_and(|planned| planned.suspended);
     let schedule = planned.and_then(|planned| planned.schedule.as_ref());
-    let own = workloads.iter().filter(|workload| workload.labels.get(PIPELINE_ID) == id);
+    let own = workloads.iter().filter(|workload| {
+        workload.labels.get(PIPELINE_ID) == id && workload.namespace == namespace
+    });
     let latest = own.max_by_key(|workload| workload.order());
     Some(DeployedPipeline {
         identity: identity(config_map)?,
+        namespace: namespace.clone().unwrap_or_default(),
         pipeline_type: config_map.labels().get(PIPELINE_TYPE).cloned().unwrap_or_default(),
         schedule: schedule.map(|s| format!("{} {}", s.as_cron(), s.zone())),
         timetable: schedule.cloned(),
@@ -217,7 +298,8 @@ fn pick(
             Err(Error::Ambiguous { name: name.to_owned(), fqns })
         }
         (None, _) => {
-            Err(Error::NotDeployed { name: name.to_owned(), namespace: namespace.to_owned() })
+            let (name, namespace) = (name.to_owned(), namespace.to_owned());
+            Err(Error::NotDeployed { name, namespace, similar: None })
         }
     }
 }

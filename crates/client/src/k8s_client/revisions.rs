@@ -1,9 +1,10 @@
 //! The Secrets that hold what runs get: made when they are missing, removed when nothing needs
-//! them (design §6).
+//! them (docs/adr/0005-content-addressed-config.md).
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use ompipe_core::labels::{self, OMPIPE};
@@ -53,8 +54,13 @@ impl K8sPipelineClient {
                 return Ok(());
             }
             let present = match need {
-                Need::Deployed => self.get(&name).await?,
-                Need::Deploy | Need::Run { .. } => self.mark_used(&name).await?,
+                Need::Deployed => match self.get(&name).await? {
+                    Some(present) if !is_owned(&present, objects.anchor()) => {
+                        self.mark_used(&name, objects.anchor()).await?
+                    }
+                    present => present,
+                },
+                Need::Deploy | Need::Run { .. } => self.mark_used(&name, objects.anchor()).await?,
             };
             match present {
                 Some(present) if digest_of(&present) == digest_of(&revision) => return Ok(()),
@@ -66,13 +72,22 @@ impl K8sPipelineClient {
     }
 
     /// Notes the time on a revision, which also keeps [`Self::prune_revisions`] from removing it:
-    /// it removes only what has not changed since it looked. `None` when it is not there.
-    async fn mark_used(&self, name: &str) -> Result<Option<Secret>> {
+    /// it removes only what has not changed since it looked. The pipeline's Secret becomes an owner of
+    /// it beside those that it has: it may have been left to the runs of a deleted pipeline, and would
+    /// go with the last of them. `None` when it is not there.
+    async fn mark_used(
+        &self,
+        name: &str,
+        anchor: Option<&OwnerReference>,
+    ) -> Result<Option<Secret>> {
         let now = clock::now().to_string();
-        let patch = json!({ "metadata": { "annotations": { labels::LAST_USED: now } } });
+        let owners: Vec<&OwnerReference> = anchor.into_iter().collect();
+        let annotations = json!({ labels::LAST_USED: now });
+        let patch =
+            json!({ "metadata": { "annotations": annotations, "ownerReferences": owners } });
         let params =
             PatchParams { field_manager: Some(OMPIPE.to_owned()), ..PatchParams::default() };
-        match self.api().patch(name, &params, &Patch::Merge(patch)).await {
+        match self.api().patch(name, &params, &Patch::Strategic(patch)).await {
             Ok(secret) => Ok(Some(secret)),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
             Err(error) => Err(KubernetesError::new(format!("marking Secret {name}"), error).into()),
@@ -103,6 +118,12 @@ impl K8sPipelineClient {
         let doing = || format!("deleting Secret {name}");
         Ok(gone.map(drop).map_err(|error| KubernetesError::new(doing(), error))?)
     }
+}
+
+/// True when the pipeline's Secret is among the owners of a revision, or there is none that could be.
+fn is_owned(revision: &Secret, anchor: Option<&OwnerReference>) -> bool {
+    let owners = revision.owner_references();
+    anchor.is_none_or(|anchor| owners.iter().any(|owner| owner.uid == anchor.uid))
 }
 
 fn digest_of(secret: &Secret) -> Option<&String> {

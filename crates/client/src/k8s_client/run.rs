@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use ompipe_api::OMJob;
@@ -13,6 +14,7 @@ use ompipe_core::{
 };
 
 use super::K8sPipelineClient;
+use super::anchor::Standing;
 use super::revisions::Need;
 use crate::clock;
 use crate::error::{Error, Result};
@@ -32,10 +34,18 @@ impl K8sPipelineClient {
     ) -> Result<Started> {
         let pipeline = pipeline.with_overrides(&request.overrides)?;
         let runnable = self.preparation.prepare(pipeline, service).await?;
+        self.start_prepared(&runnable, &request).await
+    }
+
+    pub(super) async fn start_prepared(
+        &self,
+        runnable: &RunnablePipeline,
+        request: &RunRequest,
+    ) -> Result<Started> {
         let again = ExponentialBuilder::default().with_jitter().with_max_times(TRIES);
         let again = again.with_min_delay(Duration::from_millis(100));
         let contended = |error: &Error| matches!(error, Error::Contended(_));
-        (|| self.start(&runnable, &request)).retry(again).when(contended).await
+        (|| self.start(runnable, request)).retry(again).when(contended).await
     }
 
     async fn start(&self, runnable: &RunnablePipeline, request: &RunRequest) -> Result<Started> {
@@ -46,14 +56,43 @@ impl K8sPipelineClient {
         };
         let turn = self.turn(runnable, request, others).await?;
         let present = self.present(identity).await?;
+        let anchor = present.anchor_of_run()?;
+        if anchor.is_none() && request.only_deployed {
+            return Err(self.not_deployed(identity));
+        }
         let objects = Objects::new(&self.config, runnable, &present.slug);
-        let deployed = present.secret.is_some_and(|secret| objects.are_deployed(&secret));
+        let deployed = anchor.is_some_and(|secret| objects.are_deployed(secret));
+        let objects = anchor.map_or_else(|| objects.clone(), |anchor| objects.anchored(anchor));
         let run = NewRun { run: request.run, recorded: request.recorded, turn };
         let mut transaction = Transaction::default();
-        match self.create_run(&mut transaction, &objects, run, Need::Run { deployed }).await {
+        let created = async {
+            let need = Need::Run { deployed };
+            let created = self.create_run(&mut transaction, &objects, run, need).await?;
+            self.confirm_run(&objects, anchor).await?;
+            Ok(created)
+        };
+        match created.await {
             Ok(created) => Ok(self.started(identity, created)),
             Err(refused) => Err(transaction.roll_back(refused).await),
         }
+    }
+
+    /// Whether what a new run needs is still there: somebody may have deleted the pipeline meanwhile
+    /// (see [`super::anchor`]).
+    async fn confirm_run(&self, objects: &Objects<'_>, anchor: Option<&Secret>) -> Result<()> {
+        let standing = async {
+            match anchor {
+                Some(anchor) => self.standing_of(anchor).await,
+                None => Ok(Standing::Same),
+            }
+        };
+        let config = objects.revision_secret().name_any();
+        let (standing, config) = tokio::try_join!(standing, self.get::<Secret>(&config))?;
+        if standing == Standing::Gone {
+            return Err(self.not_deployed(objects.identity()));
+        }
+        let fqn = || objects.identity().fully_qualified_name.clone();
+        config.map(drop).ok_or_else(|| Error::Contended(fqn()))
     }
 
     /// Whether a run starts at once or waits for others that have not ended.

@@ -7,7 +7,9 @@ use kube::api::ListParams;
 use kube::runtime::watcher::Event as Change;
 use ompipe_api::OMJob;
 use ompipe_core::labels;
-use ompipe_core::{PipelineIdentity, PipelineState, Run, RunId, Workload};
+use ompipe_core::omjob::Trouble;
+use ompipe_core::run::trouble_in_events;
+use ompipe_core::{PipelineIdentity, PipelineState, Reason, Run, RunId, Workload};
 use tracing::debug;
 
 use super::K8sPipelineClient;
@@ -81,24 +83,50 @@ impl K8sPipelineClient {
         tokio::try_join!(self.workloads(pipeline), self.list(&selector))
     }
 
-    /// A run that waits without a pod may be refused one: only events say so.
+    /// What keeps a run from starting, or kept it until its deadline, where only events say so.
     async fn explained(&self, workload: &Workload, pods: &[Pod]) -> Run {
         let run = Run::observe(workload, pods);
-        if run.state != PipelineState::Queued || run.attempts > 0 || run.reason.is_some() {
+        let waits = run.state == PipelineState::Queued && run.reason.is_none();
+        let is_late = run.reason == Some(Reason::DeadlineExceeded) && run.exit_code.is_none();
+        if !waits && !is_late {
             return run;
         }
-        match self.last_warning(workload).await {
+        if let Some(trouble) = self.trouble_of_pods(workload).await {
+            return run.with_trouble(trouble);
+        }
+        let refused = if run.attempts == 0 { self.last_refusal(workload).await } else { None };
+        match refused {
             Some(message) => run.refused(&message),
             None => run,
         }
     }
 
-    /// What Kubernetes last warned of about a run's object. Who may not read events sees none.
-    async fn last_warning(&self, workload: &Workload) -> Option<String> {
-        let about = format!("involvedObject.uid={},type=Warning", workload.uid);
-        let listed = self.api::<Event>().list(&ListParams::default().fields(&about)).await;
-        let events = listed.inspect_err(|error| debug!(%error, "events could not be read")).ok()?;
-        let newest = events.items.into_iter().max_by_key(|event| event.last_timestamp.clone())?;
-        newest.message
+    /// Why the pods of a run do not start, or did not, since they may be gone by now.
+    async fn trouble_of_pods(&self, workload: &Workload) -> Option<Trouble> {
+        let names = format!("{}-", workload.name);
+        let mut events = self.warnings("involvedObject.kind=Pod").await;
+        events.retain(|event| {
+            let pod = event.involved_object.name.as_deref();
+            pod.is_some_and(|name| name.starts_with(&names))
+        });
+        trouble_in_events(&events)
+    }
+
+    /// The words in which a pod of the run was refused.
+    async fn last_refusal(&self, workload: &Workload) -> Option<String> {
+        const REFUSALS: [&str; 2] = ["FailedCreate", "MainPodRefused"];
+        let events = self.warnings(&format!("involvedObject.uid={}", workload.uid)).await;
+        let refusals = events.into_iter().filter(|event| {
+            event.reason.as_deref().is_some_and(|reason| REFUSALS.contains(&reason))
+        });
+        refusals.max_by_key(|event| event.last_timestamp.clone())?.message
+    }
+
+    /// What Kubernetes warns of about an object. Who may not read events sees none.
+    async fn warnings(&self, about: &str) -> Vec<Event> {
+        let params = ListParams::default().fields(&format!("{about},type=Warning"));
+        let listed = self.api::<Event>().list(&params).await;
+        let events = listed.inspect_err(|error| debug!(%error, "events could not be read"));
+        events.map(|events| events.items).unwrap_or_default()
     }
 }

@@ -1,6 +1,6 @@
 //! Which names a pipeline's objects have: those they have already, else the first that belong to
-//! no other pipeline (design §4). What upstream's Java client made of the same pipeline is the
-//! pipeline's own.
+//! no other pipeline (docs/adr/0003-identity-by-pipeline-id.md). What upstream's Java client made
+//! of the same pipeline is the pipeline's own.
 
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::{ConfigMap, EnvVar, Secret};

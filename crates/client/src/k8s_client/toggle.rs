@@ -1,5 +1,8 @@
 //! `toggle`: the schedule on or off, as asked for and not as it is now turned round.
 
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
@@ -9,9 +12,13 @@ use ompipe_core::labels::OMPIPE;
 use serde_json::json;
 
 use super::K8sPipelineClient;
+use super::anchor::is_marked;
 use crate::error::{Error, KubernetesError, Result};
 use crate::service_client::Toggled;
 use crate::transaction::{Change, Object, Written};
+
+/// Tries of a toggle that meets a delete or a deploy.
+const TRIES: usize = 4;
 
 impl K8sPipelineClient {
     pub(super) async fn toggle(
@@ -19,9 +26,18 @@ impl K8sPipelineClient {
         pipeline: &PipelineIdentity,
         enabled: bool,
     ) -> Result<Toggled> {
+        let again = ExponentialBuilder::default().with_jitter().with_max_times(TRIES);
+        let again = again.with_min_delay(Duration::from_millis(50));
+        let went = |error: &Error| matches!(error, Error::Kubernetes(error) if error.is_absence());
+        (|| self.toggle_once(pipeline, enabled)).retry(again).when(went).await
+    }
+
+    /// Fails with 404 when a schedule went between its reading and its change: the pipeline was
+    /// deleted, or is being deployed anew.
+    async fn toggle_once(&self, pipeline: &PipelineIdentity, enabled: bool) -> Result<Toggled> {
         let present = self.present(pipeline).await?;
         let (of_upstream, om_of_upstream) = self.schedules_of_upstream(pipeline).await?;
-        let is_deployed = present.secret.is_some();
+        let is_deployed = present.secret.is_some_and(|secret| !is_marked(&secret));
         let cron_job = present.cron_job.or(of_upstream);
         let cron_om_job = present.cron_om_job.or(om_of_upstream);
         let mut schedules = Vec::new();
@@ -34,10 +50,7 @@ impl K8sPipelineClient {
             schedules.push(self.suspend::<CronOMJob>(&found, suspended, !enabled).await?);
         }
         if schedules.is_empty() && !is_deployed {
-            return Err(Error::NotDeployed {
-                name: pipeline.fully_qualified_name.clone(),
-                namespace: self.config.namespace.to_string(),
-            });
+            return Err(self.not_deployed(pipeline));
         }
         Ok(Toggled { pipeline: pipeline.clone(), enabled, schedules })
     }

@@ -1,5 +1,5 @@
 //! `om-config-{slug}`: the workflow config as people read it. Nothing mounts it; the worker gets
-//! the real one from a Secret (design §6).
+//! the real one from a Secret (docs/adr/0004-config-only-in-secrets.md).
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,12 @@
-//! Environment variables of the pods (seed *Environment Variables*).
+//! Environment variables of the pods
+//! (docs/contracts/upstream-java-client.md#environment-variables).
 
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, SecretKeySelector};
 use ompipe_api::{NAME_PLACEHOLDER, RUN_ID_PLACEHOLDER};
 use ompipe_core::RunId;
 use ompipe_core::config::{CONFIG_FILE_ENV, ConfigDelivery, ExtraVariables};
 use ompipe_core::labels;
+use ompipe_core::report::TOKEN_ENV;
 use ompipe_core::workflow::CONFIG_ENV;
 
 use super::{Objects, pod, secret};
@@ -20,7 +22,7 @@ pub(super) enum Trigger<'a> {
     CronOMJob,
 }
 
-/// The seven variables of the seed, then the user's.
+/// The seven variables of upstream's published description, then the user's.
 pub(super) fn of_run(objects: &Objects<'_>, trigger: Trigger<'_>) -> Vec<EnvVar> {
     let pipeline = objects.pipeline();
     let revision = objects.slug.revision_secret(objects.revision());
@@ -35,7 +37,10 @@ pub(super) fn of_run(objects: &Objects<'_>, trigger: Trigger<'_>) -> Vec<EnvVar>
         // What the exit handler reports when the container is stopped from outside.
         literal("pipelineStatus", "Failed"),
     ];
-    own.into_iter().chain(extra(&objects.config.extra_env_vars, &revision)).collect()
+    let report_token =
+        secret::report_token(pipeline).map(|_| from_secret(TOKEN_ENV, &revision, TOKEN_ENV));
+    let extra = extra(&objects.config.extra_env_vars, &revision);
+    own.into_iter().chain(report_token).chain(extra).collect()
 }
 
 /// The config of an automation or application, then the user's variables.

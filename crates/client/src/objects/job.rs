@@ -7,16 +7,11 @@ use k8s_openapi::api::batch::v1::{
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use ompipe_core::RunId;
 use ompipe_core::config::K8sPipelineClientConfig;
-use ompipe_core::run::MAIN_CONTAINER;
+use ompipe_core::run::{FINAL_EXIT_CODES, MAIN_CONTAINER};
 
 use super::environment::Trigger;
 use super::pod::Role;
 use super::{Objects, run_pod};
-
-/// Exit codes of a container whose program is missing or cannot start: 2 is Python's for a file
-/// that it cannot open, the others are the shell's and the container runtime's. A worker that
-/// started ends with 0 or 1 (`ingestion.md` §2).
-const NEVER_STARTED: [i32; 4] = [2, 126, 127, 128];
 
 pub(super) fn on_demand(objects: &Objects<'_>, run: RunId) -> Job {
     let name = objects.slug.job(run);
@@ -29,7 +24,11 @@ pub(super) fn on_demand(objects: &Objects<'_>, run: RunId) -> Job {
 }
 
 pub(super) fn spec(objects: &Objects<'_>, trigger: Trigger<'_>) -> JobSpec {
-    of_pod(objects.config, run_pod::worker(objects, trigger, Role::SelfReporting))
+    JobSpec {
+        backoff_limit: Some(objects.backoff_limit()),
+        active_deadline_seconds: Some(objects.active_deadline_seconds()),
+        ..of_pod(objects.config, run_pod::worker(objects, trigger, Role::SelfReporting))
+    }
 }
 
 /// A Job that runs a pod with the limits of the configuration.
@@ -62,7 +61,7 @@ fn misconfigured() -> PodFailurePolicyRule {
     let codes = PodFailurePolicyOnExitCodesRequirement {
         container_name: Some(MAIN_CONTAINER.to_owned()),
         operator: "In".to_owned(),
-        values: NEVER_STARTED.to_vec(),
+        values: FINAL_EXIT_CODES.to_vec(),
     };
     PodFailurePolicyRule {
         action: "FailJob".to_owned(),

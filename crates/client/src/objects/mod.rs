@@ -1,5 +1,5 @@
-//! The Kubernetes objects of a pipeline, built by pure functions (seed *Kubernetes Resources*,
-//! design §4–§7).
+//! The Kubernetes objects of a pipeline, built by pure functions. Their shape follows upstream's
+//! published description (docs/contracts/upstream-java-client.md#published-description).
 //!
 //! ```text
 //! deploy ─┬─ Secret    om-secret-{slug}          who the pipeline is, and what a run needs
@@ -8,6 +8,8 @@
 //!         └─ CronJob   om-cronjob-{slug}         when scheduled ───────────────────┤
 //! run ────── Job       om-job-{slug}-{run8} ───────────────────────────────────────┘
 //! ```
+//! Once the pipeline's Secret exists, it owns everything else: Kubernetes' garbage collector removes
+//! whatever is created after the pipeline was deleted.
 //! In operator mode a `CronOMJob` stands for the `CronJob` and an `OMJob` for the Job. Automations
 //! and applications ([`TaskObjects`]) are a Job or `OMJob` and a Secret of their own.
 
@@ -21,10 +23,11 @@ mod run_pod;
 mod secret;
 mod supervisor;
 mod task;
+mod wrapper;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use ompipe_api::{CronOMJob, OMJob};
 use ompipe_core::config::{K8sPipelineClientConfig, Mode};
 use ompipe_core::labels::{self, Pairs};
@@ -49,13 +52,17 @@ pub struct RunnablePipeline {
 }
 
 /// Builds the objects of one pipeline.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Objects<'a> {
     config: &'a K8sPipelineClientConfig,
     runnable: &'a RunnablePipeline,
     slug: &'a Slug,
     /// Content address of what a run gets.
     digest: String,
+    /// The pipeline's Secret, where it exists.
+    anchor: Option<OwnerReference>,
+    /// Whether the schedule is off.
+    suspended: bool,
 }
 
 impl<'a> Objects<'a> {
@@ -67,7 +74,33 @@ impl<'a> Objects<'a> {
         slug: &'a Slug,
     ) -> Self {
         let digest = secret::digest_of(config, runnable);
-        Self { config, runnable, slug, digest }
+        Self { config, runnable, slug, digest, anchor: None, suspended: !runnable.pipeline.enabled }
+    }
+
+    /// The same objects, owned by the pipeline's Secret as the API server has it.
+    pub(crate) fn anchored(&self, secret: &Secret) -> Self {
+        Self { anchor: owner(secret), ..self.clone() }
+    }
+
+    /// The pipeline's Secret as the owner of the other objects.
+    pub(crate) const fn anchor(&self) -> Option<&OwnerReference> {
+        self.anchor.as_ref()
+    }
+
+    /// These with the schedule off or on, whatever the pipeline says.
+    #[must_use]
+    pub(crate) fn with_suspended(self, suspended: bool) -> Self {
+        Self { suspended, ..self }
+    }
+
+    /// How often a run is tried again: as the pipeline says, else as the configuration does.
+    fn backoff_limit(&self) -> i32 {
+        self.pipeline().airflow.retries.unwrap_or(self.config.backoff_limit)
+    }
+
+    /// After how many seconds a run is stopped, likewise.
+    fn active_deadline_seconds(&self) -> i64 {
+        self.pipeline().airflow.workflow_timeout.unwrap_or(self.config.active_deadline_seconds)
     }
 
     /// The Secret that says whose the slug is and keeps what a later run needs.
@@ -154,6 +187,7 @@ impl<'a> Objects<'a> {
             namespace: Some(self.config.namespace.to_string()),
             labels: Some(labels),
             annotations: Some(labels::annotations_of(&self.pipeline().identity)),
+            owner_references: self.anchor.clone().map(|anchor| vec![anchor]),
             ..ObjectMeta::default()
         }
     }

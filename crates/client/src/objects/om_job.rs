@@ -1,12 +1,12 @@
-//! `OMJob` and `CronOMJob`: the same runs, carried out by an operator in two stages (seed *OMJob
-//! Custom Resource*).
+//! `OMJob` and `CronOMJob`: the same runs, carried out by an operator in two stages
+//! (docs/contracts/upstream-java-client.md#omjob-resource).
 
 use ompipe_api::{CronOMJob, CronOMJobSpec, OMJob, OMJobSpec, StagePodSpec};
 use ompipe_core::{RunId, labels};
 
 use super::environment::Trigger;
 use super::pod::Role;
-use super::{Objects, run_pod};
+use super::{Objects, cron_job, run_pod};
 
 pub(super) fn on_demand(objects: &Objects<'_>, run: RunId) -> OMJob {
     let name = objects.slug.om_job(run);
@@ -27,9 +27,9 @@ pub(super) fn schedule(objects: &Objects<'_>) -> Option<CronOMJob> {
         spec: CronOMJobSpec {
             schedule: schedule.as_cron().to_owned(),
             time_zone: Some(schedule.zone().to_string()),
-            suspend: Some(!objects.pipeline().enabled),
+            suspend: Some(objects.suspended),
             concurrency_policy: Some(config.concurrency_policy),
-            starting_deadline_seconds: Some(config.starting_deadline_seconds),
+            starting_deadline_seconds: Some(cron_job::starting_deadline(config, schedule)),
             successful_jobs_history_limit: Some(config.successful_jobs_history_limit),
             failed_jobs_history_limit: Some(config.failed_jobs_history_limit),
             om_job_spec: spec(objects, Trigger::CronOMJob),
@@ -45,8 +45,8 @@ fn spec(objects: &Objects<'_>, trigger: Trigger<'_>) -> OMJobSpec {
         main_pod_spec: StagePodSpec::of_template(run_pod::worker(objects, trigger, Role::Worker)),
         exit_handler_spec: Some(StagePodSpec::of_template(exit_handler)),
         ttl_seconds_after_finished: Some(config.ttl_seconds_after_finished.into()),
-        active_deadline_seconds: Some(config.active_deadline_seconds),
-        backoff_limit: Some(config.backoff_limit),
+        active_deadline_seconds: Some(objects.active_deadline_seconds()),
+        backoff_limit: Some(objects.backoff_limit()),
         ..OMJobSpec::default()
     }
 }

@@ -1,5 +1,5 @@
 //! The pod of everything that runs: one builder for manual and scheduled runs, their exit
-//! handlers, automations and applications (design §2.6).
+//! handlers, automations and applications (docs/adr/0012-one-pod-builder.md).
 
 use k8s_openapi::DeepMerge;
 use k8s_openapi::api::core::v1::{
@@ -13,12 +13,14 @@ use ompipe_core::kubernetes::Image;
 use ompipe_core::labels::Pairs;
 use ompipe_core::run::MAIN_CONTAINER;
 use ompipe_core::workflow::CONFIG_ENV;
+use ompipe_core::{CA_FILE, CA_KEY};
 
-use super::supervisor;
+use super::{supervisor, wrapper};
 
-/// Time for the exit handler and the worker to end (seed *PreStop Hook Validation*).
+/// Time for the exit handler and the worker to end
+/// (docs/contracts/upstream-java-client.md#prestop-hook).
 pub(super) const TERMINATION_GRACE_SECONDS: i64 = 60;
-/// The exit handler of the ingestion image (seed *PreStop Lifecycle Hooks*).
+/// The exit handler of the ingestion image (docs/contracts/upstream-java-client.md#prestop-hook).
 pub(super) const EXIT_HANDLER_COMMAND: [&str; 2] = ["python", "exit_handler.py"];
 /// Where a config that is delivered as a file stands.
 pub(super) const CONFIG_FILE: &str = "/etc/ompipe/config.yaml";
@@ -34,6 +36,8 @@ pub(super) struct Blueprint<'a> {
     pub(super) role: Role,
     /// Secret to mount as the config's file.
     pub(super) config_file: Option<String>,
+    /// Secret to mount as the file of the OpenMetadata server's certificate authority.
+    pub(super) authority: Option<String>,
 }
 
 /// What a pod is for, which decides what it needs of the cluster.
@@ -53,10 +57,6 @@ pub(super) enum Role {
 }
 
 impl Role {
-    const fn asks_the_api(self) -> bool {
-        matches!(self, Self::SelfReporting | Self::ExitHandler)
-    }
-
     /// Whether a supervisor reports the end.
     pub(super) const fn reports(self) -> bool {
         matches!(self, Self::SelfReporting | Self::Answering)
@@ -87,8 +87,14 @@ pub(super) fn template<'t>(
         clear_replaced(&mut template, &change);
         template.merge_from(change);
     }
-    if let Some(image) = config.exit_handler_image.as_ref().filter(|_| role.works()) {
-        supervisor::supervise(&mut template, config, image, role);
+    match config.exit_handler_image.as_ref() {
+        Some(image) if role.works() => {
+            supervisor::supervise(&mut template, config, image, role);
+        }
+        None if role == Role::SelfReporting && config.supervise_main => {
+            wrapper::wrap(&mut template);
+        }
+        Some(_) | None => {}
     }
     template
 }
@@ -133,7 +139,7 @@ fn spec(config: &K8sPipelineClientConfig, blueprint: Blueprint<'_>) -> PodSpec {
         .map(|name| LocalObjectReference { name: name.to_string() });
     PodSpec {
         service_account_name: Some(config.service_account_name.to_string()),
-        automount_service_account_token: Some(blueprint.role.asks_the_api()),
+        automount_service_account_token: Some(blueprint.role != Role::Idle),
         // The variables of every Service of the namespace are of no use to a worker, and many.
         enable_service_links: Some(false),
         restart_policy: Some("Never".to_owned()),
@@ -142,7 +148,7 @@ fn spec(config: &K8sPipelineClientConfig, blueprint: Blueprint<'_>) -> PodSpec {
         image_pull_secrets: some_unless_empty(pull_secrets.collect()),
         node_selector: Some(config.node_selector.clone()).filter(|selector| !selector.is_empty()),
         tolerations: some_unless_empty(config.tolerations.clone()),
-        volumes: blueprint.config_file.as_ref().map(|secret| vec![config_volume(secret)]),
+        volumes: some_unless_empty(volumes(&blueprint)),
         containers: vec![main_container(config, blueprint)],
         ..PodSpec::default()
     }
@@ -160,7 +166,7 @@ fn main_container(config: &K8sPipelineClientConfig, blueprint: Blueprint<'_>) ->
         security_context: Some(container_security(&config.security)),
         // What a worker that wrote no message says is the end of its log.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: blueprint.config_file.is_some().then(|| vec![config_mount()]),
+        volume_mounts: some_unless_empty(mounts(&blueprint)),
         env: Some(blueprint.env),
         ..Container::default()
     }
@@ -172,22 +178,39 @@ fn pre_stop() -> Lifecycle {
     Lifecycle { pre_stop: Some(handler), ..Lifecycle::default() }
 }
 
-fn config_volume(secret: &str) -> Volume {
-    let file = CONFIG_FILE.rsplit('/').next().unwrap_or_default().to_owned();
-    let item = KeyToPath { key: CONFIG_ENV.to_owned(), path: file, mode: None };
+/// Name of the volume with the certificate authority.
+const AUTHORITY: &str = "ompipe-ca";
+
+fn volumes(blueprint: &Blueprint<'_>) -> Vec<Volume> {
+    let config = blueprint.config_file.as_ref();
+    let config = config.map(|secret| secret_volume(CONFIG_ENV, secret, CONFIG_ENV, CONFIG_FILE));
+    let authority = blueprint.authority.as_ref();
+    let authority = authority.map(|secret| secret_volume(AUTHORITY, secret, CA_KEY, CA_FILE));
+    config.into_iter().chain(authority).collect()
+}
+
+fn mounts(blueprint: &Blueprint<'_>) -> Vec<VolumeMount> {
+    let config = blueprint.config_file.as_ref().map(|_| mount(CONFIG_ENV, CONFIG_FILE));
+    let authority = blueprint.authority.as_ref().map(|_| mount(AUTHORITY, CA_FILE));
+    config.into_iter().chain(authority).collect()
+}
+
+/// A volume with one key of a Secret as the file at `path`.
+fn secret_volume(name: &str, secret: &str, key: &str, path: &str) -> Volume {
+    let file = path.rsplit('/').next().unwrap_or_default().to_owned();
+    let item = KeyToPath { key: key.to_owned(), path: file, mode: None };
     let source = SecretVolumeSource {
         secret_name: Some(secret.to_owned()),
         items: Some(vec![item]),
         ..SecretVolumeSource::default()
     };
-    Volume { name: CONFIG_ENV.to_owned(), secret: Some(source), ..Volume::default() }
+    Volume { name: name.to_owned(), secret: Some(source), ..Volume::default() }
 }
 
-fn config_mount() -> VolumeMount {
-    let directory =
-        CONFIG_FILE.rsplit_once('/').map(|(directory, _)| directory).unwrap_or_default();
+fn mount(name: &str, path: &str) -> VolumeMount {
+    let directory = path.rsplit_once('/').map(|(directory, _)| directory).unwrap_or_default();
     VolumeMount {
-        name: CONFIG_ENV.to_owned(),
+        name: name.to_owned(),
         mount_path: directory.to_owned(),
         read_only: Some(true),
         ..VolumeMount::default()

@@ -6,9 +6,9 @@ use ompipe_core::labels::{self, Pairs};
 
 use super::environment::{self, Trigger};
 use super::pod::{self, Blueprint, Role};
-use super::{Objects, supervisor};
+use super::{Objects, secret, supervisor};
 
-/// The worker's program (seed *Job Template*).
+/// The worker's program (docs/contracts/upstream-java-client.md#job-template).
 const MAIN_COMMAND: [&str; 2] = ["python", "main.py"];
 /// The exit handler of `exitHandlerImage`.
 const NATIVE_EXIT_HANDLER: [&str; 2] = [supervisor::PROGRAM, "report"];
@@ -42,6 +42,7 @@ pub(super) fn run_labels(objects: &Objects<'_>, trigger: Trigger<'_>) -> Pairs {
 }
 
 fn blueprint<'o>(objects: &'o Objects<'_>, trigger: Trigger<'_>, role: Role) -> Blueprint<'o> {
+    let secret = || objects.slug.revision_secret(objects.revision());
     let is_file = objects.config.config_delivery == ConfigDelivery::File;
     Blueprint {
         labels: run_labels(objects, trigger),
@@ -51,7 +52,8 @@ fn blueprint<'o>(objects: &'o Objects<'_>, trigger: Trigger<'_>, role: Role) -> 
         env: environment::of_run(objects, trigger),
         resources: &objects.config.exit_handler_resources,
         role,
-        config_file: is_file.then(|| objects.slug.revision_secret(objects.revision())),
+        config_file: is_file.then(secret),
+        authority: secret::mounted_authority(objects.pipeline()).map(|_| secret()),
     }
 }
 

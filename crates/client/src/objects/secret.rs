@@ -6,14 +6,16 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use ompipe_core::config::{ExtraVariables, K8sPipelineClientConfig};
+use ompipe_core::report::TOKEN_ENV;
 use ompipe_core::workflow::CONFIG_ENV;
-use ompipe_core::{IngestionPipeline, Service, labels, revision};
-use secrecy::ExposeSecret;
+use ompipe_core::{CA_KEY, IngestionPipeline, Service, labels, revision};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::{Objects, RunnablePipeline, annotated};
 
-/// Key of the server connection's credentials (seed).
+/// Key of the server connection's credentials
+/// (docs/contracts/upstream-java-client.md#configmap-and-secret).
 const SECURITY_CONFIG_KEY: &str = "securityConfig";
 /// Key of the deployed entity, from which a later run is made.
 const PIPELINE_KEY: &str = "pipeline";
@@ -24,7 +26,9 @@ type Data = BTreeMap<String, ByteString>;
 
 pub(super) fn of_pipeline(objects: &Objects<'_>) -> Secret {
     let labels = labels::of_pipeline(objects.pipeline());
-    let metadata = objects.metadata(objects.slug.secret(), labels);
+    let mut metadata = objects.metadata(objects.slug.secret(), labels);
+    // This is what owns the others.
+    metadata.owner_references = None;
     let metadata = annotated(metadata, labels::SLUG, objects.slug.to_string());
     Secret {
         metadata: annotated(metadata, labels::CONFIG_DIGEST, objects.digest.clone()),
@@ -75,7 +79,25 @@ pub(crate) fn read_pipeline(secret: &Secret) -> Option<(IngestionPipeline, Optio
 fn revision_data(config: &K8sPipelineClientConfig, runnable: &RunnablePipeline) -> Data {
     let text = runnable.workflow.text().expose_secret().as_bytes().to_vec();
     let config_text = std::iter::once((CONFIG_ENV.to_owned(), ByteString(text)));
-    config_text.chain(variables(&config.extra_env_vars)).collect()
+    let report_token = report_token(&runnable.pipeline)
+        .map(|token| (TOKEN_ENV.to_owned(), ByteString(token.expose_secret().as_bytes().to_vec())));
+    let authority = mounted_authority(&runnable.pipeline)
+        .map(|pem| (CA_KEY.to_owned(), ByteString(pem.as_bytes().to_vec())));
+    config_text
+        .chain(variables(&config.extra_env_vars))
+        .chain(report_token)
+        .chain(authority)
+        .collect()
+}
+
+/// The certificate authority that pods of this pipeline's runs get as a file.
+pub(super) fn mounted_authority(pipeline: &IngestionPipeline) -> Option<&str> {
+    pipeline.server_connection.as_ref()?.mounted_authority()
+}
+
+/// The token that reports of this pipeline's runs need beside the worker's.
+pub(super) fn report_token(pipeline: &IngestionPipeline) -> Option<&SecretString> {
+    pipeline.server_connection.as_ref()?.report_token()
 }
 
 /// The extra variables that look like a credential.

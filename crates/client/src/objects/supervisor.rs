@@ -1,5 +1,6 @@
-//! The supervisor in a worker's pod (design §7): an init container puts the program into a volume,
-//! and the worker's container starts it in front of its own command.
+//! The supervisor in a worker's pod (docs/adr/0024-supervisor-replaces-hook.md): an init container
+//! copies the program into a volume, and the worker's container starts it in front of its own
+//! command.
 //!
 //! There is no preStop hook then: the supervisor gets the kubelet's SIGTERM itself, passes it on,
 //! and reports. A hook before that would only say what is about to come.

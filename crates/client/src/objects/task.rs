@@ -19,7 +19,7 @@ use secrecy::ExposeSecret;
 use super::pod::{self, Blueprint, Role};
 use super::{environment, job, secret};
 
-/// The program of an automation (`upstream-client.md` §5).
+/// The program of an automation (docs/contracts/upstream-java-client.md#containers).
 const AUTOMATION_COMMAND: [&str; 2] = ["python", "run_automation.py"];
 /// The program of an application.
 const APPLICATION_COMMAND: [&str; 3] = ["python", "-m", "metadata.applications.runner"];
@@ -153,6 +153,7 @@ impl<'a> TaskObjects<'a> {
             resources: &self.config.resources,
             role: self.role,
             config_file: None,
+            authority: None,
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use ompipe_core::yaml;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::secret::read_pipeline;
@@ -18,13 +19,17 @@ fn config(parameters: &Value) -> K8sPipelineClientConfig {
 }
 
 fn runnable() -> RunnablePipeline {
+    runnable_with(&json!({ "scheduleInterval": "0 2 * * 0" }))
+}
+
+fn runnable_with(airflow_config: &Value) -> RunnablePipeline {
     let pipeline = IngestionPipeline::read(&json!({
         "id": "11111111-2222-3333-4444-555555555555",
         "name": "mysql-pipeline",
         "pipelineType": "metadata",
         "fullyQualifiedName": "mysql.mysql-pipeline",
         "sourceConfig": { "config": { "type": "DatabaseMetadata" } },
-        "airflowConfig": { "scheduleInterval": "0 2 * * 0" },
+        "airflowConfig": airflow_config,
         "service": { "type": "databaseService", "name": "mysql" },
         "openMetadataServerConnection": {
             "hostPort": "http://openmetadata-server:8585/api", "securityConfig": { "jwtToken": TOKEN },
@@ -91,6 +96,56 @@ fn nothing_secret_is_outside_of_secrets() {
     });
 }
 
+/// The pipeline with another server connection.
+fn connected(
+    change: impl FnOnce(ompipe_core::ServerConnection) -> ompipe_core::ServerConnection,
+) -> RunnablePipeline {
+    let RunnablePipeline { mut pipeline, service, .. } = runnable();
+    let connection = change(pipeline.server_connection.clone().unwrap());
+    pipeline = pipeline.with_server_connection(connection);
+    let workflow = WorkflowConfig::build(&pipeline, service.as_ref()).unwrap();
+    RunnablePipeline { pipeline, service, workflow }
+}
+
+#[test]
+fn a_token_of_our_own_is_told_by_the_secret_and_the_worker_keeps_its_reference() {
+    let reference = |_| {
+        let (host, verify) = ("http://om/api", ompipe_core::VerifySsl::NoSsl);
+        let token = "own-token-0123".into();
+        ompipe_core::ServerConnection::new(host, "secret:/om/bot", verify).with_token(&token)
+    };
+    let (config, runnable, slug) = (config(&json!({})), connected(reference), slug());
+    let objects = Objects::new(&config, &runnable, &slug);
+    let data = objects.revision_secret().data.unwrap();
+    assert_eq!(data["OMPIPE_REPORT_TOKEN"].0, b"own-token-0123");
+    let worker = String::from_utf8(data["config"].0.clone()).unwrap();
+    assert!(worker.contains("secret:/om/bot") && !worker.contains("own-token"), "{worker}");
+    let job = serde_json::to_value(objects.job(run())).unwrap();
+    let env = &job["spec"]["template"]["spec"]["containers"][0]["env"];
+    let token =
+        env.as_array().unwrap().iter().find(|e| e["name"] == "OMPIPE_REPORT_TOKEN").unwrap();
+    assert_eq!(token["valueFrom"]["secretKeyRef"]["key"], "OMPIPE_REPORT_TOKEN");
+    let shown = Manifests::of_deploy(&objects).unwrap().to_yaml(Visibility::Masked);
+    assert!(!shown.contains("own-token-0123"), "{shown}");
+}
+
+#[test]
+fn a_configured_authority_is_a_file_of_the_pod() {
+    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let trusting = |own: ompipe_core::ServerConnection| {
+        own.with_authority_file(ompipe_core::CA_FILE).trusting(pem)
+    };
+    let (config, runnable, slug) = (config(&json!({})), connected(trusting), slug());
+    let objects = Objects::new(&config, &runnable, &slug);
+    assert_eq!(objects.revision_secret().data.unwrap()["ca.crt"].0, pem.as_bytes());
+    let job = serde_json::to_value(objects.job(run())).unwrap();
+    let spec = &job["spec"]["template"]["spec"];
+    let volume = &spec["volumes"][0];
+    assert_eq!(volume["secret"]["items"], json!([{ "key": "ca.crt", "path": "ca.crt" }]));
+    let mount = &spec["containers"][0]["volumeMounts"][0];
+    assert_eq!((&mount["name"], &mount["mountPath"]), (&volume["name"], &json!("/etc/ompipe-ca")));
+}
+
 #[test]
 fn a_secret_of_one_object_is_masked_in_every_other() {
     let mut runnable = runnable();
@@ -126,6 +181,30 @@ fn a_disabled_pipeline_has_a_suspended_schedule() {
     let (config, slug) = (config(&json!({})), slug());
     let cron_job = Objects::new(&config, &runnable, &slug).cron_job().unwrap();
     assert_eq!(cron_job.spec.unwrap().suspend, Some(true));
+}
+
+/// The pipeline's own settings win over the configured ones; `retries: 0` is what the UI sends of a
+/// form that nobody changed.
+#[rstest]
+#[case::its_own(json!({ "retries": 1, "workflowTimeout": 600 }), (1, 600))]
+#[case::of_the_ui(json!({ "retries": 0 }), (3, 7200))]
+#[case::none(json!({}), (3, 7200))]
+fn retries_and_timeout_of_a_pipeline_count_in_both_modes(
+    #[case] airflow_config: Value,
+    #[case] expected: (i32, i64),
+) {
+    let (config, runnable, slug) = (config(&json!({})), runnable_with(&airflow_config), slug());
+    let objects = Objects::new(&config, &runnable, &slug);
+    let job = objects.job(run()).spec.unwrap();
+    assert_eq!(
+        (job.backoff_limit, job.active_deadline_seconds),
+        (Some(expected.0), Some(expected.1))
+    );
+    let om_job = objects.om_job(run()).spec;
+    assert_eq!(
+        (om_job.backoff_limit, om_job.active_deadline_seconds),
+        (Some(expected.0), Some(expected.1))
+    );
 }
 
 #[test]

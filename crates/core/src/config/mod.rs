@@ -1,33 +1,40 @@
 //! Configuration of the client: the block `pipelineServiceClientConfiguration` of
-//! `openmetadata.yaml`, as the seed shows it (design §5).
+//! `openmetadata.yaml` (docs/configuration.md).
 //!
 //! ```text
 //! file ──► block ──► parameters ◄── environment (K8S_NAMESPACE, ... of the Helm chart)
 //!                        └──► K8sPipelineClientConfig + notices, or every problem at once
 //! ```
 
+mod effective;
 mod environment;
 mod parameters;
 mod pod_template;
 mod resources;
 mod scheduling;
 mod security;
+mod stock;
+mod substitution;
 mod variables;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+pub use effective::{EffectiveValue, Origin, effective};
 pub use parameters::{PARAMETERS, Parameter};
 pub use pod_template::PodTemplates;
 pub use security::{PodSecurity, SeccompProfile};
+pub use stock::server_section;
+pub use substitution::resolve_variables;
 pub use variables::{CONFIG_FILE_ENV, ExtraVariables, RESERVED_ENV, is_reserved_env};
 
 use crate::fields::Fields;
 use crate::kubernetes::{Image, Namespace, ObjectName};
-use crate::server_connection::is_http_url;
+use crate::server_connection::{endpoint_hint, is_http_url};
 use crate::{Problem, Problems, VerifySsl};
 
 /// What is being read, in messages.
@@ -38,14 +45,21 @@ const BLOCK: &str = "pipelineServiceClientConfiguration";
 pub const SERVER_SECTION: &str = "server";
 /// The class whose parameters these are; another one means another kind of client.
 const CLASS_NAME: &str = "org.openmetadata.service.clients.pipeline.k8s.K8sPipelineClient";
+/// The class by which a server calls `ompipe serve`; a stock file names it.
+const AIRFLOW_CLASS_NAME: &str =
+    "org.openmetadata.service.clients.pipeline.airflow.AirflowRESTClient";
 
 /// How pipelines run on Kubernetes.
 #[derive(Clone, Debug)]
 pub struct K8sPipelineClientConfig {
-    /// The OpenMetadata API as pods and ompipe reach it.
+    /// The OpenMetadata API as pods reach it, and ompipe too unless it has an address of its own.
     pub metadata_api_endpoint: Option<String>,
+    /// The same as this process reaches it, where that is not as pods do.
+    pub caller_endpoint: Option<String>,
     /// How its certificate is checked.
     pub verify_ssl: VerifySsl,
+    /// Who signed its certificate, where the system's authorities did not.
+    pub certificate_authority: Option<CertificateAuthority>,
     /// How the Kubernetes API is reached.
     pub cluster: ClusterAccess,
     /// Where everything lives.
@@ -65,6 +79,9 @@ pub struct K8sPipelineClientConfig {
     /// Image of ompipe's own exit handler, which also supervises workers; without one the
     /// ingestion image's is used.
     pub exit_handler_image: Option<Image>,
+    /// Whether a shell around the worker of a plain Job reports an end of its own where there is no
+    /// supervisor.
+    pub supervise_main: bool,
     /// Seconds that a finished run stays.
     pub ttl_seconds_after_finished: i32,
     /// Seconds that a run may take.
@@ -73,8 +90,8 @@ pub struct K8sPipelineClientConfig {
     pub backoff_limit: i32,
     /// What a new run does while another has not ended.
     pub concurrency_policy: ConcurrencyPolicy,
-    /// Seconds that a scheduled run may start late; never below
-    /// [`LEAST_STARTING_DEADLINE`].
+    /// Seconds that a scheduled run may start late: 0 for *no catch-up*
+    /// ([`crate::cron::starting_deadline`]), else never below [`LEAST_STARTING_DEADLINE`].
     pub starting_deadline_seconds: i64,
     /// Finished runs that a schedule keeps.
     pub successful_jobs_history_limit: i32,
@@ -123,6 +140,15 @@ pub struct HostSettings {
     pub ip: Option<String>,
 }
 
+/// Where the certificates of an authority are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateAuthority {
+    /// Here, as PEM.
+    Pem(String),
+    /// In a file, of ompipe or of the workers' image.
+    File(PathBuf),
+}
+
 /// How the Kubernetes API is reached.
 #[derive(Clone, Debug, Default)]
 pub enum ClusterAccess {
@@ -135,6 +161,8 @@ pub enum ClusterAccess {
     File(String),
     /// A kubeconfig, as text.
     Inline(SecretString),
+    /// One of those by another of its contexts than the current one.
+    Context(Box<Self>, String),
 }
 
 /// Defines a closed set of values that are written as text.
@@ -200,7 +228,7 @@ choice! {
 }
 
 /// Least value of `startingDeadlineSeconds` on an object: the `CronJob` controller looks every 10
-/// seconds, so a smaller one may never fire (design §5: with 0 nothing ever did).
+/// seconds, so a smaller one may never fire.
 pub const LEAST_STARTING_DEADLINE: i64 = 10;
 
 /// A configuration that can be used, and what its reader should know about it.
@@ -222,21 +250,40 @@ impl K8sPipelineClientConfig {
         environment: &BTreeMap<String, String>,
     ) -> Result<Checked, Problems> {
         let empty = Map::new();
-        let mut fields = Fields::new("", document.as_object().unwrap_or(&empty));
+        let (own, notice) = stock::without_server_blocks(document.as_object().unwrap_or(&empty));
+        let mut fields = Fields::new("", &own);
         if !(document.is_object() || document.is_null()) {
             fields.extend([Problem::without_value("document", "must be one map of keys")]);
         }
-        let read = match fields.value(BLOCK) {
-            Some(_) => fields.object(BLOCK, |block| read_block(block, environment)).flatten(),
-            None => read_block(&mut Fields::new("", &empty), environment),
-        };
+        let read = read_document(&mut fields, environment);
         fields.value(SERVER_SECTION);
         fields.refuse_unknown();
         match (read, fields.into_problems()) {
-            (Some(checked), list) if list.is_empty() => Ok(checked),
+            (Some(mut checked), list) if list.is_empty() => {
+                checked.notices.extend(notice);
+                Ok(checked)
+            }
             (_, list) => Err(Problems { subject: SUBJECT, list }),
         }
     }
+}
+
+/// Reads the block with the environment over it. Without a block, the environment alone counts.
+fn read_document(
+    fields: &mut Fields<'_>,
+    environment: &BTreeMap<String, String>,
+) -> Option<Checked> {
+    let empty = Map::new();
+    let (given, path) = match fields.value(BLOCK) {
+        Some(Value::Object(block)) => (block, fields.path_of(BLOCK)),
+        Some(_) => return fields.note(BLOCK, "must be a map"),
+        None => (&empty, String::new()),
+    };
+    let (merged, notices) = environment::overlay_block(given, environment);
+    let mut block = Fields::new(path, &merged);
+    let read = read_block(&mut block, environment);
+    fields.extend(environment::name_sources(block.into_problems(), environment));
+    read.map(|read| Checked { notices: [notices, read.notices].concat(), ..read })
 }
 
 /// Reads the block; `None` means that problems were noted.
@@ -247,30 +294,64 @@ fn read_block(block: &mut Fields<'_>, environment: &BTreeMap<String, String>) ->
         Some(_) => return block.note("parameters", "must be a map"),
         None => &empty,
     };
-    let (parameters, mut notices) = environment::overlay(given, environment);
-    let mut fields = Fields::new(block.path_of("parameters"), &parameters);
-    let metadata_api_endpoint = read_endpoint(block);
+    let path = block.path_of("parameters");
+    let (given, mut notices) = stock::without_airflow(given, &path);
+    let (parameters, overridden) = environment::overlay(&given, environment);
+    notices.extend(overridden);
+    let mut fields = Fields::new(path, &parameters);
+    let metadata_api_endpoint = read_endpoint(block, &mut notices);
     let verify_ssl = block.parsed("verifySSL").unwrap_or_default();
+    let certificate_authority = block.object("sslConfig", read_authority).flatten();
     let host = read_host(block);
-    read_class_name(block);
+    notices.extend(read_class_name(block));
     notices.extend(keys_without_effect(block));
     block.refuse_unknown();
     let config = parameters::read(&mut fields, metadata_api_endpoint, verify_ssl, &mut notices);
     let problems = fields.into_problems();
     let usable = problems.is_empty();
-    block.extend(environment::name_sources(problems, environment));
-    config
-        .filter(|_| usable)
-        .map(|config| Checked { config: K8sPipelineClientConfig { host, ..config }, notices })
+    block.extend(problems);
+    config.filter(|_| usable).map(|config| Checked {
+        config: K8sPipelineClientConfig { certificate_authority, host, ..config },
+        notices,
+    })
 }
 
-fn read_endpoint(block: &mut Fields<'_>) -> Option<String> {
-    let endpoint = block.string("metadataApiEndpoint")?;
+fn read_endpoint(block: &mut Fields<'_>, notices: &mut Vec<Problem>) -> Option<String> {
+    const KEY: &str = "metadataApiEndpoint";
+    let endpoint = block.string(KEY).filter(|endpoint| !endpoint.trim().is_empty())?;
     if !is_http_url(endpoint) {
         let remedy = "must be the server's API such as http://openmetadata:8585/api";
-        return block.note("metadataApiEndpoint", remedy);
+        return block.note(KEY, remedy);
     }
+    if endpoint.contains(['?', '#', '@']) {
+        let remedy = "must be a URL without user, query and fragment, such as \
+                      http://openmetadata:8585/api; the token is given apart";
+        return block.note_secret(KEY, remedy);
+    }
+    notices.extend(endpoint_hint(endpoint).map(|hint| Problem::new(KEY, &endpoint.into(), hint)));
     Some(endpoint.to_owned())
+}
+
+/// The authority: `caCertificate` as a worker's connection calls it, or the `certificatePath` of a
+/// stock file.
+fn read_authority(ssl: &mut Fields<'_>) -> Option<CertificateAuthority> {
+    let of_validate = ssl.object("validate", |validate| {
+        let path = validate.string("certificatePath").map(str::to_owned);
+        validate.refuse_unknown();
+        path
+    });
+    let given = [
+        ssl.string("caCertificate").map(str::to_owned),
+        ssl.string("certificatePath").map(str::to_owned),
+        of_validate.flatten(),
+    ];
+    ssl.refuse_unknown();
+    let text = given.into_iter().flatten().find(|text| !text.trim().is_empty())?;
+    Some(if text.contains("-----BEGIN") {
+        CertificateAuthority::Pem(text)
+    } else {
+        CertificateAuthority::File(text.trim().into())
+    })
 }
 
 fn read_host(block: &mut Fields<'_>) -> HostSettings {
@@ -281,14 +362,22 @@ fn read_host(block: &mut Fields<'_>) -> HostSettings {
     }
 }
 
-fn read_class_name(block: &mut Fields<'_>) {
-    if block.string("className").is_some_and(|class| class != CLASS_NAME) {
-        block.note::<()>("className", format!("must be {CLASS_NAME}, or left out"));
+fn read_class_name(block: &mut Fields<'_>) -> Option<Problem> {
+    const KEY: &str = "className";
+    let class = block.string(KEY).filter(|class| !class.is_empty())?;
+    match class {
+        CLASS_NAME => None,
+        AIRFLOW_CLASS_NAME => {
+            let remedy = "is how the OpenMetadata server calls ompipe serve; ompipe runs pipelines \
+                          on Kubernetes whatever stands here";
+            Some(Problem::without_value(block.path_of(KEY), remedy))
+        }
+        _ => block.note(KEY, format!("must be {CLASS_NAME}, or left out")),
     }
 }
 
 /// Keys of the block that configure the OpenMetadata server, not its client on Kubernetes
-/// (contract §1).
+/// (docs/contracts/openmetadata-http.md#server-configuration).
 const SERVER_KEYS: [&str; 5] = [
     "apiEndpoint",
     "healthCheckInterval",

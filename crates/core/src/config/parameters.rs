@@ -1,4 +1,5 @@
-//! The parameters: their names, defaults and bounds (seed *Configuration Parameters*).
+//! The parameters: their names, defaults and bounds
+//! (docs/contracts/upstream-java-client.md#configuration-parameters).
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -94,6 +95,13 @@ pub const PARAMETERS: &[Parameter] = &[
          exit_handler.py of the ingestion image",
     ),
     parameter(
+        "superviseMain",
+        None,
+        "true",
+        "without exitHandlerImage and operator, a shell around the worker reports an end of its own \
+         with exit_handler.py; false runs python main.py alone",
+    ),
+    parameter(
         "ttlSecondsAfterFinished",
         Some("K8S_TTL_SECONDS_AFTER_FINISHED"),
         "604800",
@@ -116,7 +124,7 @@ pub const PARAMETERS: &[Parameter] = &[
         "startingDeadlineSeconds",
         None,
         "0",
-        "seconds that a scheduled run may start late; 0 is no catch-up",
+        "seconds that a scheduled run may start late; 0 is no catch-up: 300, or the schedule's interval where that is shorter",
     ),
     parameter(
         "successfulJobsHistoryLimit",
@@ -156,13 +164,13 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     parameter(
         "seccompProfileType",
-        None,
+        Some("K8S_SECCOMP_PROFILE_TYPE"),
         "RuntimeDefault",
         "seccomp profile: RuntimeDefault, Localhost, Unconfined; null leaves it out",
     ),
     parameter(
         "seccompLocalhostProfile",
-        None,
+        Some("K8S_SECCOMP_LOCALHOST_PROFILE"),
         "null",
         "file of the seccomp profile of type Localhost",
     ),
@@ -269,7 +277,9 @@ pub(super) fn read(
     note_without_effect(fields, notices);
     let config = K8sPipelineClientConfig {
         metadata_api_endpoint,
+        caller_endpoint: None,
         verify_ssl,
+        certificate_authority: None,
         cluster: cluster_access(fields),
         namespace: or_default(fields, "namespace")?,
         ingestion_image: or_default(fields, "ingestionImage")?,
@@ -279,6 +289,7 @@ pub(super) fn read(
         resources: resources(fields, "resources", default_of("resources")),
         exit_handler_resources: exit_handler_resources(fields),
         exit_handler_image: fields.parsed("exitHandlerImage"),
+        supervise_main: fields.boolean("superviseMain").unwrap_or(true),
         ttl_seconds_after_finished: number(fields, "ttlSecondsAfterFinished", 0)?,
         active_deadline_seconds: number(fields, "activeDeadlineSeconds", 1)?.into(),
         backoff_limit: number(fields, "backoffLimit", 0)?,
@@ -319,18 +330,27 @@ fn number(fields: &mut Fields<'_>, key: &'static str, least: i32) -> Option<i32>
     given.and_then(|number| number.try_into().ok()).or_else(|| default_of(key).parse().ok())
 }
 
-/// `0`, which the seed writes for *no catch-up*, would never fire; the least that works stands in.
+/// `0`, which stands for *no catch-up*, depends on the schedule; the least that works stands in for
+/// what is between.
 fn starting_deadline(fields: &mut Fields<'_>, notices: &mut Vec<Problem>) -> Option<i64> {
     const KEY: &str = "startingDeadlineSeconds";
     let seconds = i64::from(number(fields, KEY, 0)?);
-    if seconds < LEAST_STARTING_DEADLINE && fields.value(KEY).is_some() {
-        let remedy = format!(
+    let remedy = match seconds {
+        0 => Some(
+            "no catch-up: becomes 300 on the object, or the schedule's interval where that is \
+             shorter, because a CronJob with 0 never fires"
+                .to_owned(),
+        ),
+        1..LEAST_STARTING_DEADLINE => Some(format!(
             "becomes {LEAST_STARTING_DEADLINE} on the object: the CronJob controller looks every \
-             10 seconds, so a smaller value may never fire; missed runs are still not caught up"
-        );
+             10 seconds, so a smaller value may never fire"
+        )),
+        _ => None,
+    };
+    if let Some(remedy) = remedy.filter(|_| fields.value(KEY).is_some()) {
         notices.push(Problem::new(fields.path_of(KEY), &json!(seconds), remedy));
     }
-    Some(seconds.max(LEAST_STARTING_DEADLINE))
+    Some(if seconds == 0 { 0 } else { seconds.max(LEAST_STARTING_DEADLINE) })
 }
 
 fn mode(fields: &mut Fields<'_>) -> Mode {

@@ -1,6 +1,7 @@
 //! `podTemplate`: a partial `PodTemplateSpec` laid over the pods of every run, of the runs of one
-//! service, and of one pipeline (design §5). Checked against the typed object, so that a misspelt
-//! key is refused here and not silently dropped by the API server.
+//! service, and of one pipeline (docs/configuration.md#everything-else-about-pods). Checked against
+//! the typed object, so that a misspelt key is refused here and not silently dropped by the API
+//! server.
 
 use std::collections::BTreeMap;
 

@@ -21,8 +21,8 @@ pub(super) fn resources(
     let mut requests = default_amounts(&defaults["requests"]);
     let mut limits = default_amounts(&defaults["limits"]);
     fields.object(key, |fields| {
-        requests.extend(amounts(fields, "requests"));
-        limits.extend(amounts(fields, "limits"));
+        change_amounts(fields, "requests", &mut requests);
+        change_amounts(fields, "limits", &mut limits);
         refuse_requests_over_limits(fields, &requests, &limits);
         fields.refuse_unknown();
     });
@@ -41,19 +41,20 @@ fn default_amounts(amounts: &Value) -> Amounts {
     amounts.as_object().into_iter().flatten().filter_map(parse).collect()
 }
 
-/// `requests` or `limits`: amounts of any resource, as text or number.
-fn amounts(fields: &mut Fields<'_>, key: &'static str) -> Amounts {
-    let read = fields.object(key, |inner| {
-        let mut amounts = Amounts::new();
+/// `requests` or `limits`: amounts of any resource, as text or number; null takes a default away.
+fn change_amounts(fields: &mut Fields<'_>, key: &'static str, amounts: &mut Amounts) {
+    fields.object(key, |inner| {
         for (name, value) in inner.document() {
+            if value.is_null() {
+                amounts.remove(name);
+                continue;
+            }
             match scalar_text(value).unwrap_or_default().parse() {
                 Ok(amount) => drop(amounts.insert(name.clone(), amount)),
                 Err(remedy) => drop(inner.note::<()>(name, remedy)),
             }
         }
-        amounts
     });
-    read.unwrap_or_default()
 }
 
 /// Either of the two may be a default, so both are named.

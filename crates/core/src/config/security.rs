@@ -1,4 +1,5 @@
-//! User, group and privileges of the pods (seed *Security context*).
+//! User, group and privileges of the pods
+//! (docs/contracts/upstream-java-client.md#security-context).
 
 use std::fmt::Display;
 use std::str::FromStr;

@@ -131,6 +131,15 @@ fn pull_secrets(#[case] given: Value) {
 }
 
 #[test]
+fn null_takes_a_default_of_the_resources_away() {
+    let given = json!({ "resources": { "limits": { "cpu": null, "gpu": null } } });
+    let resources = read(&given).unwrap().config.resources;
+    let limits = resources.limits.unwrap();
+    assert_eq!(limits.keys().collect::<Vec<_>>(), ["memory"]);
+    assert!(resources.requests.unwrap().contains_key("cpu"));
+}
+
+#[test]
 fn resources_may_be_numbers_and_of_any_kind() {
     let given = json!({ "resources": { "limits": { "cpu": 2, "ephemeral-storage": "1Gi" } } });
     let limits = read(&given).unwrap().config.resources.limits.unwrap();
@@ -156,11 +165,12 @@ fn ids_may_be_left_to_the_cluster() {
 }
 
 #[rstest]
-#[case(json!(0), 10, 1)]
+#[case(json!(0), 0, 1)]
+#[case(json!(1), 10, 1)]
 #[case(json!(9), 10, 1)]
 #[case(json!(10), 10, 0)]
 #[case(json!("300"), 300, 0)]
-#[case(Value::Null, 10, 0)]
+#[case(Value::Null, 0, 0)]
 fn a_starting_deadline_that_never_fires_is_translated(
     #[case] given: Value,
     #[case] seconds: i64,
@@ -193,7 +203,7 @@ fn a_starting_deadline_that_never_fires_is_translated(
 #[case(json!({ "failedJobsHistoryLimit": [] }), ".failedJobsHistoryLimit = []")]
 #[case(json!({ "runAsUser": -1 }), ".runAsUser = -1")]
 #[case(json!({ "runAsUser": 0 }), ".runAsUser = 0: is root")]
-#[case(json!({ "runAsNonRoot": "yes" }), r#".runAsNonRoot = "yes": must be true or false"#)]
+#[case(json!({ "runAsNonRoot": "perhaps" }), r#".runAsNonRoot = "perhaps": must be true or false"#)]
 #[case(json!({ "seccompProfileType": "Strict" }), ".seccompProfileType")]
 #[case(json!({ "seccompProfileType": "Localhost" }), ".seccompLocalhostProfile: is missing")]
 #[case(json!({ "seccompLocalhostProfile": "p.json" }), ".seccompLocalhostProfile")]
@@ -333,7 +343,7 @@ fn no_message_repeats_a_credential() {
     let given = json!({
         "kubeConfigContent": { "token": "hunter2" },
         "extraEnvVars": ["hunter2", "config:hunter2"],
-        "password": "hunter2",
+        "apiToken": "hunter2",
     });
     let problems = problems(&given);
     assert_eq!(problems.len(), 4);
@@ -350,4 +360,231 @@ fn the_documents_list_every_parameter() {
     let expected: Vec<String> = PARAMETERS.iter().map(row).collect();
     let listed: Vec<&str> = documents.lines().filter(|line| line.starts_with("| `")).collect();
     assert_eq!(listed, expected);
+}
+
+/// What a configuration of the environment alone, or with a file without the block, is told.
+#[rstest]
+#[case(
+    "K8S_NAMESPACE",
+    "Bad_Name",
+    r#"K8S_NAMESPACE (environment) = "Bad_Name": must be a DNS label"#
+)]
+#[case(
+    "K8S_RUN_AS_USER",
+    "root",
+    r#"K8S_RUN_AS_USER (environment) = "root": must be a whole number"#
+)]
+#[case("K8S_LIMITS_CPU", "two", r#"K8S_LIMITS_CPU (environment) = "two": must be a quantity"#)]
+#[case("K8S_EXTRA_ENV_VARS", "A", "K8S_EXTRA_ENV_VARS (environment): an entry has no colon")]
+#[case("K8S_SECCOMP_PROFILE_TYPE", "Strict", "K8S_SECCOMP_PROFILE_TYPE (environment)")]
+#[case(
+    "SERVER_HOST_API_URL",
+    "om:8585",
+    r#"SERVER_HOST_API_URL (environment) = "om:8585": must be the server's API"#
+)]
+#[case(
+    "PIPELINE_SERVICE_CLIENT_VERIFY_SSL",
+    "maybe",
+    "PIPELINE_SERVICE_CLIENT_VERIFY_SSL (environment)"
+)]
+fn a_wrong_variable_is_named(
+    #[case] variable: &str,
+    #[case] value: &str,
+    #[case] told: &str,
+    #[values(json!(null), json!({}), json!({ "server": {} }), json!({ BLOCK: {} }))]
+    document: Value,
+) {
+    let environment = [(variable.to_owned(), value.to_owned())].into();
+    let problems = K8sPipelineClientConfig::read(&document, &environment).unwrap_err().list;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].to_string().starts_with(told), "{}", problems[0]);
+}
+
+#[test]
+fn the_quotes_of_the_charts_secret_are_no_part_of_a_value() {
+    let environment = [
+        ("K8S_TTL_SECONDS_AFTER_FINISHED", "\"86400\""),
+        ("K8S_NODE_SELECTOR", "\"\""),
+        ("K8S_POD_ANNOTATIONS", "\"a=b\""),
+        ("K8S_IMAGE_PULL_SECRETS", "\"\""),
+        ("K8S_TOLERATIONS", r#""[{\"key\":\"spot\",\"operator\":\"Exists\"}]""#),
+        ("K8S_RUN_AS_NON_ROOT", "\"true\""),
+        ("SERVER_HOST_API_URL", "\"http://om:8585/api\""),
+    ];
+    let config = read_with(&json!({}), &environment).unwrap().config;
+    assert_eq!(config.ttl_seconds_after_finished, 86400);
+    assert!(config.node_selector.is_empty() && config.image_pull_secrets.is_empty());
+    assert_eq!(config.pod_annotations["a"], "b");
+    assert_eq!(config.tolerations[0].key.as_deref(), Some("spot"));
+    assert_eq!(config.metadata_api_endpoint.as_deref(), Some("http://om:8585/api"));
+}
+
+#[test]
+fn null_in_the_environment_leaves_ids_to_the_cluster() {
+    let environment = [
+        ("K8S_RUN_AS_USER", "null"),
+        ("K8S_RUN_AS_GROUP", "null"),
+        ("K8S_FS_GROUP", "\"null\""),
+        ("K8S_SECCOMP_PROFILE_TYPE", "null"),
+    ];
+    let security = read_with(&json!({ "runAsUser": 7 }), &environment).unwrap().config.security;
+    let ids = (security.run_as_user, security.run_as_group, security.fs_group);
+    assert_eq!((ids, security.seccomp), ((None, None, None), None));
+}
+
+#[test]
+fn a_seccomp_profile_by_the_environment() {
+    let environment = [
+        ("K8S_SECCOMP_PROFILE_TYPE", "Localhost"),
+        ("K8S_SECCOMP_LOCALHOST_PROFILE", "profiles/om.json"),
+    ];
+    let security = read_with(&json!({}), &environment).unwrap().config.security;
+    assert_eq!(security.seccomp, Some(SeccompProfile::Localhost("profiles/om.json".to_owned())));
+}
+
+/// The blocks that an OpenMetadata server has in its `openmetadata.yaml`, in short.
+const STOCK: &str = r#"
+clusterName: ${OPENMETADATA_CLUSTER_NAME:-openmetadata}
+server:
+  rootPath: '/api/*'
+  applicationConnectors:
+    - type: http
+      port: ${SERVER_PORT:-8585}
+database:
+  url: jdbc:${DB_SCHEME:-mysql}://${DB_HOST:-localhost}:${DB_PORT:-3306}/${OM_DATABASE:-db}
+authorizerConfiguration:
+  adminPrincipals: ${AUTHORIZER_ADMIN_PRINCIPALS:-[admin]}
+authenticationConfiguration:
+  publicKeyUrls: ${AUTHENTICATION_PUBLIC_KEYS:-[http://localhost:8585/api/v1/system/config/jwks]}
+aBlockOfALaterRelease: { a: 1 }
+pipelineServiceClientConfiguration:
+  enabled: ${PIPELINE_SERVICE_CLIENT_ENABLED:-true}
+  className: ${PIPELINE_SERVICE_CLIENT_CLASS_NAME:-"org.openmetadata.service.clients.pipeline.airflow.AirflowRESTClient"}
+  apiEndpoint: ${PIPELINE_SERVICE_CLIENT_ENDPOINT:-http://localhost:8080}
+  metadataApiEndpoint: ${SERVER_HOST_API_URL:-http://localhost:8585/api}
+  ingestionIpInfoEnabled: ${PIPELINE_SERVICE_IP_INFO_ENABLED:-false}
+  hostIp: ${PIPELINE_SERVICE_CLIENT_HOST_IP:-""}
+  healthCheckInterval: ${PIPELINE_SERVICE_CLIENT_HEALTH_CHECK_INTERVAL:-300}
+  verifySSL: ${PIPELINE_SERVICE_CLIENT_VERIFY_SSL:-"no-ssl"}
+  sslConfig:
+    validate:
+      certificatePath: ${PIPELINE_SERVICE_CLIENT_SSL_CERT_PATH:-""}
+  secretsManagerLoader: ${PIPELINE_SERVICE_CLIENT_SECRETS_MANAGER_LOADER:-"noop"}
+  parameters:
+    username: ${AIRFLOW_USERNAME:-admin}
+    password: ${AIRFLOW_PASSWORD:-hunter2}
+    timeout: ${AIRFLOW_TIMEOUT:-10}
+    truststorePath: ${AIRFLOW_TRUST_STORE_PATH:-""}
+    namespace: ${K8S_NAMESPACE:-"data"}
+    ttlSecondsAfterFinished: ${K8S_TTL_SECONDS_AFTER_FINISHED:-86400}
+"#;
+
+fn read_stock(text: &str, environment: &[(&str, &str)]) -> Result<Checked, Problems> {
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let document = yaml::parse(&resolve_variables(text, &environment)).unwrap();
+    K8sPipelineClientConfig::read(&document, &environment)
+}
+
+#[test]
+fn a_stock_file_of_the_server_is_read() {
+    let Checked { config, notices } = read_stock(STOCK, &[]).unwrap();
+    assert_eq!(config.namespace.as_str(), "data");
+    assert_eq!(config.ttl_seconds_after_finished, 86400);
+    assert_eq!(config.metadata_api_endpoint.as_deref(), Some("http://localhost:8585/api"));
+    assert_eq!((config.host.enabled, config.certificate_authority), (true, None));
+    let notices: Vec<_> = notices.iter().map(ToString::to_string).collect();
+    for key in ["apiEndpoint", "healthCheckInterval", "secretsManagerLoader", "password", "server"]
+    {
+        assert!(notices.iter().any(|notice| notice.contains(key)), "{key}: {notices:?}");
+    }
+    assert!(!notices.concat().contains("hunter2"));
+}
+
+#[test]
+fn the_environment_counts_in_a_stock_file() {
+    let environment = [
+        ("K8S_NAMESPACE", "\"other\""),
+        ("SERVER_HOST_API_URL", "https://om/api"),
+        ("PIPELINE_SERVICE_CLIENT_VERIFY_SSL", "validate"),
+        ("PIPELINE_SERVICE_CLIENT_SSL_CERT_PATH", "/etc/om/ca.pem"),
+    ];
+    let config = read_stock(STOCK, &environment).unwrap().config;
+    assert_eq!(config.namespace.as_str(), "other");
+    assert_eq!(config.metadata_api_endpoint.as_deref(), Some("https://om/api"));
+    assert_eq!(config.verify_ssl, VerifySsl::Validate);
+    let file = CertificateAuthority::File("/etc/om/ca.pem".into());
+    assert_eq!(config.certificate_authority, Some(file));
+}
+
+#[rstest]
+#[case::misspelt_block(
+    "pipelineServiceClientConfig",
+    "did you mean pipelineServiceClientConfiguration?"
+)]
+#[case::misspelt_section("servr", "did you mean server?")]
+#[case::parameters_at_the_top("parameters", "is not a known key")]
+fn a_block_that_nobody_reads_is_refused(#[case] key: &str, #[case] told: &str) {
+    let document = json!({ key: { "namespace": "x" } });
+    let problems = K8sPipelineClientConfig::read(&document, &BTreeMap::new()).unwrap_err();
+    assert!(problems.to_string().contains(told), "{problems}");
+}
+
+#[test]
+fn a_misspelt_block_is_refused_in_a_stock_file_too() {
+    let text = STOCK.replace(BLOCK, "pipelineServiceClientConfigurations");
+    assert!(read_stock(&text, &[]).unwrap_err().to_string().contains("did you mean"));
+}
+
+#[rstest]
+#[case::ours(json!({ "listen": "0.0.0.0:1" }), true)]
+#[case::empty(json!({}), true)]
+#[case::no_map(json!(7), true)]
+#[case::dropwizards(json!({ "rootPath": "/api/*", "applicationConnectors": [] }), false)]
+#[case::with_keys_of_dropwizard_that_are_not_listed(json!({ "adminConnectors": [], "x": 1 }), false)]
+#[case::both(json!({ "listen": "0.0.0.0:1", "adminConnectors": [] }), true)]
+fn the_servers_own_section_is_not_ours(#[case] section: Value, #[case] is_ours: bool) {
+    assert_eq!(server_section(&json!({ SERVER_SECTION: section })).is_some(), is_ours);
+}
+
+#[rstest]
+#[case(json!({ "caCertificate": "/etc/om/ca.pem" }), Some(CertificateAuthority::File("/etc/om/ca.pem".into())))]
+#[case(json!({ "certificatePath": "/a" }), Some(CertificateAuthority::File("/a".into())))]
+#[case(json!({ "validate": { "certificatePath": "/a" } }), Some(CertificateAuthority::File("/a".into())))]
+#[case(json!({ "caCertificate": "-----BEGIN CERTIFICATE-----\nx" }), Some(CertificateAuthority::Pem("-----BEGIN CERTIFICATE-----\nx".to_owned())))]
+#[case(json!({ "caCertificate": "" }), None)]
+fn a_certificate_authority(#[case] ssl: Value, #[case] expected: Option<CertificateAuthority>) {
+    let document = json!({ BLOCK: { "sslConfig": ssl } });
+    let checked = K8sPipelineClientConfig::read(&document, &BTreeMap::new()).unwrap();
+    assert_eq!(checked.config.certificate_authority, expected);
+}
+
+#[test]
+fn an_endpoint_without_api_is_noted() {
+    let document = json!({ BLOCK: { "metadataApiEndpoint": "http://om:8585" } });
+    let checked = K8sPipelineClientConfig::read(&document, &BTreeMap::new()).unwrap();
+    let told = checked.notices[0].to_string();
+    assert!(told.contains("did you mean http://om:8585/api?"), "{told}");
+}
+
+#[rstest]
+#[case("http://u:hunter2@om/api")]
+#[case("http://om/api?token=hunter2")]
+fn an_endpoint_has_no_user_and_no_query(#[case] endpoint: &str) {
+    let document = json!({ BLOCK: { "metadataApiEndpoint": endpoint } });
+    let problems = K8sPipelineClientConfig::read(&document, &BTreeMap::new()).unwrap_err();
+    let told = problems.to_string();
+    assert!(
+        told.contains("without user, query and fragment") && !told.contains("hunter2"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_value_with_commas_is_told_to_use_the_list_form() {
+    let proxy = "HTTPS_PROXY:http://proxy:3128,NO_PROXY:localhost,.svc,10.0.0.0/8";
+    let problems = read_with(&json!({}), &[("K8S_EXTRA_ENV_VARS", proxy)]).unwrap_err();
+    assert!(problems.to_string().contains("needs the list form"), "{problems}");
+    let list = r#"["HTTPS_PROXY:http://proxy:3128","NO_PROXY:localhost,.svc,10.0.0.0/8"]"#;
+    let config = read_with(&json!({}), &[("K8S_EXTRA_ENV_VARS", list)]).unwrap().config;
+    assert_eq!(config.extra_env_vars.plain().count() + config.extra_env_vars.secret().count(), 2);
 }

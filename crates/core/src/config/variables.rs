@@ -13,7 +13,8 @@ use crate::redaction;
 
 const KEY: &str = "extraEnvVars";
 
-/// Variables that ompipe sets itself (seed *Environment Variables*).
+/// Variables that ompipe sets itself
+/// (docs/contracts/upstream-java-client.md#environment-variables).
 pub const RESERVED_ENV: [&str; 7] = [
     "config",
     "pipelineType",
@@ -48,7 +49,9 @@ impl ExtraVariables {
             Some(Value::Object(map)) => {
                 map.iter().map(|(name, value)| env_of(name, value)).collect()
             }
-            Some(Value::String(text)) => split_list(text).map(env_pair).collect(),
+            Some(Value::String(text)) => split_list(text)
+                .map(|entry| env_pair(entry).map_err(|remedy| of_commas(&remedy)))
+                .collect(),
             Some(_) => vec![Err("must be a list of KEY:VALUE".to_owned())],
         };
         let (good, bad): (Vec<_>, Vec<_>) = entries.into_iter().partition(Result::is_ok);
@@ -66,7 +69,8 @@ impl ExtraVariables {
         self.0.iter().filter(|variable| !is_secret(variable))
     }
 
-    /// Name and value of those that must come from a Secret (design §2.2).
+    /// Name and value of those that must come from a Secret
+    /// (docs/adr/0004-config-only-in-secrets.md).
     pub fn secret(&self) -> impl Iterator<Item = (&str, &str)> {
         let secret = self.0.iter().filter(|variable| is_secret(variable));
         secret.filter_map(|variable| Some((variable.name.as_str(), variable.value.as_deref()?)))
@@ -102,6 +106,14 @@ fn env_pair(text: &str) -> Result<EnvVar, String> {
         format!("an entry has no colon after its name (it has {} characters)", text.chars().count())
     })?;
     env_of(name.trim(), &Value::String(value.trim().to_owned()))
+}
+
+/// A text is split at every comma, also at those within a value.
+fn of_commas(remedy: &str) -> String {
+    format!(
+        "{remedy}; a text is split at its commas: a value that has some, such as that of NO_PROXY, \
+         needs the list form [\"KEY:VALUE\", \"KEY:VALUE\"]"
+    )
 }
 
 fn env_of(name: &str, value: &Value) -> Result<EnvVar, String> {

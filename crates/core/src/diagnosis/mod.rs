@@ -1,5 +1,5 @@
-//! What keeps a run from working, read off its pods and events (seed *PreStop Hook Validation and
-//! Debugging*, *Troubleshooting PreStop Hook Issues*).
+//! What keeps a run from working, read off its pods and events
+//! (docs/contracts/upstream-java-client.md#checks-of-the-hook).
 
 mod pod;
 mod run;
@@ -70,8 +70,8 @@ pub struct Subject<'s> {
     pub pods: &'s [Pod],
     /// Events about its object and its pods.
     pub events: &'s [Event],
-    /// What OpenMetadata has of it, if it was asked.
-    pub row: Option<PipelineState>,
+    /// What OpenMetadata has of it, if it was asked and answered; `Some(None)` where it has no row.
+    pub row: Option<Option<PipelineState>>,
     /// The time.
     pub now: Timestamp,
 }
@@ -82,14 +82,17 @@ pub fn of_run(subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = vec![run::state(subject)];
     findings.extend(run::row(subject));
     let newest = crate::run::attempts(subject.workload, subject.pods).last().copied();
-    match newest {
-        Some(pod) => findings.extend(pod::of_pod(subject, pod)),
-        None => findings.push(Finding::warning(
-            "pod",
-            "the run has no pod",
-            "a finished run keeps its pods for ttlSecondsAfterFinished; start another to look at",
-        )),
+    if let Some(pod) = newest {
+        findings.extend(pod::of_pod(subject, pod));
+        return findings;
     }
+    findings.push(Finding::warning(
+        "pod",
+        "the run has no pod",
+        "a finished run keeps its pods for ttlSecondsAfterFinished; start another to look at",
+    ));
+    // Events outlive their pod by an hour.
+    findings.push(pod::hook_events(subject.events));
     findings
 }
 

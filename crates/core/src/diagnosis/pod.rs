@@ -12,9 +12,10 @@ use crate::labels::JOB_NAME;
 use crate::run::MAIN_CONTAINER;
 use crate::workflow::CONFIG_ENV;
 
-/// The hook's command (seed *PreStop Lifecycle Hooks*).
+/// The hook's command (docs/contracts/upstream-java-client.md#prestop-hook).
 const HOOK: [&str; 2] = ["python", "exit_handler.py"];
-/// The grace period that the seed asks for, and the least in which a Python exit handler ends.
+/// The grace period that OpenMetadata's documentation asks for, and the least in which a Python exit
+/// handler ends.
 const GRACE: i64 = 60;
 const LEAST_GRACE: i64 = 30;
 /// How long after its grace period a pod counts as stuck: a busy kubelet is late.
@@ -41,6 +42,9 @@ fn main_container(pod: &Pod) -> Option<&Container> {
 
 fn hook(main: &Container) -> Finding {
     const CHECK: &str = "preStop hook";
+    if is_supervised(main) {
+        return Finding::good(CHECK, "none: the supervisor gets the signal itself and reports");
+    }
     let hook = main.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
     let command = hook.and_then(|hook| hook.exec.as_ref()?.command.clone()).unwrap_or_default();
     if command == HOOK {
@@ -55,13 +59,23 @@ fn hook(main: &Container) -> Finding {
     Finding::bad(CHECK, detail, remedy)
 }
 
+/// Whether `ompipe-exit supervise` is the container's first process.
+fn is_supervised(main: &Container) -> bool {
+    let command = main.command.as_deref().unwrap_or_default();
+    let is_program = |path: &String| path.rsplit('/').next() == Some("ompipe-exit");
+    command.first().is_some_and(is_program)
+        && command.get(1).is_some_and(|verb| verb == "supervise")
+}
+
 fn grace(pod: &Pod) -> Finding {
     const CHECK: &str = "grace period";
     let seconds = grace_seconds(pod);
     let detail = format!("terminationGracePeriodSeconds is {seconds}");
     match seconds {
         GRACE.. => Finding::good(CHECK, detail),
-        LEAST_GRACE.. => Finding::warning(CHECK, detail, "the seed asks for 60: see podTemplate"),
+        LEAST_GRACE.. => {
+            Finding::warning(CHECK, detail, "OpenMetadata asks for 60: see podTemplate")
+        }
         _ => Finding::bad(CHECK, detail, "too short for an exit handler; set 60 in podTemplate"),
     }
 }
@@ -116,7 +130,7 @@ fn said_name(variable: &EnvVar, name: &str) -> String {
     }
 }
 
-fn hook_events(events: &[Event]) -> Finding {
+pub(super) fn hook_events(events: &[Event]) -> Finding {
     const CHECK: &str = "hook events";
     let failed = |event: &&Event| event.reason.as_deref() == Some("FailedPreStopHook");
     let newest = events.iter().filter(failed).max_by_key(|event| event.last_timestamp.clone());

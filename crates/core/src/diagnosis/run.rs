@@ -32,7 +32,29 @@ pub(crate) const fn remedy(reason: Reason) -> &'static str {
         }
         Reason::Quota => "raise the namespace's ResourceQuota, or lower resources",
         Reason::Admission => {
-            "change what the message names, with podTemplate or the security parameters"
+            "change what the message names: resources, exitHandlerResources, podTemplate or the \
+             security parameters"
+        }
+        Reason::InitContainer => {
+            "read the log of the init container that the message names: kubectl logs POD -c NAME"
+        }
+        Reason::Sidecar => {
+            "read the log of the sidecar that the message names: kubectl logs POD -c NAME --previous"
+        }
+        Reason::Mount => "create the Secret, ConfigMap or volume that the message names",
+        Reason::Sandbox => "see why the node cannot set up pods, its network plugin for instance",
+        Reason::Rejected => "see why the node turned the pod away; another node may take it",
+        Reason::BadConfig => {
+            "correct the pipeline's config or the worker's command, deploy it and start a new run"
+        }
+        Reason::SourceAuth => {
+            "correct the credentials of the service's connection, and what they may do"
+        }
+        Reason::SourceUnreachable => {
+            "see whether pods of the namespace reach the host and port of the service's connection"
+        }
+        Reason::OpenMetadataUnreachable => {
+            "see whether pods reach metadataApiEndpoint, and whether the bot's token is valid"
         }
         Reason::OomKilled => "raise resources.limits.memory; the framework alone takes 390 MiB",
         Reason::Evicted => {
@@ -56,20 +78,35 @@ pub(crate) const fn remedy(reason: Reason) -> &'static str {
     }
 }
 
+/// What to do about a run whose end OpenMetadata does not know.
+const UNREPORTED: &str = "nobody reported its end: in mode job a worker that crashes does not; \
+                          useOMJobOperator covers every end";
+
+fn no_row(state: PipelineState) -> String {
+    format!("OpenMetadata has no row of the run, the cluster says {state}")
+}
+
 /// OpenMetadata's row, where it says something else than the cluster.
 pub(super) fn row(subject: &Subject<'_>) -> Option<Finding> {
     const CHECK: &str = "status in OpenMetadata";
-    let (row, state) = (subject.row?, subject.run.state);
+    let state = subject.run.state;
+    let Some(row) = subject.row? else {
+        return state.is_terminal().then(|| Finding::bad(CHECK, no_row(state), UNREPORTED));
+    };
     let is_stuck = state.is_terminal() && !row.is_terminal();
     let contradicts = state == PipelineState::Failed && row == PipelineState::Success;
+    let is_worse = state == PipelineState::Success
+        && matches!(row, PipelineState::Failed | PipelineState::Stopped);
     let detail = format!("OpenMetadata has {row}, the cluster says {state}");
     Some(if is_stuck {
-        let remedy = "nobody reported its end: in mode job a worker that crashes does not; \
-                      useOMJobOperator covers every end";
-        Finding::bad(CHECK, detail, remedy)
+        Finding::bad(CHECK, detail, UNREPORTED)
     } else if contradicts {
         let remedy = "the worker failed after it had reported: its last entities were not stored";
         Finding::warning(CHECK, detail, remedy)
+    } else if is_worse {
+        let remedy = "the worker ended well, and something reported another end: see who writes the \
+                      row, such as an exit_handler.py that podTemplate or a custom image brings";
+        Finding::bad(CHECK, detail, remedy)
     } else {
         Finding::good(CHECK, detail)
     })

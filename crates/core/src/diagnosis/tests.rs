@@ -42,6 +42,7 @@ fn findings(pod: &Value, events: &[Event], row: Option<PipelineState>) -> Vec<Fi
     let workload = workload();
     let run = Run::observe(&workload, &pods);
     let now = "2026-01-01T12:00:00Z".parse().unwrap();
+    let row = row.map(Some);
     of_run(&Subject { workload: &workload, run: &run, pods: &pods, events, row, now })
 }
 
@@ -83,12 +84,27 @@ fn each_check_of_a_pod(
     assert_eq!(verdict_of(&findings(&pod, &[], None), check).0, verdict);
 }
 
-#[test]
-fn a_failed_hook_is_told_with_its_message() {
-    let event: Event = serde_json::from_value(json!({
+fn failed_hook() -> Event {
+    serde_json::from_value(json!({
         "metadata": {}, "involvedObject": {}, "reason": "FailedPreStopHook", "message": "exit code 1",
     }))
-    .unwrap();
+    .unwrap()
+}
+
+#[test]
+fn a_failed_hook_of_a_pod_that_is_gone_is_found() {
+    let workload = workload();
+    let run = Run::observe(&workload, &[]);
+    let now = "2026-01-01T12:00:00Z".parse().unwrap();
+    let events = [failed_hook()];
+    let subject =
+        Subject { workload: &workload, run: &run, pods: &[], events: &events, row: None, now };
+    assert_eq!(verdict_of(&of_run(&subject), "hook events").0, Verdict::Bad);
+}
+
+#[test]
+fn a_failed_hook_is_told_with_its_message() {
+    let event = failed_hook();
     let (verdict, detail) = verdict_of(&findings(&good_pod(), &[event], None), "hook events");
     assert_eq!((verdict, detail.as_str()), (Verdict::Bad, "FailedPreStopHook: exit code 1"));
 }
@@ -97,6 +113,9 @@ fn a_failed_hook_is_told_with_its_message() {
 #[case(PipelineState::Success, Verdict::Good)]
 #[case::stuck(PipelineState::Running, Verdict::Bad)]
 #[case::stuck(PipelineState::Queued, Verdict::Bad)]
+#[case::other_end(PipelineState::Failed, Verdict::Bad)]
+#[case::other_end(PipelineState::Stopped, Verdict::Bad)]
+#[case::more_exact(PipelineState::PartialSuccess, Verdict::Good)]
 fn a_row_that_never_ended_is_told(#[case] row: PipelineState, #[case] verdict: Verdict) {
     let found = findings(&good_pod(), &[], Some(row));
     assert_eq!(verdict_of(&found, "status in OpenMetadata").0, verdict);
@@ -119,4 +138,26 @@ fn a_run_that_waits_says_what_to_do() {
     let (verdict, detail) = verdict_of(&found, "run");
     assert!(verdict == Verdict::Bad && detail.contains("no such image"), "{found:?}");
     assert!(found[0].remedy.as_ref().unwrap().contains("imagePullSecrets"));
+}
+
+#[test]
+fn an_ended_run_without_a_row_is_told() {
+    let pods: Vec<Pod> = vec![serde_json::from_value(good_pod()).unwrap()];
+    let now = "2026-01-01T12:00:00Z".parse().unwrap();
+    let (workload, events) = (workload(), &[]);
+    let run = Run::observe(&workload, &pods);
+    let row = Some(None);
+    let subject = Subject { workload: &workload, run: &run, pods: &pods, events, row, now };
+    let (verdict, detail) = verdict_of(&of_run(&subject), "status in OpenMetadata");
+    assert_eq!(verdict, Verdict::Bad);
+    assert!(detail.contains("no row of the run"), "{detail}");
+}
+
+#[test]
+fn a_supervised_worker_needs_no_hook() {
+    let mut pod = good_pod();
+    let main = &mut pod["spec"]["containers"][0];
+    main["lifecycle"] = Value::Null;
+    main["command"] = json!(["/ompipe/ompipe-exit", "supervise", "--", "python", "main.py"]);
+    assert_eq!(verdict_of(&findings(&pod, &[], None), "preStop hook").0, Verdict::Good);
 }

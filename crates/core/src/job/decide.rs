@@ -2,7 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{AttemptSeen, JobEnd, LastAttempt, Observed, Record, Report, Reported, Reporter};
+use super::{
+    AttemptSeen, JobEnd, JobFailure, LastAttempt, Observed, Record, Report, Reported, Reporter,
+};
 use crate::omjob::{Deletion, End, PodState, REPORT_EVERY, Reason, Source, Trouble};
 
 /// How long after its grace period a deleted pod that nobody calls ended counts as lost.
@@ -10,7 +12,7 @@ const LOST_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// How long the operator goes on reporting where no longer TTL says.
 const REPORT_LIMIT: SignedDuration = SignedDuration::from_mins(10);
 /// How long for a Job without a TTL.
-const REPORT_LIMIT_WITHOUT_TTL: SignedDuration = SignedDuration::from_hours(24);
+const REPORT_LIMIT_WITHOUT_TTL: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -266,8 +268,8 @@ impl Run<'_> {
         let last = self.last_attempt();
         match &self.observed.end {
             Some(JobEnd { time, failure: None }) => completed(last, *time),
-            Some(JobEnd { time, failure: Some((reason, message)) }) => {
-                let end = self.failed(last, reason == "DeadlineExceeded", message);
+            Some(JobEnd { time, failure: Some(failure) }) => {
+                let end = self.failed(last, failure);
                 End { finished: end.finished.or(*time), ..end }
             }
             None => {
@@ -287,7 +289,9 @@ impl Run<'_> {
         newest.map_or_else(recorded, |newest| Some(end_of(newest)))
     }
 
-    fn failed(&self, last: Option<(End, Option<Timestamp>)>, late: bool, message: &str) -> End {
+    fn failed(&self, last: Option<(End, Option<Timestamp>)>, failure: &JobFailure) -> End {
+        let JobFailure { late, message } = failure;
+        let late = *late;
         let Some((end, stopped)) = last else {
             let why = self.observed.record.trouble.as_ref().or(self.observed.refusal.as_ref());
             let reason = if late { Reason::DeadlineExceeded } else { Reason::JobFailed };

@@ -1,5 +1,5 @@
 //! What to do about a Job that is a run: a pure decision from what was seen and the time, so that
-//! OpenMetadata knows its one true end (design §7, §8a).
+//! OpenMetadata knows its one true end (docs/adr/0042-job-finalizer-on-sight.md).
 //!
 //! ```text
 //!  Open ─► Over ─► Ended ─► report ─► Settled ─► let go
@@ -26,7 +26,7 @@ mod record;
 mod tests;
 
 pub use decide::{Action, Decision, State, decide};
-pub use observed::{AttemptSeen, JobEnd, Observed, Report, is_ours};
+pub use observed::{AttemptSeen, JobEnd, JobFailure, Observed, Report, is_ours};
 pub use record::{LastAttempt, RECORD, REPORTED, Record, Reported, Reporter};
 
 /// Finalizer of a Job whose end OpenMetadata does not know yet.

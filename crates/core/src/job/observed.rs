@@ -39,8 +39,17 @@ pub struct Observed {
 pub struct JobEnd {
     /// When.
     pub time: Option<Timestamp>,
-    /// Why it failed, in Kubernetes' word and sentence; `None` when it is complete.
-    pub failure: Option<(String, String)>,
+    /// How it failed; `None` when it is complete.
+    pub failure: Option<JobFailure>,
+}
+
+/// The failure of a Job.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct JobFailure {
+    /// Whether `activeDeadlineSeconds` had passed.
+    pub late: bool,
+    /// Kubernetes' sentence.
+    pub message: String,
 }
 
 /// One pod of a Job.
@@ -119,10 +128,20 @@ impl JobEnd {
             return Some(Self { time: time(complete), failure: None });
         }
         let failed = either(["Failed", "FailureTarget"])?;
-        let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        let failure = Some((text(&failed.reason), text(&failed.message)));
-        Some(Self { time: time(failed), failure })
+        let late = failed.reason.as_deref() == Some("DeadlineExceeded")
+            || time(failed).zip(deadline(job)).is_some_and(|(time, deadline)| time >= deadline);
+        let failure = JobFailure { late, message: failed.message.clone().unwrap_or_default() };
+        Some(Self { time: time(failed), failure: Some(failure) })
     }
+}
+
+/// When `activeDeadlineSeconds` of a Job passes. The Job controller counts the pods that it deletes at
+/// the deadline as failed when another change of the Job makes it look twice, and then names the
+/// reason `BackoffLimitExceeded`.
+fn deadline(job: &Job) -> Option<Timestamp> {
+    let started = job.status.as_ref()?.start_time.as_ref()?.0;
+    let seconds = job.spec.as_ref()?.active_deadline_seconds?;
+    started.checked_add(SignedDuration::from_secs(seconds)).ok()
 }
 
 impl AttemptSeen {

@@ -98,6 +98,31 @@ fn deadline() -> Value {
     failed("DeadlineExceeded")
 }
 
+/// A Job that reached its deadline, and whose Job controller then counted the pod that it had deleted.
+fn counted_after_the_deadline(attempts: Vec<AttemptSeen>) -> Observed {
+    let job: Job = serde_json::from_value(json!({
+        "metadata": { "finalizers": [FINALIZER], "uid": JOB },
+        "spec": { "activeDeadlineSeconds": 30, "selector": {}, "template": {} },
+        "status": { "startTime": text(OVER - 30), "conditions": [backoff()] },
+    }))
+    .unwrap();
+    Observed::read(&job, attempts, Source::Api)
+}
+
+#[rstest]
+#[case::it_ran(pod(0, &ended(143, "Error", 60), Some(50)), None, Reason::DeadlineExceeded)]
+#[case::it_waited(pod(0, &json!({ "phase": "Failed" }), Some(50)), Some(Reason::Unschedulable), Reason::Unschedulable)]
+#[case::it_failed_before(pod(0, &ended(1, "Error", 40), Some(50)), None, Reason::Error)]
+fn a_deadline_is_the_reason_though_the_job_names_another(
+    #[case] attempt: AttemptSeen,
+    #[case] trouble: Option<Reason>,
+    #[case] reason: Reason,
+) {
+    let mut observed = counted_after_the_deadline(vec![attempt]);
+    observed.record.trouble = trouble.map(|reason| Trouble::new(reason, "no node fits"));
+    assert_eq!(told(&observed).reason, reason);
+}
+
 /// The end that is reported.
 fn told(observed: &Observed) -> End {
     let decision = decide(observed, at(200));

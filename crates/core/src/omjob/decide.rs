@@ -24,6 +24,8 @@ const EXIT_START_LIMIT_OF_NOTHING: SignedDuration = SignedDuration::from_secs(3)
 const EXIT_ATTEMPTS: u32 = 3;
 /// How long the operator goes on reporting where no longer TTL says.
 const REPORT_LIMIT: SignedDuration = SignedDuration::from_mins(10);
+/// How long for an `OMJob` without a TTL.
+const REPORT_LIMIT_WITHOUT_TTL: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// First and longest wait between two attempts of main, as for a Job.
 const RETRY: Backoff = Backoff { first: 10, most: 360 };
@@ -400,9 +402,11 @@ impl Step<'_> {
     fn next_main_attempt(&self, end: &End) -> Option<Timestamp> {
         let limit = self.observed.limits.backoff_limit;
         let main = &self.status.main;
-        let spent = limit == 0 || main.failures > limit;
+        // Of a pod that its node turned away nothing has run, so that it is safe to try again.
+        let never_ran = end.reason == Reason::Rejected;
+        let spent = !never_ran && (limit == 0 || main.failures > limit);
         let stopped = self.observed.deleted.is_some() || self.is_late(Stage::Main);
-        if end.succeeded() || stopped || spent {
+        if end.succeeded() || end.is_final() || stopped || spent {
             return None;
         }
         let time = after(self.now, RETRY.wait(main.ended.saturating_sub(1)));
@@ -576,7 +580,7 @@ impl Step<'_> {
         let limit = match self.observed.limits.ttl {
             _ if self.observed.deleted.is_some() => REPORT_LIMIT,
             Some(ttl) => ttl.max(REPORT_LIMIT),
-            None => START_LIMIT,
+            None => REPORT_LIMIT_WITHOUT_TTL,
         };
         after(self.status.completed.unwrap_or(self.now), limit)
     }

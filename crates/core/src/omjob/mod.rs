@@ -1,4 +1,5 @@
-//! What to do about an `OMJob`: a pure decision from what was seen and the time (design §8).
+//! What to do about an `OMJob`: a pure decision from what was seen and the time
+//! (docs/adr/0025-omjob-decided-purely.md).
 //!
 //! ```text
 //!              ┌── retries ──┐

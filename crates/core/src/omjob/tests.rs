@@ -1,5 +1,5 @@
-//! Each ending of the design's table (§8), and each defect of upstream's operator that a decision
-//! can have (facts sheet §10), as one row.
+//! Each way in which an `OMJob` can end, and each defect of upstream's operator that a decision can
+//! have (docs/contracts/upstream-operator.md#defects), as one row.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
@@ -302,6 +302,31 @@ fn attempts_follow_backoff_limit(#[case] limit: u32, #[case] cause: &str, #[case
         let next = Action::CreatePod { stage: Stage::Main, attempt: 1 };
         assert!(has(&decide(&observed, at(71)), &next));
     }
+}
+
+#[rstest]
+#[case::config(2, true)]
+#[case::not_executable(126, true)]
+#[case::not_there(127, true)]
+#[case::not_startable(128, true)]
+#[case::any_other(255, false)]
+fn a_wrong_config_or_command_is_not_retried(#[case] code: i32, #[case] is_final: bool) {
+    let mut observed = observed(&[on_node("run-main", &ended(code, "Error"))]);
+    observed.limits.backoff_limit = 3;
+    assert_eq!(status(&decide(&observed, at(61))).main.end.is_some(), is_final);
+}
+
+/// Nothing of it has run, so another attempt is safe even where `backoffLimit` is 0.
+#[test]
+fn a_pod_that_its_node_turns_away_is_made_again() {
+    let rejected = json!({ "phase": "Failed", "reason": "OutOfephemeral-storage" });
+    let mut observed = observed(&[on_node("run-main", &rejected)]);
+    observed.limits.backoff_limit = 0;
+    let record = status(&decide(&observed, at(1))).clone();
+    assert_eq!((record.main.end.is_none(), record.main.failures), (true, 0));
+    observed.status = record;
+    let next = Action::CreatePod { stage: Stage::Main, attempt: 1 };
+    assert!(has(&decide(&observed, at(11)), &next));
 }
 
 fn in_exit_stage(code: i32) -> Observed {

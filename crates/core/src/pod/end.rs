@@ -3,6 +3,12 @@
 use jiff::Timestamp;
 
 use super::Reason;
+use super::log_error::last_error;
+
+/// Exit codes after which no other attempt follows, in either mode: 2 is that of a config or an
+/// argument that is not valid, and Python's for a file that it cannot open; the others are the
+/// shell's and the container runtime's for a program that cannot be started.
+pub const FINAL_EXIT_CODES: [i32; 4] = [2, 126, 127, 128];
 
 /// What keeps a stage from starting.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,9 +60,26 @@ impl End {
             (code, Some(signal)) => {
                 (Reason::Signal, format!("ended by signal {signal} (exit code {code})"))
             }
+            (code, None) if FINAL_EXIT_CODES.contains(&code) => {
+                (Reason::BadConfig, format!("ended with exit code {code}{}", meaning(code)))
+            }
             (code, None) => (Reason::Error, format!("ended with exit code {code}")),
         };
         Self { reason, exit_code: Some(exit_code), signal, message, finished }
+    }
+
+    /// The same end with the last error of the worker's log, and the class of failure that it means.
+    /// Of an end that was not the worker's own making the log cannot tell more.
+    #[must_use]
+    pub fn with_log(self, log: &str) -> Self {
+        let knows_nothing = matches!(self.reason, Reason::Error | Reason::BadConfig);
+        let Some(cause) = last_error(log).filter(|_| knows_nothing) else { return self };
+        if self.message.contains(&cause.message) {
+            return self;
+        }
+        let is_final = self.reason == Reason::BadConfig;
+        let reason = if is_final { self.reason } else { cause.reason };
+        Self { reason, message: format!("{}: {}", self.message, cause.message), ..self }
     }
 
     /// What a trouble becomes when the wait is over.
@@ -79,10 +102,27 @@ impl End {
         Self { reason, exit_code, signal, message, finished: None }
     }
 
+    /// True when no other attempt can end better: the worker's config or its command is wrong.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        let is_code = self.exit_code.is_some_and(|code| FINAL_EXIT_CODES.contains(&code));
+        self.reason == Reason::BadConfig || (self.reason == Reason::ContainerConfig && is_code)
+    }
+
     /// True when the process ended with exit code 0.
     #[must_use]
     pub const fn succeeded(&self) -> bool {
         matches!(self.exit_code, Some(0))
+    }
+}
+
+/// What an exit code of [`FINAL_EXIT_CODES`] stands for.
+const fn meaning(code: i32) -> &'static str {
+    match code {
+        2 => ", which stands for a config or an argument that is not valid",
+        126 => ", which stands for a command that cannot be executed",
+        127 => ", which stands for a command that is not there",
+        _ => ", which stands for a container that cannot be started",
     }
 }
 

@@ -47,6 +47,24 @@ reasons! {
     ImagePull = "ImagePull",
     /// The container cannot be made: a Secret is missing, a volume is refused.
     ContainerConfig = "ContainerConfig",
+    /// A container that has to end before the worker starts failed.
+    InitContainer = "InitContainerFailed",
+    /// A container that has to run beside the worker crashes again and again.
+    Sidecar = "SidecarFailed",
+    /// A volume of the pod cannot be mounted.
+    Mount = "FailedMount",
+    /// The node cannot set up the pod, its network for instance.
+    Sandbox = "FailedCreatePodSandBox",
+    /// The node turned the pod away before it ran.
+    Rejected = "NodeRejected",
+    /// The worker cannot do anything with its config or its command, so that no retry can help.
+    BadConfig = "BadConfig",
+    /// The source refuses the worker's credentials.
+    SourceAuth = "SourceAuth",
+    /// The worker cannot reach its source.
+    SourceUnreachable = "SourceUnreachable",
+    /// The worker cannot work with OpenMetadata: the server does not answer, or refuses it.
+    OpenMetadataUnreachable = "OpenMetadataUnreachable",
     /// No node takes the pod.
     Unschedulable = "Unschedulable",
     /// The namespace's quota is used up.
@@ -77,13 +95,34 @@ impl Reason {
     /// True for what keeps a container from starting on a node that took its pod.
     #[must_use]
     pub const fn is_of_container(self) -> bool {
-        matches!(self, Self::ImagePull | Self::ContainerConfig)
+        matches!(
+            self,
+            Self::ImagePull
+                | Self::ContainerConfig
+                | Self::InitContainer
+                | Self::Sidecar
+                | Self::Mount
+                | Self::Sandbox
+        )
     }
 
     /// True for what happened to the worker rather than in it: `backoffLimit` does not count it.
     #[must_use]
     pub const fn is_disruption(self) -> bool {
-        matches!(self, Self::Evicted | Self::NodeLost | Self::Suspended)
+        matches!(self, Self::Evicted | Self::NodeLost | Self::Suspended | Self::Rejected)
+    }
+
+    /// True for an end of the worker's own making, with an exit code other than 0.
+    #[must_use]
+    pub const fn is_of_worker(self) -> bool {
+        matches!(
+            self,
+            Self::Error
+                | Self::BadConfig
+                | Self::SourceAuth
+                | Self::SourceUnreachable
+                | Self::OpenMetadataUnreachable
+        )
     }
 }
 

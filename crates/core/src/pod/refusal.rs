@@ -30,6 +30,12 @@ impl Refusal {
     pub fn of_answer(code: u16, message: &str) -> Self {
         let says = |text: &str| message.contains(text);
         let (lasting, reason) = match code {
+            // A policy's words are its author's, and may hold any of those below.
+            400 | 403 | 422 if is_denial(message) => (Lasting::ForGood, Reason::Admission),
+            // Only another specification, or another quota, helps.
+            403 if says("failed quota") && says("must specify") => {
+                (Lasting::ForGood, Reason::Admission)
+            }
             403 | 404 if says("is being terminated") || says("namespaces \"") => {
                 (Lasting::ForGood, Reason::NamespaceTerminating)
             }
@@ -45,6 +51,14 @@ impl Refusal {
         };
         Self { lasting, trouble: Trouble::new(reason, message) }
     }
+}
+
+/// True when an admission webhook or a `ValidatingAdmissionPolicy` denied the request.
+fn is_denial(message: &str) -> bool {
+    let denied = message.contains("denied the request") || message.contains("denied request");
+    let by =
+        ["admission webhook \"", "ValidatingAdmissionPolicy '", "ValidatingAdmissionPolicy \""];
+    denied && by.iter().any(|by| message.contains(by))
 }
 
 #[cfg(test)]
@@ -83,6 +97,36 @@ mod tests {
     #[case::webhook_denies(
         403,
         r#"admission webhook "w" denied the request: no"#,
+        Lasting::ForGood,
+        Reason::Admission
+    )]
+    #[case::webhook_about_service_accounts(
+        403,
+        r#"admission webhook "p" denied the request: pods must not use the default service account"#,
+        Lasting::ForGood,
+        Reason::Admission
+    )]
+    #[case::webhook_about_namespaces(
+        403,
+        r#"admission webhook "p" denied the request: image must come from namespaces "prod""#,
+        Lasting::ForGood,
+        Reason::Admission
+    )]
+    #[case::webhook_about_quotas(
+        403,
+        r#"admission webhook "p" denied the request: namespace x exceeded quota of GPUs"#,
+        Lasting::ForGood,
+        Reason::Admission
+    )]
+    #[case::policy_about_namespaces(
+        422,
+        r#"pods "a-main" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: image must come from namespaces "prod""#,
+        Lasting::ForGood,
+        Reason::Admission
+    )]
+    #[case::quota_wants_a_limit(
+        403,
+        r#"pods "a-main" is forbidden: failed quota: q: must specify limits.cpu for: main"#,
         Lasting::ForGood,
         Reason::Admission
     )]

@@ -10,10 +10,14 @@ use k8s_openapi::api::core::v1::{
 
 use crate::pod::{MAIN_CONTAINER, signal_of};
 
-/// Lines of the log that belong into a row (seed *Exit Handler Process*).
+/// Lines of the log that belong into a row
+/// (docs/contracts/upstream-java-client.md#exit-handler-process).
 pub const LOG_LINES: u16 = 500;
 /// The same in bytes: a row is a row of a database, and a line may be long.
 pub const LOG_BYTES: usize = 64 << 10;
+
+/// What stands above the end of the log.
+pub(super) const LOG_TITLE: &str = "Pod Logs:";
 
 /// The latest events are enough to see what happened.
 const MAX_EVENTS: usize = 10;
@@ -27,7 +31,7 @@ pub fn describe(pod: &Pod, events: &[Event], log: &str) -> String {
     lines.extend(of_pod(pod));
     lines.extend(of_events(events));
     lines.push(String::new());
-    lines.push("Pod Logs:".to_owned());
+    lines.push(LOG_TITLE.to_owned());
     lines.push(if log.is_empty() { "(none)".to_owned() } else { log.to_owned() });
     lines.join("\n")
 }

@@ -1,4 +1,4 @@
-//! How the exact end of the worker reaches the exit handler: the seed's `pipelineStatus` knows
+//! How the exact end of the worker reaches the exit handler: upstream's `pipelineStatus` knows
 //! only good and bad, so the operator sets these variables beside it on the exit handler's pod.
 
 use crate::omjob::{End, Reason};
@@ -19,6 +19,10 @@ pub const FINISHED_ENV: &str = "OMPIPE_MAIN_FINISHED";
 /// pod's grace period.
 pub const DEADLINE_ENV: &str = "OMPIPE_REPORT_SECONDS";
 
+/// Variable with the token that a report uses where the worker's is in a secrets manager, and the
+/// key of the run's Secret that has it.
+pub const TOKEN_ENV: &str = "OMPIPE_REPORT_TOKEN";
+
 /// Exit code of an exit handler whom another try would not help: OpenMetadata refuses what it says,
 /// or the token that it has.
 pub const HOPELESS: u8 = 4;
@@ -26,10 +30,11 @@ pub const HOPELESS: u8 = 4;
 /// Most bytes of the sentence: an environment holds more, but nobody reads it.
 const MAX_MESSAGE: usize = 4096;
 
-/// The value of [`PIPELINE_STATUS_ENV`] (`upstream-operator.md` §4.4).
+/// The value of [`PIPELINE_STATUS_ENV`]. Exit handlers of images before 1.12 take `Succeeded` alone
+/// for a success, newer ones `success` too.
 #[must_use]
 pub const fn pipeline_status(end: &End) -> &'static str {
-    if end.succeeded() { "success" } else { "failed" }
+    if end.succeeded() { "Succeeded" } else { "failed" }
 }
 
 /// The variables that tell the exit handler how the worker ended, [`PIPELINE_STATUS_ENV`] last, as
@@ -98,7 +103,7 @@ mod tests {
     #[test]
     fn the_seeds_variable_comes_last() {
         let end = End::adopted(Some(0));
-        assert_eq!(variables(&end).last(), Some(&(PIPELINE_STATUS_ENV, "success".to_owned())));
+        assert_eq!(variables(&end).last(), Some(&(PIPELINE_STATUS_ENV, "Succeeded".to_owned())));
         assert_eq!(pipeline_status(&End::adopted(Some(1))), "failed");
     }
 

@@ -1,4 +1,5 @@
-//! What OpenMetadata should say about a run that is over, and how that is written (design §8a).
+//! What OpenMetadata should say about a run that is over, and how that is written
+//! (docs/adr/0022-row-decided-once.md).
 //!
 //! ```text
 //! omjob::End ──► Ending ─┐
@@ -16,16 +17,18 @@
 //! 2. A row is written over what was read just before, and keeps every field that is not ours.
 
 mod description;
+mod draft;
 mod environment;
 mod recipient;
 mod row;
 mod table;
 
 pub use description::{LOG_BYTES, LOG_LINES, describe, memory_limit};
+pub use draft::Draft;
 pub use environment::{
     DEADLINE_ENV, EXIT_CODE_ENV, FINISHED_ENV, HOPELESS, MESSAGE_ENV, PIPELINE_STATUS_ENV,
-    REASON_ENV, SIGNAL_ENV, end_told, pipeline_status, variables,
+    REASON_ENV, SIGNAL_ENV, TOKEN_ENV, end_told, pipeline_status, variables,
 };
 pub use recipient::{Recipient, Subject, Unusable};
-pub use row::{Evidence, Row};
+pub use row::{Evidence, Row, waiting_step};
 pub use table::{Account, Correction, Ending, Verdict, decide, table};

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::fields::Fields;
@@ -23,7 +24,8 @@ pub enum Unusable {
     /// The token is elsewhere.
     #[error(
         "the config's securityConfig.jwtToken names an entry of a secrets manager, which ompipe does \
-         not read"
+         not read: give a token by OPENMETADATA_JWT_TOKEN or --token-file where the pipeline is \
+         deployed, and deploy it again"
     )]
     TokenElsewhere,
 }
@@ -35,6 +37,8 @@ pub struct Recipient {
     pub connection: ServerConnection,
     /// What runs, if the config says so.
     pub subject: Option<Subject>,
+    /// Name of the service whose entities the run reads, if the config says so.
+    pub service: Option<String>,
     secrets: BTreeSet<String>,
 }
 
@@ -53,13 +57,28 @@ impl Recipient {
     /// # Errors
     /// [`Unusable`].
     pub fn read(config: &str) -> Result<Self, Unusable> {
+        Self::read_with(config, None)
+    }
+
+    /// The same, with a token that stands for one that is in a secrets manager.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn read_with(config: &str, token: Option<&SecretString>) -> Result<Self, Unusable> {
         let document = yaml::parse_leniently(config)?;
         let connection = connection(&document).ok_or(Unusable::NoServer)?;
+        let connection = match token {
+            Some(token) => connection.with_token(token),
+            None => connection,
+        };
         if connection.token_is_elsewhere() {
             return Err(Unusable::TokenElsewhere);
         }
-        let secrets = redaction::secrets_of(&document);
-        Ok(Self { connection, subject: subject(&document), secrets })
+        let mut secrets = redaction::secrets_of(&document);
+        secrets.extend(token.map(|token| token.expose_secret().to_owned()));
+        let service = document.pointer("/source/serviceName").and_then(Value::as_str);
+        let service = service.map(str::to_owned);
+        Ok(Self { connection, subject: subject(&document), service, secrets })
     }
 
     /// `text`, which comes from elsewhere, without the secrets of the config.
@@ -150,6 +169,15 @@ mod tests {
         assert!(
             error.to_string().contains("secrets manager") && !error.to_string().contains("/my")
         );
+    }
+
+    #[test]
+    fn a_token_of_our_own_stands_for_one_in_a_secrets_manager() {
+        let text = config("").replace(TOKEN, "secret:/my/token");
+        let recipient = Recipient::read_with(&text, Some(&"a-token-of-our-own".into())).unwrap();
+        let token = recipient.connection.jwt_token.as_ref().unwrap();
+        assert_eq!(token.expose_secret(), "a-token-of-our-own");
+        assert_eq!(recipient.scrub("with a-token-of-our-own"), "with <from-secret>");
     }
 
     #[test]

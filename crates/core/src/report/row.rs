@@ -1,17 +1,24 @@
-//! The row of a run (contract §7.1, `PipelineStatus`) as the JSON that it is: servers of other
-//! releases have further fields, which have to survive a write.
+//! The row of a run, a `PipelineStatus` (docs/contracts/openmetadata-http.md#pipeline-status),
+//! as the JSON that it is: servers of other releases have further fields, which have to survive a
+//! write.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Correction;
+use super::description::LOG_TITLE;
 use crate::omjob::End;
-use crate::{PipelineState, RunId, diagnosis};
+use crate::{PipelineState, Reason, RunId, diagnosis};
 
 /// Name of the step that tells how the pod ended; upstream's exit handler calls it so too.
 const STEP: &str = "Pod Diagnostics";
 /// Name of what the step tells.
 const FAILURE: &str = "Main Container Diagnostics";
+
+/// Fields that every server knows, and without which a row says nothing.
+const ESSENTIAL: [&str; 3] = ["runId", "pipelineState", "timestamp"];
 
 /// The row of one run.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +63,30 @@ impl Row {
         Self { state: None, fields }
     }
 
+    /// The row with the service whose entities the run reads, as the worker notes it: OpenMetadata
+    /// lists the runs of applications by it. What the worker noted stays.
+    #[must_use]
+    pub fn of_service(mut self, service: Option<&str>) -> Self {
+        if let Some(service) = service {
+            let context = json!({ "workflow": { "serviceName": service } });
+            self.fields.entry("metadata").or_insert(context);
+        }
+        self
+    }
+
+    /// The row without the fields of these names, those of its steps included. What identifies the
+    /// row stays.
+    #[must_use]
+    pub fn without(mut self, unknown: &BTreeSet<String>) -> Self {
+        let is_known =
+            |name: &String| ESSENTIAL.contains(&name.as_str()) || !unknown.contains(name);
+        self.fields.retain(|name, _| is_known(name));
+        if let Some(steps) = self.fields.get_mut("status") {
+            remove_keys(steps, unknown);
+        }
+        self
+    }
+
     /// What it says; `None` of a row that is not written yet.
     #[must_use]
     pub const fn state(&self) -> Option<PipelineState> {
@@ -65,7 +96,8 @@ impl Row {
     /// The row with the run's end. All else stays, the steps of the worker too.
     #[must_use]
     pub fn corrected(mut self, correction: Correction, evidence: &Evidence<'_>) -> Self {
-        let end = evidence.end;
+        let log = evidence.diagnostics.and_then(|text| text.split_once(LOG_TITLE));
+        let end = &evidence.end.clone().with_log(log.map_or("", |(_, log)| log));
         let ended = end.finished.unwrap_or(evidence.now).as_millisecond();
         self.state = Some(correction.state);
         self.fields.insert("pipelineState".to_owned(), correction.state.as_str().into());
@@ -98,6 +130,28 @@ impl Row {
     }
 }
 
+/// The step of a run that waits, with why it waits and what to do. Servers of 1.3 and newer know
+/// steps.
+#[must_use]
+pub fn waiting_step(reason: Reason, message: &str) -> Value {
+    let todo = format!("What to do: {}.", diagnosis::remedy(reason));
+    let failure = json!({
+        "name": FAILURE, "error": format!("{}: {message}", reason.as_str()), "stackTrace": todo,
+    });
+    json!({ "name": STEP, "records": 0, "warnings": 1, "errors": 0, "failures": [failure] })
+}
+
+fn remove_keys(value: &mut Value, names: &BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !names.contains(name));
+            fields.values_mut().for_each(|value| remove_keys(value, names));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| remove_keys(item, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -111,6 +165,19 @@ mod tests {
     fn end() -> End {
         let finished = Some(Timestamp::from_millisecond(9_000).unwrap());
         End { finished, ..End::without_code(Reason::OomKilled, "used too much memory") }
+    }
+
+    #[test]
+    fn a_failure_tells_the_last_error_of_the_log() {
+        let end = End::of_process(1, false, None);
+        let text = "Pod Description:\n\nPod Logs:\nstarts\nFATAL: password authentication failed for user \"om\"";
+        let evidence = Evidence { end: &end, diagnostics: Some(text), now: Timestamp::UNIX_EPOCH };
+        let row = Row::new(RUN.parse().unwrap(), Timestamp::UNIX_EPOCH);
+        let row = row.clone().corrected(correction(Ending::Failed, &row), &evidence).to_value();
+        assert_eq!(
+            row["status"][0]["failures"][0]["error"],
+            "SourceAuth: ended with exit code 1: password authentication failed for user \"om\""
+        );
     }
 
     fn correction(ending: Ending, row: &Row) -> Correction {

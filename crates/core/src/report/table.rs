@@ -1,4 +1,5 @@
-//! The table of design §8a.
+//! Decides what a finished run's row must say, from how the process ended and what the row says now
+//! (docs/adr/0022-row-decided-once.md).
 
 use std::fmt::{self, Write as _};
 
@@ -38,7 +39,11 @@ impl Ending {
     pub const fn of(reason: Reason) -> Self {
         match reason {
             Reason::Completed => Self::Completed,
-            Reason::Error => Self::Failed,
+            Reason::Error
+            | Reason::BadConfig
+            | Reason::SourceAuth
+            | Reason::SourceUnreachable
+            | Reason::OpenMetadataUnreachable => Self::Failed,
             Reason::Signal
             | Reason::OomKilled
             | Reason::Evicted
@@ -49,6 +54,11 @@ impl Ending {
             Reason::Killed => Self::Stopped,
             Reason::ImagePull
             | Reason::ContainerConfig
+            | Reason::InitContainer
+            | Reason::Sidecar
+            | Reason::Mount
+            | Reason::Sandbox
+            | Reason::Rejected
             | Reason::Unschedulable
             | Reason::Quota
             | Reason::Admission

@@ -10,7 +10,7 @@ use crate::pod::{End, MAIN_CONTAINER, Reason, Trouble};
 /// The Job controller counts a pod with this finalizer when it lets go of it.
 const TRACKING_FINALIZER: &str = "batch.kubernetes.io/job-tracking";
 /// What a Job has that does not say (Kubernetes: *Job*).
-const DEFAULT_BACKOFF_LIMIT: i32 = 6;
+pub(super) const DEFAULT_BACKOFF_LIMIT: i32 = 6;
 /// Pause before the first repeat, and the longest one; each is twice the one before.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(10);

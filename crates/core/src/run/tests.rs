@@ -78,6 +78,42 @@ fn states_and_reasons(
     assert_eq!((run.state, run.reason), (state, reason));
 }
 
+#[rstest]
+#[case::first_of_four(3, &[1], Some("retrying 2/4"))]
+#[case::second_of_three(2, &[1, 255], Some("retrying 3/3"))]
+#[case::last(1, &[1, 1], None)]
+#[case::no_retries(0, &[1], None)]
+#[case::config(3, &[2], None)]
+#[case::ended_well(3, &[0], None)]
+#[case::no_pod_yet(3, &[], None)]
+fn a_run_between_two_attempts_says_so(
+    #[case] limit: i32,
+    #[case] codes: &[i32],
+    #[case] expected: Option<&str>,
+) {
+    let mut job = job(&json!([]));
+    job.spec = serde_json::from_value(json!({ "backoffLimit": limit, "template": {} })).unwrap();
+    let state = |code: &i32| main_container(&json!({ "terminated": { "exitCode": code } }));
+    let pods: Vec<Pod> = codes.iter().map(state).map(|status| pod(&status)).collect();
+    let run = observe(&job, &pods);
+    assert_eq!(run.retrying.map(|retrying| retrying.to_string()).as_deref(), expected);
+    let state = expected.unwrap_or(if codes.is_empty() { "queued" } else { "running" });
+    assert_eq!(run.state_in_words(), state);
+}
+
+#[test]
+fn a_run_that_never_started_until_its_deadline_says_what_kept_it() {
+    let mut job = job(&failed("DeadlineExceeded"));
+    assert_eq!(observe(&job, &[]).reason, Some(Reason::DeadlineExceeded));
+    let trouble = Some(Trouble::new(Reason::Mount, "secret \"a\" not found"));
+    let record = Record { trouble, ..Record::default() };
+    let annotations = job.metadata.annotations.get_or_insert_default();
+    annotations.insert(crate::job::RECORD.to_owned(), record.value());
+    let run = observe(&job, &[]);
+    assert_eq!((run.state, run.reason), (PipelineState::Failed, Some(Reason::Mount)));
+    assert_eq!(run.message.as_deref(), Some("secret \"a\" not found"));
+}
+
 #[test]
 fn the_last_exit_code_counts_and_a_signal_is_named() {
     let killed = pod(&main_container(&json!({ "terminated": { "exitCode": 143 } })));

@@ -1,11 +1,12 @@
 //! The object that stands for a run: a Job, or an `OMJob` (crate `ompipe-api` reads those).
 
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::Pod;
 
+use super::fate::DEFAULT_BACKOFF_LIMIT;
 use super::{Reason, attempts};
-use crate::job::Reported;
+use crate::job::{self, Reported};
 use crate::labels::{self, Pairs};
 use crate::{MaxActiveRuns, PipelineIdentity, RunId};
 
@@ -37,6 +38,8 @@ pub struct Workload {
     pub kind: WorkloadKind,
     /// Its name.
     pub name: String,
+    /// Where it is.
+    pub namespace: Option<String>,
     /// Its UID, by which its pods are known.
     pub uid: String,
     /// Its labels.
@@ -57,10 +60,23 @@ pub struct Workload {
     pub queued: Option<MaxActiveRuns>,
     /// Whether it says itself that a pod has started.
     pub started: bool,
+    /// `backoffLimit`: how many failed attempts are followed by another.
+    pub backoff_limit: Option<u32>,
     /// How it ended, if it did.
     pub end: Option<End>,
     /// That the report of the end is settled, where the operator looks after that.
     pub reported: Option<Reported>,
+    /// Who reports how it ends.
+    pub end_reporter: EndReporter,
+}
+
+/// Who reports to OpenMetadata how a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReporter {
+    /// An operator does, whatever became of the run's pods.
+    Operator,
+    /// The run's own pods do, as far as they can.
+    Pods,
 }
 
 /// How a run's object says that the run ended.
@@ -94,6 +110,7 @@ impl Workload {
         Some(Self {
             kind: WorkloadKind::Job,
             name: metadata.name.clone()?,
+            namespace: metadata.namespace.clone(),
             uid: metadata.uid.clone()?,
             run_id: run_id(&labels, metadata.uid.as_deref())?,
             scheduled: !labels.contains_key(labels::RUN_ID),
@@ -105,7 +122,9 @@ impl Workload {
             deleting: metadata.deletion_timestamp.is_some(),
             queued,
             started: false,
+            backoff_limit: job.spec.as_ref().map(backoff_limit),
             end: end_of(job),
+            end_reporter: end_reporter(job),
         })
     }
 
@@ -140,12 +159,21 @@ impl Workload {
     }
 
     /// The id under which OpenMetadata keeps the run. Of upstream's scheduled runs it is the UID
-    /// of the newest pod (`upstream-client.md` §5).
+    /// of the newest pod (docs/contracts/upstream-java-client.md#containers).
     pub(super) fn run_id_with(&self, pods: &[Pod]) -> RunId {
         let is_upstreams = !self.labels.contains_key(labels::PIPELINE_ID);
         let newest = || attempts(self, pods).last()?.metadata.uid.as_deref()?.parse().ok();
         if self.scheduled && is_upstreams { newest().unwrap_or(self.run_id) } else { self.run_id }
     }
+}
+
+/// An operator that reports the ends of Jobs holds each with a finalizer, and leaves a record when it
+/// has settled the report.
+fn end_reporter(job: &Job) -> EndReporter {
+    let mut finalizers = job.metadata.finalizers.iter().flatten();
+    let is_settled = job.metadata.annotations.as_ref().and_then(Reported::read).is_some();
+    let is_held = finalizers.any(|finalizer| finalizer == job::FINALIZER);
+    if is_held || is_settled { EndReporter::Operator } else { EndReporter::Pods }
 }
 
 /// A run's id: its label, or the UID of an object that a schedule made.
@@ -159,6 +187,11 @@ pub fn run_id(labels: &Pairs, uid: Option<&str>) -> Option<RunId> {
 pub fn queued(labels: &Pairs, suspend: Option<bool>) -> Option<MaxActiveRuns> {
     let limit = labels.get(labels::QUEUED).filter(|_| suspend == Some(true))?;
     limit.parse().ok()
+}
+
+fn backoff_limit(spec: &JobSpec) -> u32 {
+    let limit = spec.backoff_limit.unwrap_or(DEFAULT_BACKOFF_LIMIT);
+    limit.try_into().unwrap_or_default()
 }
 
 fn end_of(job: &Job) -> Option<End> {

@@ -1,16 +1,17 @@
 //! Carries a schedule's decision out.
 
+use jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::object::HasStatus;
 use kube::{Api, Resource, ResourceExt};
 use ompipe_api::{CronOMJob, CronOMJobStatus, OMJob, OMJobReference, status_patch};
-use ompipe_core::cron::{Missed, ScheduleAction, ScheduleDecision, ScheduleStatus};
+use ompipe_core::cron::{Missed, ScheduleAction, ScheduleDecision, ScheduleStatus, slot_name};
 
 use super::child;
 use crate::context::Context;
 use crate::error::{Error, code};
 use crate::events::{Kind, Note};
-use crate::view::{Child, ScheduleView};
+use crate::view::{Child, JobView, ScheduleView};
 
 /// Does what was decided, in order, then writes the status if that changes.
 pub(super) async fn apply(
@@ -31,7 +32,7 @@ pub(super) async fn apply(
             ScheduleAction::Record(status) => record = ScheduleStatus::clone(status),
         }
     }
-    if let Some((slot, why)) = decision.missed {
+    if let Some((slot, why)) = confirmed(context, view, decision.missed).await? {
         let note = missed(&slot.to_string(), why);
         done.message = Some(note.message.clone());
         context.events.tell(view, &note);
@@ -94,6 +95,28 @@ async fn delete(
         Err(error) if matches!(code(&error), 404 | 409) => Ok(()),
         Err(error) => Err(Error::api("delete an OMJob")(error)),
     }
+}
+
+/// A missed slot, once the API server says that its run does not exist: under load the caches may
+/// be far behind, so that neither the run nor the record of its slot is in them yet.
+async fn confirmed(
+    context: &Context,
+    view: &ScheduleView,
+    missed: Option<(Timestamp, Missed)>,
+) -> Result<Option<(Timestamp, Missed)>, Error> {
+    let Some((slot, Missed::TooLate)) = missed else { return Ok(missed) };
+    let namespace = view.namespace().unwrap_or_default();
+    let schedules: Api<ScheduleView> = context.writes.read(&namespace);
+    let live = schedules.get_opt(&view.name_any()).await;
+    let live = live.map_err(Error::api("read the CronOMJob"))?;
+    let recorded = live.as_ref().and_then(ScheduleView::status).map(CronOMJobStatus::recorded);
+    if recorded.and_then(|record| record.last_slot).is_some_and(|last| last >= slot) {
+        return Ok(None);
+    }
+    let runs: Api<JobView> = context.writes.read(&namespace);
+    let run = runs.get_opt(&slot_name(&view.name_any(), slot)).await;
+    let run = run.map_err(Error::api("read an OMJob"))?;
+    Ok(missed.filter(|_| run.is_none()))
 }
 
 fn missed(slot: &str, why: Missed) -> Note {

@@ -107,6 +107,9 @@ fn error_policy(schedule: Arc<ScheduleView>, error: &Error, context: Arc<Context
     match error {
         Error::NotLeading => return Action::await_change(),
         Error::Conflict(_) => tracing::debug!(cronomjob = %key, %error, "tries again"),
+        Error::Panicked(_) => {
+            tracing::error!(cronomjob = %key, %error, "this is a defect; tries again");
+        }
         Error::Api { .. } => {
             tracing::warn!(cronomjob = %key, %error, "tries again");
             let note = Note::new(Kind::Warning, "ReconciliationError", error.to_string());

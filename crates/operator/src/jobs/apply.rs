@@ -5,16 +5,18 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
-use ompipe_core::PipelineState;
+use kube::runtime::reflector::ObjectRef;
 use ompipe_core::job::{
     self, Action, Decision, FINALIZER, Observed, RECORD, REPORTED, Record, Report, Reported,
 };
 use ompipe_core::omjob::End;
+use ompipe_core::{PipelineState, WorkloadKind};
 use serde_json::{Value, json};
 
 use super::Reporter;
 use super::observe::Live;
 use super::view::RunView;
+use crate::archive::RunObject;
 use crate::clock;
 use crate::error::{Error, code};
 use crate::events::{Kind, Note};
@@ -67,7 +69,10 @@ impl<'r> Pass<'r> {
                 // Once and large: in every pass it would be most of what moves.
                 Action::Report(end) => return Box::pin(self.report(end, observed)).await,
                 Action::Settle(reported) => self.settle(reported).await?,
-                Action::LetGo => self.patch(let_go()).await?,
+                Action::LetGo => {
+                    self.note_end(None).await;
+                    self.patch(let_go()).await?;
+                }
             }
         }
         Ok(Outcome::Done)
@@ -105,10 +110,25 @@ impl<'r> Pass<'r> {
         self.patch(json!({ "annotations": { RECORD: record.value() } })).await
     }
 
+    /// Puts the run on record before it is let go, where records are kept.
+    async fn note_end(&self, reported: Option<&Reported>) {
+        let context = &self.reporter.context;
+        let Some(archiver) = &context.archiver else { return };
+        let (namespace, name) = (&self.namespace(), &self.run.name_any());
+        let kind = WorkloadKind::Job;
+        let object = RunObject { kind, namespace, name, uid: self.run.uid() };
+        Box::pin(archiver.note_end(context, object, reported)).await;
+    }
+
     async fn settle(&mut self, reported: &Reported) -> Result<(), Error> {
+        self.note_end(Some(reported)).await;
         let mut metadata = let_go();
         metadata["annotations"] = json!({ REPORTED: reported.value() });
         self.patch(metadata).await?;
+        // The audit trail where no archive keeps records.
+        let state = reported.state.map(PipelineState::as_str);
+        let (job, by) = (ObjectRef::from_obj(&*self.run), reported.by.as_str());
+        tracing::info!(%job, state, by, "a run has ended");
         self.reporter.context.servers.forget(self.run.uid());
         self.reporter.context.events.tell(&*self.run, &settled(reported));
         Ok(())

@@ -33,7 +33,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, result_of};
 use crate::metrics::Controller;
-use crate::queue::{Failures, Places, Queue};
+use crate::queue::{Failures, Lane, Places, Queue};
 use crate::ready::Ready;
 use crate::scope::Scope;
 use crate::settings::Settings;
@@ -78,7 +78,18 @@ impl Reporter {
 
     /// The pods of Jobs, to be written.
     pub(crate) fn attempts(&self) -> Pods<'_, RunPod> {
-        Pods { writes: &self.context.writes, cache: &self.pods }
+        let archiver = self.context.archiver.as_deref();
+        Pods { writes: &self.context.writes, cache: &self.pods, archiver }
+    }
+
+    /// The pods that the caches know.
+    pub(crate) const fn pods(&self) -> &ByOwner<RunPod> {
+        &self.pods
+    }
+
+    /// Has a Job looked at again.
+    pub(crate) fn look_at(&self, job: &str, namespace: &str) {
+        self.queue.add(ObjectRef::new(job).within(namespace), Lane::GoesOn);
     }
 
     /// Jobs that wait to be dealt with.
@@ -170,6 +181,7 @@ async fn reconcile(run: Arc<RunView>, reporter: Arc<Reporter>) -> Result<Action,
 async fn pass(run: &Arc<RunView>, reporter: &Reporter) -> Result<Action, Error> {
     let mut observed = run.observed(reporter.attempts_of(run), Source::Cache);
     observed.outage = reporter.context.servers.is_down_for(run.uid());
+    let look = reporter.explain(run, &mut observed).await;
     let mut pass = Pass::new(reporter, Arc::clone(run));
     for _ in 0..DECISIONS {
         let decision = decide(&observed, clock::now());
@@ -180,7 +192,7 @@ async fn pass(run: &Arc<RunView>, reporter: &Reporter) -> Result<Action, Error> 
                 return Ok(reporter.after_report(run, decision.next_look));
             }
             Outcome::Done => {
-                let look = decision.next_look.map(clock::until);
+                let look = decision.next_look.into_iter().chain(look).min().map(clock::until);
                 return Ok(look.map_or_else(Action::await_change, Action::requeue));
             }
         }
@@ -213,6 +225,7 @@ fn error_policy(run: Arc<RunView>, error: &Error, reporter: Arc<Reporter>) -> Ac
     match error {
         Error::NotLeading => return Action::await_change(),
         Error::Conflict(_) => tracing::debug!(job = %key, %error, "tries again"),
+        Error::Panicked(_) => tracing::error!(job = %key, %error, "this is a defect; tries again"),
         Error::Api { .. } => tracing::warn!(job = %key, %error, "tries again"),
     }
     Action::requeue(wait)

@@ -11,6 +11,7 @@ use ompipe_core::omjob::{Refusal, Source, Trouble};
 use super::Reporter;
 use super::view::RunView;
 use crate::error::Error;
+use crate::warning::{self, Waiting};
 
 /// The HTTP code of what quotas, policies and webhooks refuse: the Job controller's event has only
 /// the words.
@@ -29,6 +30,22 @@ impl Reporter {
     /// The pods of a run that the caches know.
     pub(super) fn attempts_of(&self, run: &RunView) -> Vec<AttemptSeen> {
         self.pods.of(run.uid()).into_iter().map(|attempt| attempt.seen).collect()
+    }
+
+    /// Adds what only the events of the newest pod tell about why it does not start; when to look
+    /// again.
+    pub(super) async fn explain(
+        &self,
+        run: &RunView,
+        observed: &mut Observed,
+    ) -> Option<jiff::Timestamp> {
+        let is_known = observed.record.trouble.is_some() || observed.record.reported.is_some();
+        let newest = observed.attempts.last_mut().filter(|pod| pod.deletion.is_none());
+        let pod = newest.filter(|_| !is_known && observed.end.is_none())?;
+        let namespace = run.namespace().unwrap_or_default();
+        let (uid, created, state) = (&pod.uid, pod.created, &mut pod.state);
+        let waiting = Waiting { namespace: &namespace, uid, created, state };
+        warning::explain(&self.context.writes, waiting).await
     }
 
     /// The Job first, then its pods; `None` when it is gone, or another one has its name.

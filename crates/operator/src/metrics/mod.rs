@@ -60,6 +60,9 @@ struct Families {
     reports: Family<ResultLabel, Counter>,
     last_report: LastReport,
     oldest_unreported_end_age: Seconds,
+    log_archive_failures: Counter,
+    log_archive_retries: Counter,
+    logs_followed: Gauge,
     api_requests: Family<Request, Counter>,
     api_request: Latencies<VerbLabel>,
     leader: Gauge,
@@ -171,6 +174,21 @@ impl Metrics {
         self.families().oldest_unreported_end_age.set(age.map_or(0.0, seconds));
     }
 
+    /// A log or record is not in the archive, and will not be.
+    pub fn archive_failed(&self) {
+        self.families().log_archive_failures.inc();
+    }
+
+    /// A log or record could not be archived, and that is tried again.
+    pub fn archive_retried(&self) {
+        self.families().log_archive_retries.inc();
+    }
+
+    /// So many logs are archived now.
+    pub fn logs_followed(&self, count: usize) {
+        self.families().logs_followed.set(gauge(count));
+    }
+
     /// The API server answered a request, or did not.
     pub fn api_answered(&self, verb: Verb, answer: Answer, took: Duration) {
         let families = self.families();
@@ -219,6 +237,9 @@ impl Families {
             reports: Family::default(),
             last_report: LastReport::default(),
             oldest_unreported_end_age: Gauge::default(),
+            log_archive_failures: Counter::default(),
+            log_archive_retries: Counter::default(),
+            logs_followed: Gauge::default(),
             api_requests: Family::default(),
             api_request: Family::new_with_constructor(latency),
             leader: Gauge::default(),
@@ -230,6 +251,7 @@ impl Families {
         self.register_runs(r);
         self.register_work(r);
         self.register_reports(r);
+        self.register_archive(r);
         r.register("leader", "1 if this replica leads", self.leader.clone());
         r.register("build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     }
@@ -263,6 +285,14 @@ impl Families {
         let help = "Age of the oldest end that OpenMetadata does not know, 0 if there is none";
         let metric = self.oldest_unreported_end_age.clone();
         r.register_with_unit("oldest_unreported_end_age", help, Unit::Seconds, metric);
+    }
+
+    fn register_archive(&self, r: &mut Registry) {
+        let help = "Logs and records of runs that are not in the archive, or not to their end";
+        r.register("log_archive_failures", help, self.log_archive_failures.clone());
+        let help = "Tries to archive a log or record that failed and are repeated";
+        r.register("log_archive_retries", help, self.log_archive_retries.clone());
+        r.register("logs_followed", "Logs that are archived now", self.logs_followed.clone());
     }
 
     /// The two metrics of upstream's operator, for alerts that rest on them.

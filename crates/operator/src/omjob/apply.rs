@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use ompipe_api::{OMJob, OMJobStatus, status_patch};
+use ompipe_core::WorkloadKind;
 use ompipe_core::omjob::{
     Action, Decision, FINALIZER, Lasting, Observed, PodSeen, Reason, Refusal, Report, Stage,
     Status, Trouble,
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Context, happening, observe, pod};
+use crate::archive::RunObject;
 use crate::clock;
 use crate::create::create;
 use crate::error::{Error, code};
@@ -61,6 +64,7 @@ impl<'c> Pass<'c> {
                     self.set_finalizers(|all| all.push(FINALIZER.to_owned())).await?;
                 }
                 Action::RemoveFinalizer => {
+                    self.note_end().await;
                     self.set_finalizers(|all| all.retain(|one| one != FINALIZER)).await?;
                 }
                 Action::Record(status) => self.record(status, &observed.pods).await?,
@@ -135,6 +139,15 @@ impl<'c> Pass<'c> {
         Ok(())
     }
 
+    /// Puts the run on record before it is let go, where records are kept.
+    async fn note_end(&self) {
+        let Some(archiver) = &self.context.archiver else { return };
+        let (namespace, name) = (&self.namespace(), &self.job.name_any());
+        let kind = WorkloadKind::OmJob;
+        let object = RunObject { kind, namespace, name, uid: self.job.uid() };
+        Box::pin(archiver.note_end(self.context, object, None)).await;
+    }
+
     async fn set_finalizers(&mut self, change: impl FnOnce(&mut Vec<String>)) -> Result<(), Error> {
         let mut finalizers = self.job.finalizers().to_vec();
         change(&mut finalizers);
@@ -156,6 +169,12 @@ impl<'c> Pass<'c> {
         for note in happening::of_record(&before, status) {
             self.context.events.tell(&*self.job, &note);
         }
+        if status.phase.is_terminal() && !before.phase.is_terminal() {
+            // The audit trail where no archive keeps records.
+            let omjob = ObjectRef::from_obj(&*self.job);
+            let reason = status.main.end.as_ref().map(|end| end.reason.as_str());
+            tracing::info!(%omjob, phase = status.phase.as_str(), reason, "a run has ended");
+        }
         self.context.count(&before, status);
         Ok(())
     }
@@ -168,6 +187,10 @@ impl<'c> Pass<'c> {
         };
         let end = self.job.record.main.end.as_ref();
         let pod = pod::build(&self.job, (stage, attempt), &spec, end);
+        let violations = self.context.pod_policy.violations(&self.namespace(), &pod);
+        if !violations.is_empty() {
+            return Ok(Some(self.refused(stage, forbidden(&violations))));
+        }
         match create(self.context.writes.leading()?, &pod).await {
             Ok(pod) => {
                 self.created(stage, &pod);
@@ -243,6 +266,12 @@ fn refusal(error: &kube::Error) -> Refusal {
         kube::Error::Api(status) => Refusal::of_answer(status.code, &status.message),
         other => Refusal::of_answer(0, &other.to_string()),
     }
+}
+
+/// A pod that the operator does not make: only another specification, or another policy, helps.
+fn forbidden(violations: &[String]) -> Refusal {
+    let message = format!("the operator's pod policy forbids this pod: {}", violations.join("; "));
+    Refusal { lasting: Lasting::ForGood, trouble: Trouble::new(Reason::Admission, message) }
 }
 
 /// A specification that is no pod: the API server would refuse it too.

@@ -85,11 +85,12 @@ async fn pass(
     triggered: Option<Instant>,
 ) -> Result<Option<Timestamp>, Error> {
     let mut observed = observe::cached(context, &job);
+    let look = observe::explain(context, &job, &mut observed).await;
     let mut pass = Pass::new(context, job, triggered);
     for _ in 0..DECISIONS {
         let decision = decide(&observed, clock::now());
         match pass.apply(&decision, &observed).await? {
-            Outcome::Done => return Ok(decision.next_look),
+            Outcome::Done => return Ok(decision.next_look.into_iter().chain(look).min()),
             Outcome::Again(again) => observed = *again,
             Outcome::Gone => return Ok(None),
         }
@@ -105,6 +106,9 @@ fn error_policy(job: Arc<JobView>, error: &Error, context: Arc<Context>) -> Acti
     match error {
         Error::NotLeading => return Action::await_change(),
         Error::Conflict(_) => tracing::debug!(omjob = %key, %error, "tries again"),
+        Error::Panicked(_) => {
+            tracing::error!(omjob = %key, %error, "this is a defect; tries again");
+        }
         Error::Api { .. } => tracing::warn!(omjob = %key, %error, "tries again"),
     }
     Action::requeue(wait)

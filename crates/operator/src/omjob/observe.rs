@@ -1,5 +1,6 @@
 //! What is known of an `OMJob`: from the caches, or read live.
 
+use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use ompipe_api::OMJOB_NAME;
@@ -9,10 +10,33 @@ use ompipe_core::omjob::{Observed, PodSeen, Source, Stage, Status, pod_name};
 use super::Context;
 use crate::error::Error;
 use crate::view::{JobView, PodView};
+use crate::warning::{self, Waiting};
 
 /// What the caches know.
 pub(super) fn cached(context: &Context, job: &JobView) -> Observed {
     observed(context, job, context.attempts_of(job), Source::Cache)
+}
+
+/// Adds what only the events of its pods tell about why they do not start; when to look again.
+pub(super) async fn explain(
+    context: &Context,
+    job: &JobView,
+    observed: &mut Observed,
+) -> Option<Timestamp> {
+    let namespace = job.namespace().unwrap_or_default();
+    let mut looks = Vec::new();
+    for pod in &mut observed.pods {
+        let record = observed.status.stage(pod.stage);
+        let is_under_way = record.end.is_none() && pod.attempt >= record.ended;
+        // What is known already is kept until the pod starts.
+        if !is_under_way || record.trouble.is_some() || pod.deletion.is_some() {
+            continue;
+        }
+        let (uid, created, state) = (&pod.uid, pod.created, &mut pod.state);
+        let waiting = Waiting { namespace: &namespace, uid, created, state };
+        looks.extend(warning::explain(&context.writes, waiting).await);
+    }
+    looks.into_iter().min()
 }
 
 /// What the API server knows: the `OMJob` first, then its pods; `None` when it is gone, or another

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EnvVar, Pod, PodSecurityContext, PodSpec, SecurityContext,
 };
@@ -111,12 +112,15 @@ fn restricted(pod: &PodSecurityContext) -> SecurityContext {
 /// operator knows what kept a pod from starting, the kubelet says no more than that it is late.
 fn bound(spec: &mut PodSpec, job: &JobView, stage: Stage) {
     const LATER: i64 = 30;
+    /// What Kubernetes takes.
+    const LONGEST: i64 = i32::MAX as i64;
     let limit = match stage {
         Stage::Main => job.limits.active_deadline,
         Stage::Exit => Some(job.limits.exit_deadline),
     };
     if spec.active_deadline_seconds.is_none() {
-        spec.active_deadline_seconds = limit.map(|limit| limit.as_secs() + LATER);
+        let later = |limit: SignedDuration| limit.as_secs().saturating_add(LATER).min(LONGEST);
+        spec.active_deadline_seconds = limit.map(later);
     }
 }
 

@@ -75,9 +75,55 @@ pub struct OperatorArgs {
     )]
     pub report_jobs: Option<String>,
 
+    /// Where logs and records of runs are archived: `s3://bucket/prefix`, `gs://…`, `az://…` or
+    /// `file:///directory`. By default nowhere. It comes from the option of the same name that every
+    /// command has.
+    #[arg(skip)]
+    pub logs_archive_url: Option<String>,
+
+    /// Days that archived logs are kept, 0 to 3650; 0 is for ever. By default 30.
+    #[arg(long, value_name = "N", env = "LOGS_RETENTION_DAYS")]
+    pub logs_retention_days: Option<String>,
+
+    /// Days that records of runs are kept, 0 to 3650; 0 is for ever. By default 365.
+    #[arg(long, value_name = "N", env = "RECORDS_RETENTION_DAYS")]
+    pub records_retention_days: Option<String>,
+
+    /// Whether the secrets of a run are masked in its archived log: true or false. By default true.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "LOGS_REDACT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub logs_redact: Option<String>,
+
     /// Threads that run the operator, 1 to 64. By default 1: more cost a fifth more CPU time for each run.
     #[arg(long, value_name = "N", env = "WORKER_THREADS")]
     pub worker_threads: Option<String>,
+
+    /// OpenMetadata servers that the operator may report to, beside those of deployed pipelines:
+    /// URLs separated by commas, of which scheme, host and port count. ALL is every server. By
+    /// default ALL.
+    #[arg(long, value_name = "URLS", env = "ALLOWED_SERVERS")]
+    pub allowed_servers: Option<String>,
+
+    /// What the pods of OMJobs may reach of their node: baseline, as the Pod Security Standards have
+    /// it, or privileged, which leaves it to the cluster's admission. By default baseline.
+    #[arg(long, value_name = "LEVEL", env = "POD_POLICY")]
+    pub pod_policy: Option<String>,
+
+    /// Service accounts that no pod of an OMJob may have, NAMESPACE/NAME separated by commas: those
+    /// of ompipe itself.
+    #[arg(long, value_name = "ACCOUNTS", env = "RESERVED_SERVICE_ACCOUNTS")]
+    pub reserved_service_accounts: Option<String>,
+
+    /// Service accounts that pods of OMJobs may have, names separated by commas. By default any that
+    /// is not reserved.
+    #[arg(long, value_name = "NAMES", env = "ALLOWED_SERVICE_ACCOUNTS")]
+    pub allowed_service_accounts: Option<String>,
 
     /// The kubeconfig to use. By default that of KUBECONFIG or ~/.kube/config, else the pod's
     /// service account.

@@ -10,15 +10,18 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use ompipe_core::kubernetes::Namespace;
+use ompipe_core::kubernetes::{Namespace, ObjectName};
+use ompipe_core::pod_policy::{Account, PodPolicy};
 use ompipe_core::{Problem, Problems};
 
-use values::OnByDefault;
+use values::{List, OnByDefault};
 
 pub use args::OperatorArgs;
+pub(crate) use values::origin;
 pub use values::{
-    DrainTimeout, HealthCheckPort, LeaseDuration, LeaseName, LogFormat, LogLevel, MetricsPort,
-    ReconciliationThreads, RequeueDelay, WatchNamespaces, WorkerThreads,
+    AllowedServers, ArchiveUrl, DrainTimeout, HealthCheckPort, LeaseDuration, LeaseName, LogFormat,
+    LogLevel, LogsRetention, MetricsPort, ReconciliationThreads, RecordsRetention, RequeueDelay,
+    WatchNamespaces, WorkerThreads,
 };
 
 /// Everything that the operator was told, checked.
@@ -44,6 +47,12 @@ pub struct Settings {
     pub election: Option<Election>,
     /// Whether the ends of plain Jobs are reported too.
     pub report_jobs: bool,
+    /// Where and how logs and records are archived, if they are.
+    pub logs_archive: Option<LogsArchive>,
+    /// Servers that ends are reported to.
+    pub allowed_servers: AllowedServers,
+    /// What the pods of `OMJob`s may have.
+    pub pod_policy: PodPolicy,
     /// Threads of the runtime.
     pub worker_threads: WorkerThreads,
     /// The kubeconfig to use instead of the one that is found.
@@ -52,6 +61,19 @@ pub struct Settings {
     pub drain: bool,
     /// Time that a drain gives to runs under way.
     pub drain_timeout: DrainTimeout,
+}
+
+/// Where and how logs and records are archived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogsArchive {
+    /// Where.
+    pub url: ArchiveUrl,
+    /// Days that logs are kept.
+    pub logs_retention: LogsRetention,
+    /// Days that records are kept.
+    pub records_retention: RecordsRetention,
+    /// Whether the secrets of a run are masked in its log.
+    pub redact: bool,
 }
 
 /// The election of the replica that acts.
@@ -122,11 +144,35 @@ impl Reader {
             log_format: self.read("LOG_FORMAT", args.log_format.as_deref()),
             election: self.election(args),
             report_jobs: self.read::<OnByDefault>("REPORT_JOBS", args.report_jobs.as_deref()).0,
+            logs_archive: self.logs_archive(args),
+            allowed_servers: self.read("ALLOWED_SERVERS", args.allowed_servers.as_deref()),
+            pod_policy: self.pod_policy(args),
             worker_threads: self.read("WORKER_THREADS", args.worker_threads.as_deref()),
             kubeconfig: args.kubeconfig.clone(),
             drain: args.drain,
             drain_timeout: self
                 .read("DRAIN_TIMEOUT_SECONDS", args.drain_timeout_seconds.as_deref()),
+        }
+    }
+
+    fn logs_archive(&mut self, args: &OperatorArgs) -> Option<LogsArchive> {
+        let url = self.value("LOGS_ARCHIVE_URL", args.logs_archive_url.as_deref());
+        let logs_retention = self.read("LOGS_RETENTION_DAYS", args.logs_retention_days.as_deref());
+        let records_retention =
+            self.read("RECORDS_RETENTION_DAYS", args.records_retention_days.as_deref());
+        let redact = self.read::<OnByDefault>("LOGS_REDACT", args.logs_redact.as_deref()).0;
+        Some(LogsArchive { url: url?, logs_retention, records_retention, redact })
+    }
+
+    fn pod_policy(&mut self, args: &OperatorArgs) -> PodPolicy {
+        let reserved = args.reserved_service_accounts.as_deref();
+        let reserved: List<Account> = self.read("RESERVED_SERVICE_ACCOUNTS", reserved);
+        let allowed = args.allowed_service_accounts.as_deref();
+        let allowed: List<ObjectName> = self.read("ALLOWED_SERVICE_ACCOUNTS", allowed);
+        PodPolicy {
+            level: self.read("POD_POLICY", args.pod_policy.as_deref()),
+            reserved_accounts: reserved.0,
+            allowed_accounts: allowed.0,
         }
     }
 
@@ -207,7 +253,15 @@ mod tests {
             "LEASE_NAME" => &mut args.lease_name,
             "LEASE_DURATION_SECONDS" => &mut args.lease_duration_seconds,
             "REPORT_JOBS" => &mut args.report_jobs,
+            "LOGS_ARCHIVE_URL" => &mut args.logs_archive_url,
+            "LOGS_RETENTION_DAYS" => &mut args.logs_retention_days,
+            "RECORDS_RETENTION_DAYS" => &mut args.records_retention_days,
+            "LOGS_REDACT" => &mut args.logs_redact,
             "WORKER_THREADS" => &mut args.worker_threads,
+            "ALLOWED_SERVERS" => &mut args.allowed_servers,
+            "POD_POLICY" => &mut args.pod_policy,
+            "RESERVED_SERVICE_ACCOUNTS" => &mut args.reserved_service_accounts,
+            "ALLOWED_SERVICE_ACCOUNTS" => &mut args.allowed_service_accounts,
             other => panic!("{other}"),
         };
         *field = Some(value.to_owned());
@@ -233,6 +287,15 @@ mod tests {
         let election = settings.election.unwrap();
         assert_eq!(election.lease_name.as_str(), "ompipe-operator");
         assert_eq!(election.lease_duration.get(), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn logs_are_archived_where_a_url_says_so() {
+        assert_eq!(read(&OperatorArgs::default()).logs_archive, None);
+        let archive = read(&with("LOGS_ARCHIVE_URL", "s3://logs/prefix")).logs_archive.unwrap();
+        assert_eq!(archive.url.as_str(), "s3://logs/prefix");
+        assert_eq!((archive.logs_retention.get(), archive.records_retention.get()), (30, 365));
+        assert!(archive.redact);
     }
 
     #[rstest]
@@ -300,6 +363,26 @@ mod tests {
         digits, inner hyphens and dots"
     )]
     #[case("WORKER_THREADS", "65", "must be a number from 1 to 64")]
+    #[case("LOGS_ARCHIVE_URL", "ftp://host", "must begin with s3://, gs://, az:// or file://")]
+    #[case("LOGS_RETENTION_DAYS", "-1", "must be a number of days from 0 to 3650")]
+    #[case("RECORDS_RETENTION_DAYS", "1y", "must be a number of days from 0 to 3650")]
+    #[case("LOGS_REDACT", "yes", "must be true or false")]
+    #[case(
+        "ALLOWED_SERVERS",
+        "openmetadata:8585",
+        "must be ALL, or URLs of servers such as http://openmetadata:8585, separated by commas"
+    )]
+    #[case("POD_POLICY", "restricted", "must be baseline or privileged")]
+    #[case(
+        "RESERVED_SERVICE_ACCOUNTS",
+        "ompipe-operator",
+        "must be service accounts as NAMESPACE/NAME, separated by commas"
+    )]
+    #[case(
+        "ALLOWED_SERVICE_ACCOUNTS",
+        "Runs",
+        "must be a DNS subdomain: 1 to 253 lower-case letters, digits, inner hyphens and dots"
+    )]
     fn problems(#[case] variable: &str, #[case] value: &str, #[case] remedy: &str) {
         let problems = Settings::read(&with(variable, value)).unwrap_err().list;
         let flag = variable.to_lowercase().replace('_', "-");
@@ -328,10 +411,24 @@ mod tests {
             Some((arg.get_long().unwrap().to_owned(), variable))
         });
         let called: Vec<(String, String)> = called.collect();
-        assert_eq!(called.len(), 18);
+        assert_eq!(called.len(), 25);
         for (flag, variable) in called {
             assert_eq!(flag, variable.to_lowercase().replace('_', "-"));
         }
+    }
+
+    #[rstest]
+    #[case("", "http://anything/api", true)]
+    #[case("ALL", "http://anything/api", true)]
+    #[case("http://om:8585/api, https://om.example.com", "http://om:8585/other", true)]
+    #[case("http://om:8585/api, https://om.example.com", "https://om.example.com:443/api", true)]
+    #[case("http://om:8585/api", "https://om:8585/api", false)]
+    #[case("http://om:8585/api", "http://om:8586/api", false)]
+    #[case("http://om:8585/api", "http://om.evil:8585/api", false)]
+    #[case("http://om:8585/api", "http://om:8585@evil/api", false)]
+    fn allowed_servers(#[case] value: &str, #[case] endpoint: &str, #[case] expected: bool) {
+        let settings = read(&with("ALLOWED_SERVERS", value));
+        assert_eq!(settings.allowed_servers.allow(endpoint), expected);
     }
 
     #[test]

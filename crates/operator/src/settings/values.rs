@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ompipe_core::kubernetes::{Namespace, ObjectName};
+use url::Url;
 
 /// Namespaces that the operator works in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,6 +122,16 @@ bounded! {
 }
 
 bounded! {
+    /// Days that archived logs are kept; none is for ever.
+    LogsRetention: "a number of days", 0..=3650, 30, u16 = u16::from
+}
+
+bounded! {
+    /// Days that records of runs are kept; none is for ever.
+    RecordsRetention: "a number of days", 0..=3650, 365, u16 = u16::from
+}
+
+bounded! {
     /// Threads of the runtime.
     WorkerThreads: "a number", 1..=64, 1, usize = usize::from
 }
@@ -144,6 +155,86 @@ impl FromStr for OnByDefault {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse().map(Self).map_err(|_| "must be true or false")
     }
+}
+
+/// Where logs and records are archived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveUrl(String);
+
+impl ArchiveUrl {
+    /// The URL.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ArchiveUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        ompipe_archive::check_url(text).map_err(|error| error.to_string())?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Values separated by commas.
+pub(super) struct List<T>(pub(super) BTreeSet<T>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(BTreeSet::new())
+    }
+}
+
+impl<T: FromStr + Ord> FromStr for List<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        let values = text.split(',').map(str::trim).filter(|value| !value.is_empty());
+        values.map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Servers that ends of runs are reported to, beside those of deployed pipelines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AllowedServers {
+    /// Whatever a run's config names.
+    #[default]
+    All,
+    /// Those with one of these origins: scheme, host and port.
+    Listed(BTreeSet<String>),
+}
+
+impl AllowedServers {
+    /// True for an endpoint of one of the servers.
+    #[must_use]
+    pub fn allow(&self, endpoint: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Listed(origins) => origin(endpoint).is_some_and(|own| origins.contains(&own)),
+        }
+    }
+}
+
+impl FromStr for AllowedServers {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const REMEDY: &str =
+            "must be ALL, or URLs of servers such as http://openmetadata:8585, separated by commas";
+        if text == "ALL" {
+            return Ok(Self::All);
+        }
+        let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
+        urls.map(|url| origin(url).ok_or(REMEDY)).collect::<Result<_, _>>().map(Self::Listed)
+    }
+}
+
+/// Scheme, host and port of an http or https URL.
+pub(crate) fn origin(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    Some(url.origin().ascii_serialization())
 }
 
 /// Name of the Lease.

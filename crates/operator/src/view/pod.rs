@@ -1,6 +1,6 @@
 //! A pod of an `OMJob` as the caches keep it.
 
-use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use ompipe_core::omjob::PodSeen;
 use serde::Deserialize;
@@ -44,11 +44,32 @@ struct Wire {
 #[serde(rename_all = "camelCase")]
 struct Spec {
     node_name: Option<String>,
+    #[serde(default)]
+    init_containers: Vec<InitContainer>,
+}
+
+/// What tells a sidecar from an init container that ends.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InitContainer {
+    name: String,
+    restart_policy: Option<String>,
+}
+
+impl From<Spec> for PodSpec {
+    fn from(Spec { node_name, init_containers }: Spec) -> Self {
+        let init_containers = init_containers.into_iter().map(|init| Container {
+            name: init.name,
+            restart_policy: init.restart_policy,
+            ..Container::default()
+        });
+        Self { node_name, init_containers: Some(init_containers.collect()), ..Self::default() }
+    }
 }
 
 impl From<Wire> for PodView {
     fn from(wire: Wire) -> Self {
-        let spec = wire.spec.map(|Spec { node_name }| PodSpec { node_name, ..PodSpec::default() });
+        let spec = wire.spec.map(PodSpec::from);
         Self::from(Pod { metadata: wire.metadata.into(), spec, status: wire.status })
     }
 }
@@ -74,5 +95,41 @@ impl From<Pod> for PodView {
             ..ObjectMeta::default()
         };
         Self { metadata, attempt }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ompipe_core::omjob::{PodState, Reason};
+    use serde_json::json;
+
+    use super::*;
+
+    /// The cache leaves out nearly all of a pod's spec, but not what tells the two apart.
+    #[test]
+    fn a_sidecar_that_ended_is_no_failed_init_container() {
+        let pod = json!({
+            "metadata": {
+                "name": "run-main", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z",
+                "ownerReferences": [{
+                    "apiVersion": "pipelines.openmetadata.org/v1", "kind": "OMJob", "name": "run",
+                    "uid": "o", "controller": true,
+                }],
+            },
+            "spec": {
+                "nodeName": "n", "containers": [{ "name": "main" }],
+                "initContainers": [{ "name": "mesh", "image": "i", "restartPolicy": "Always" }],
+            },
+            "status": { "phase": "Pending", "initContainerStatuses": [{
+                "name": "mesh", "image": "i", "imageID": "", "ready": false, "restartCount": 1,
+                "state": { "terminated": { "exitCode": 1 } },
+                "lastState": { "terminated": { "exitCode": 1 } },
+            }]},
+        });
+        let view: PodView = serde_json::from_value(pod).unwrap();
+        let PodState::Waiting(Some(trouble)) = view.attempt.unwrap().seen.state else {
+            panic!("it waits for its sidecar");
+        };
+        assert_eq!(trouble.reason, Reason::Sidecar);
     }
 }

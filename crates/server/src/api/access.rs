@@ -25,7 +25,8 @@ use tracing::debug;
 
 use super::problem::{NOT_ALLOWED, Problem};
 use crate::app::{App, Shared};
-use crate::credentials::{BASIC_CHALLENGE, Digests, SecretDigest, WINDOW_SECONDS, presented};
+use crate::credentials::{BASIC_CHALLENGE, Digests, SecretDigest, presented};
+use crate::guesses::WINDOW_SECONDS;
 
 /// The API group of the resources that rights are asked for. They exist for that alone.
 const GROUP: &str = "pipelines.openmetadata.org";
@@ -43,15 +44,22 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let right = right_for(request.method(), route.as_str());
+    if !app.may_log_in(request.headers(), peer) {
+        return refuse_login(&app, request.headers(), peer).into_response();
+    }
     match admission(&app, request.headers(), right).await {
-        Ok(Admission::Allowed) => next.run(request).await,
+        Ok(Admission::Allowed) => {
+            app.logged_in(&request, peer);
+            next.run(request).await
+        }
         Ok(Admission::Forbidden) => {
+            app.logged_in(&request, peer);
             debug!(%peer, %right, "a caller has no right");
             let namespace = &app.client.config().namespace;
             let detail = format!("this needs the right: {right}, in namespace {namespace}");
             Problem::of(&NOT_ALLOWED, &detail).into_response()
         }
-        Ok(Admission::Unknown) => refuse_login(&app, peer).into_response(),
+        Ok(Admission::Unknown) => refuse_login(&app, request.headers(), peer).into_response(),
         Err(error) => Problem::from(error).into_response(),
     }
 }
@@ -82,8 +90,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Browsers ask for user and password then.
-fn refuse_login(app: &App, peer: SocketAddr) -> Problem {
-    if app.login_failed(peer) {
+fn refuse_login(app: &App, headers: &HeaderMap, peer: SocketAddr) -> Problem {
+    let may_log_in = app.may_log_in(headers, peer);
+    if app.login_failed(headers, peer) || !may_log_in {
         let detail = "too many failed logins";
         let problem = Problem::plain(StatusCode::TOO_MANY_REQUESTS, detail);
         return problem.and_retry_after(WINDOW_SECONDS);

@@ -80,9 +80,9 @@ impl<S: Sync> FromRequest<S> for Body {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         match Document::from_request(request, state).await? {
-            Document(Value::Object(map)) => Ok(Self(map)),
-            Document(Value::Null) => Ok(Self(Map::new())),
-            Document(_) => Err(Problem::with("body", "must be a JSON object")),
+            Document(Value::Object(map), _) => Ok(Self(map)),
+            Document(Value::Null, _) => Ok(Self(Map::new())),
+            Document(..) => Err(Problem::with("body", "must be a JSON object")),
         }
     }
 }

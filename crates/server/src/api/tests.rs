@@ -201,6 +201,10 @@ async fn failed_logins_are_too_many_at_some_point() {
     }
     let refused = send(&app, Method::GET, "/api/v1/health", &wrong).await;
     refused.problem(429);
+    // Whoever guesses cannot learn that a guess is right.
+    let right = format!("Basic {}", STANDARD.encode(LOGIN));
+    let right = [("authorization", right.as_str())];
+    send(&app, Method::GET, "/api/v1/health", &right).await.problem(429);
     assert_eq!(refused.headers[RETRY_AFTER], "60");
 }
 

@@ -1,5 +1,5 @@
 //! What an OpenMetadata server asks of its pipeline service: the routes that its Airflow client
-//! knows (`openmetadata-contract.md` §3), in every version of it at once.
+//! knows (docs/contracts/openmetadata-http.md#routes), in every version of it at once.
 //!
 //! | Route | File |
 //! |---|---|
@@ -29,12 +29,14 @@ use crate::refusal::Refusal;
 pub(crate) use runs::start;
 
 /// Below which paths a server looks for its pipeline service: that of Airflow 3, that of an early
-/// one, and that of Airflow 2, the only one of older servers (contract §2.1).
+/// one, and that of Airflow 2, the only one of older servers
+/// (docs/contracts/openmetadata-http.md#url-prefixes).
 pub(crate) const PREFIXES: [&str; 3] =
     ["/pluginsv2/api/v2/openmetadata", "/api/v2/openmetadata", "/api/v1/openmetadata"];
 
-/// The client asks for it before every write until it gets one (contract §2.2). It protects nothing
-/// here: no browser holds credentials that another site could use.
+/// The client asks for it before every write until it gets one
+/// (docs/contracts/openmetadata-http.md#csrf-token). It protects nothing here: no browser holds
+/// credentials that another site could use.
 const CSRF_TOKEN: &str = "not-needed";
 
 /// What is answered to a request that was done.
@@ -61,9 +63,13 @@ pub(crate) fn routes(app: &Shared) -> Router<Shared> {
     PREFIXES.iter().fold(Router::new(), |all, prefix| all.nest(prefix, known.clone()))
 }
 
-/// Whether the service is there, for anybody; only its cookies would be read.
-async fn health() -> Json<Value> {
-    Json(json!({ "status": "healthy" }))
+/// Whether the service is there, for anybody. Servers of 1.0 and 1.1 read the version here, without
+/// credentials; later ones would read only cookies.
+async fn health(State(app): State<Shared>) -> Json<Value> {
+    Json(match app.version.get().await {
+        Ok(version) => json!({ "status": "healthy", "version": version.as_str() }),
+        Err(_) => json!({ "status": "healthy" }),
+    })
 }
 
 /// The same for OpenMetadata, which compares the version with its own.
@@ -97,12 +103,13 @@ fn name(dag_id: Option<&str>) -> Result<&str, Refusal> {
     name.ok_or_else(|| Refusal::bad_request("dag_id: must be the name of a pipeline"))
 }
 
-/// The pipeline with a name, if one is deployed.
+/// The pipeline with a name, if one is deployed. One that OpenMetadata no longer has does not stand in
+/// the way of another with its name.
 ///
 /// # Errors
 /// Several have the name, or Kubernetes refuses.
 async fn deployed(app: &App, name: &str) -> Result<Option<PipelineIdentity>, Error> {
-    match app.client.find(name).await {
+    match app.client.find_known(name).await {
         Err(Error::NotDeployed { .. }) => Ok(None),
         found => found.map(Some),
     }
@@ -114,6 +121,7 @@ struct Asked {
     dag_id: Option<String>,
     only_queued: Option<String>,
     task_id: Option<String>,
+    run_id: Option<String>,
     after: Option<String>,
 }
 

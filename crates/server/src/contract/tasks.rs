@@ -10,8 +10,12 @@ use crate::app::Shared;
 use crate::document::Document;
 
 /// Starts an automation, such as a test of a connection, and does not wait for it: its result goes to
-/// the workflow entity, where OpenMetadata looks for it (contract §3.8).
-pub(super) async fn run_automation(State(app): State<Shared>, Document(body): Document) -> Answer {
+/// the workflow entity, where OpenMetadata looks for it
+/// (docs/contracts/openmetadata-http.md#automations).
+pub(super) async fn run_automation(
+    State(app): State<Shared>,
+    Document(body, _share): Document,
+) -> Answer {
     let workflow = AutomationWorkflow::read(&body)?;
     drop(body);
     let started = app.client.run_automations_workflow(workflow, RunId::random()).await?;
@@ -20,7 +24,10 @@ pub(super) async fn run_automation(State(app): State<Shared>, Document(body): Do
 }
 
 /// Starts an application that no pipeline stands for.
-pub(super) async fn run_application(State(app): State<Shared>, Document(body): Document) -> Answer {
+pub(super) async fn run_application(
+    State(app): State<Shared>,
+    Document(body, _share): Document,
+) -> Answer {
     let application = Application::read(&body)?;
     drop(body);
     let started = app.client.run_application_flow(application, RunId::random()).await?;

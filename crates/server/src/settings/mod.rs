@@ -9,7 +9,7 @@
 //!   credentials: { file: /etc/ompipe/credentials }
 //!   tls: { certificateFile: /etc/tls/tls.crt, privateKeyFile: /etc/tls/tls.key }
 //!   openMetadataVersion: 1.12.14
-//!   limits: { connections: 1024, requests: 256, failedLoginsPerMinute: 60 }
+//!   limits: { connections: 1024, requests: 256, failedLoginsPerMinute: 60, headerTimeoutSeconds: 30 }
 //!   shutdown: { drainSeconds: 5, graceSeconds: 30 }
 //! ```
 
@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ompipe_core::config::SERVER_SECTION;
+use ompipe_core::config::{SERVER_SECTION, server_section};
 use ompipe_core::fields::Fields;
 use ompipe_core::{Problem, Problems};
 use serde_json::{Map, Value};
@@ -68,12 +68,17 @@ pub struct TlsFiles {
 /// Bounds that keep one caller from starving the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections open at the same time; one more is closed at once.
+    /// Connections open at the same time. One address has a quarter of them; when there is no place,
+    /// a connection that only waits is closed for the new one.
     pub connections: usize,
     /// Requests under way at the same time; one more is answered 503.
     pub requests: usize,
     /// Failed logins of one address in a minute; one more is answered 429.
     pub failed_logins_per_minute: u32,
+    /// Time from the begin of a connection until its first request is there, and from the first byte
+    /// of each later one until its header is complete; a connection that takes longer is closed. The
+    /// time between two requests does not count.
+    pub header_timeout: Duration,
 }
 
 /// How the server ends.
@@ -93,8 +98,8 @@ impl Settings {
     /// Every problem at once, each with its key and what is allowed.
     pub fn read(document: &Value, args: &ServeArgs) -> Result<Self, Problems> {
         let refused = |list| Problems { subject: SUBJECT, list };
-        let section = match document.get(SERVER_SECTION) {
-            None | Some(Value::Null) => Map::new(),
+        let section = match server_section(document) {
+            None => Map::new(),
             Some(Value::Object(section)) => section.clone(),
             Some(_) => {
                 return Err(refused(vec![Problem::without_value(SERVER_SECTION, "must be a map")]));
@@ -165,13 +170,25 @@ impl TlsFiles {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1024, requests: 256, failed_logins_per_minute: 60 }
+        Self {
+            connections: 1024,
+            requests: 256,
+            failed_logins_per_minute: 60,
+            header_timeout: Duration::from_secs(30),
+        }
     }
 }
 
 impl Limits {
+    /// Those of the connections.
+    pub(crate) const fn of_connections(self) -> ompipe_listener::Limits {
+        let Self { connections, header_timeout, .. } = self;
+        ompipe_listener::Limits { connections, header_timeout }
+    }
+
     fn read(fields: &mut Fields<'_>) -> Self {
-        let Self { connections, requests, failed_logins_per_minute } = Self::default();
+        let Self { connections, requests, failed_logins_per_minute, header_timeout } =
+            Self::default();
         let read = Self {
             connections: count(fields, "connections", connections),
             requests: count(fields, "requests", requests),
@@ -180,6 +197,7 @@ impl Limits {
                 "failedLoginsPerMinute",
                 failed_logins_per_minute,
             ),
+            header_timeout: seconds(fields, "headerTimeoutSeconds", 1, header_timeout),
         };
         fields.refuse_unknown();
         read
@@ -199,20 +217,26 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
+    /// The same for the port.
+    pub(crate) const fn of_port(self) -> ompipe_listener::Shutdown {
+        let Self { drain, grace } = self;
+        ompipe_listener::Shutdown { drain, grace }
+    }
+
     fn read(fields: &mut Fields<'_>) -> Self {
         let Self { drain, grace } = Self::default();
         let read = Self {
-            drain: seconds(fields, "drainSeconds", drain),
-            grace: seconds(fields, "graceSeconds", grace),
+            drain: seconds(fields, "drainSeconds", 0, drain),
+            grace: seconds(fields, "graceSeconds", 0, grace),
         };
         fields.refuse_unknown();
         read
     }
 }
 
-fn seconds(fields: &mut Fields<'_>, key: &'static str, default: Duration) -> Duration {
+fn seconds(fields: &mut Fields<'_>, key: &'static str, least: i64, default: Duration) -> Duration {
     const MOST: i64 = 600;
-    let read = fields.integer(key, 0..=MOST).and_then(|seconds| u64::try_from(seconds).ok());
+    let read = fields.integer(key, least..=MOST).and_then(|seconds| u64::try_from(seconds).ok());
     read.map_or(default, Duration::from_secs)
 }
 

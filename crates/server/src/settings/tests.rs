@@ -22,6 +22,7 @@ fn only_the_credentials_have_no_default() {
     assert_eq!(settings.base_path, BasePath::default());
     assert_eq!((settings.tls, settings.open_metadata_version), (None, None));
     assert_eq!(settings.limits.connections, 1024);
+    assert_eq!(settings.limits.header_timeout, Duration::from_secs(30));
     assert_eq!(settings.shutdown.drain, Duration::from_secs(5));
     let missing = Settings::read(&Value::Null, &ServeArgs::default()).unwrap_err();
     assert!(missing.to_string().contains("server.credentials: is missing"), "{missing}");
@@ -53,7 +54,7 @@ fn every_problem_is_told_at_once() {
         "basePath": "no slash",
         "tls": { "certificateFile": "/cert" },
         "openMetadataVersion": "latest",
-        "limits": { "requests": 0, "conections": 3 },
+        "limits": { "requests": 0, "headerTimeoutSeconds": 0, "conections": 3 },
         "shutdown": { "drainSeconds": 601 },
         "logFormat": "xml",
         "listn": 1,
@@ -67,6 +68,7 @@ fn every_problem_is_told_at_once() {
         "server.tls.privateKeyFile",
         "server.openMetadataVersion",
         "server.limits.requests",
+        "server.limits.headerTimeoutSeconds",
         "server.limits.conections",
         "server.shutdown.drainSeconds",
         "server.logFormat",

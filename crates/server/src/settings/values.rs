@@ -42,7 +42,7 @@ impl fmt::Display for BasePath {
 }
 
 /// A version of an OpenMetadata server. The Java client reads the first three numbers with dots in
-/// it, and fails without them (contract §5).
+/// it, and fails without them (docs/contracts/openmetadata-http.md#version-check).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerVersion(String);
 

@@ -16,7 +16,7 @@ use super::super::collection::{self, INGESTION_PIPELINES};
 use super::super::entity::Object;
 use super::super::journal::StatusWrite;
 use super::super::shared::Shared;
-use super::super::status::{RowQuery, StatusRow};
+use super::super::status::{Line, RowQuery, StatusRow};
 use super::super::store::{Include, Refused, Store};
 use super::super::world::World;
 use super::Reply;
@@ -35,13 +35,20 @@ async fn put_row(
     JsonBody(body): JsonBody<Value>,
 ) -> Reply {
     let now_ms = now_ms();
-    let event = shared.write(|world| write_row(world, &fqn, body, now_ms))?;
+    let line = Line::of(&shared.version());
+    let event = shared.write(|world| write_row(world, &fqn, body, line, now_ms))?;
     Ok((StatusCode::CREATED, Json(event)).into_response())
 }
 
-fn write_row(world: &mut World, fqn: &str, body: Value, now_ms: i64) -> Result<Value, ApiError> {
+fn write_row(
+    world: &mut World,
+    fqn: &str,
+    body: Value,
+    line: Line,
+    now_ms: i64,
+) -> Result<Value, ApiError> {
     let event = change_event(pipeline(&world.store, fqn)?, now_ms);
-    let row = StatusRow::parse(&body)
+    let row = StatusRow::parse(&body, line)
         .map_err(|error| ApiError::invalid(format!("not a pipeline status: {error}")))?;
     let (run_id, state) = (row.run_id, row.state);
     let created = world.runs.upsert(fqn, row);

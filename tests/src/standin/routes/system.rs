@@ -15,5 +15,5 @@ pub(super) fn router() -> Router<Arc<Shared>> {
 }
 
 async fn version(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    Json(json!({ "version": shared.version, "revision": "stand-in", "timestamp": now_ms() }))
+    Json(json!({ "version": shared.version(), "revision": "stand-in", "timestamp": now_ms() }))
 }

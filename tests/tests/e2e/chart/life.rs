@@ -12,8 +12,8 @@ use ompipe_api::{OMJob, Phase};
 use serde_json::json;
 
 use super::installed::{Home, helm};
-use crate::operator::{Stage, UNTIL_TOLD};
-use crate::support::eventually;
+use crate::operator::Stage;
+use crate::support::{UNTIL_TOLD, eventually};
 
 fn phase(job: &OMJob) -> Option<Phase> {
     job.status.as_ref().and_then(|status| status.phase)
@@ -62,7 +62,7 @@ impl Home {
         let job = self.stage.over(name).await;
         assert_eq!(phase(&job), Some(Phase::Succeeded), "{:?}", job.status);
         assert_eq!(self.stage.uid(&main_pod).await, main, "there was a second main pod");
-        assert_eq!(self.stage.told(&exit_pod).await.trim(), "told: success");
+        assert_eq!(self.stage.told(&exit_pod).await.trim(), "told: Succeeded");
     }
 
     /// The pods of the operator, which are all ready.

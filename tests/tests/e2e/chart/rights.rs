@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::access::limited_kubeconfig;
-use crate::operator::{Operator, Stage, UNTIL_TOLD};
-use crate::support::{Bed, Scene, eventually};
+use crate::operator::{Operator, Stage};
+use crate::support::{Bed, Scene, UNTIL_TOLD, eventually};
 
 /// The rules of the chart's Roles whose names end so, without those on `resource`, if there is one.
 fn rules_without(resource: &str, roles: &[&str]) -> Value {

@@ -90,8 +90,8 @@ async fn a_pipeline_is_deployed_and_run_through_the_service(#[case] use_om_job_o
     let values = home.whole(use_om_job_operator);
     helm(&release, move |release| release.install(&values)).await;
     let tested = helm(&release, ompipe_tests::helm::Release::test).await;
-    assert!(tested.contains("good  cluster: Kubernetes is available"), "{tested}");
-    assert!(!tested.contains("BAD"), "{tested}");
+    assert!(tested.contains("ok     cluster: Kubernetes is available"), "{tested}");
+    assert!(!tested.contains("FAIL"), "{tested}");
 
     let pipeline = std::fs::read_to_string(scene.pipeline("nightly", &json!({}))).unwrap();
     let deployed = home.ask("deploy", "POST", "deploy", &pipeline).await;

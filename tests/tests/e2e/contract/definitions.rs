@@ -13,7 +13,7 @@ use crate::support::{Scene, from, install_crds};
 const OMJOB: &str = "OMJob";
 const CRON_OMJOB: &str = "CronOMJob";
 
-/// A stage as upstream's client sends it (`upstream-client.md` §6.1).
+/// A stage as upstream's client sends it (docs/contracts/upstream-java-client.md#omjob-as-sent).
 fn stage_of_upstream() -> Value {
     json!({
         "image": "docker.getcollate.io/openmetadata/ingestion:1.12.0",

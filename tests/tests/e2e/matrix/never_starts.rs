@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::run::{Plan, Run, Truth};
 use crate::operator::{Webhook, denied};
-use crate::support::{late_job, late_omjob, no_pods_allowed};
+use crate::support::{bed, late_job, late_omjob, no_pods_allowed};
 
 fn told(mode: Mode, reason: &'static str) -> Truth {
     if mode.has_operator() { Truth::Is(Failed, reason) } else { Truth::Stands }
@@ -72,6 +72,54 @@ async fn denied_by_a_webhook(
         _ => gives_up(run, "Admission: ").await,
     }
     webhook.remove().await;
+}
+
+/// Containers and volumes beside the worker's, in whichever mode.
+fn beside(spec: &serde_json::Value) -> serde_json::Value {
+    json!({ "backoffLimit": 0, "servicePodTemplates": { "shop": { "spec": spec } } })
+}
+
+/// It ends the run without a deadline.
+#[rstest]
+#[tokio::test]
+async fn an_init_container_that_fails(
+    #[values(Mode::Operator, Mode::JobAndOperator, Mode::Supervised, Mode::Hook)] mode: Mode,
+) {
+    let spec = beside(&json!({ "initContainers": [{
+        "name": "fetch-ca", "image": bed().worker_image, "terminationMessagePolicy": "FallbackToLogsOnError",
+        "command": ["sh", "-c", "echo no CA bundle at /ca >&2; exit 3"],
+    }]}));
+    let plan = Plan::new("an init container fails", mode, "true").says("queued").with(&spec);
+    let words =
+        "InitContainerFailed: init container fetch-ca ended with exit code 3: no CA bundle at /ca";
+    plan.begin().await.ends(told(mode, words)).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_volume_that_cannot_be_mounted(
+    #[values(Mode::Operator, Mode::JobAndOperator, Mode::Supervised, Mode::Hook)] mode: Mode,
+) {
+    let spec = beside(&json!({
+        "volumes": [{ "name": "ca", "secret": { "secretName": "not-there" } }],
+        "containers": [{ "name": "main", "volumeMounts": [{ "name": "ca", "mountPath": "/ca" }] }],
+    }));
+    let plan = Plan::new("a volume cannot be mounted", mode, "true").says("queued").with(&spec);
+    gives_up(plan.begin().await, "FailedMount: ").await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_sidecar_that_crashes_again_and_again(
+    #[values(Mode::Operator, Mode::JobAndOperator, Mode::Supervised, Mode::Hook)] mode: Mode,
+) {
+    let spec = beside(&json!({ "initContainers": [{
+        "name": "mesh", "image": bed().worker_image, "restartPolicy": "Always",
+        "command": ["sh", "-c", "exit 1"], "startupProbe": { "exec": { "command": ["true"] } },
+    }]}));
+    let plan =
+        Plan::new("a sidecar crashes again and again", mode, "true").says("queued").with(&spec);
+    gives_up(plan.begin().await, "SidecarFailed: ").await;
 }
 
 /// Its init container brings the supervisor; without an operator's own exit handler nobody else has

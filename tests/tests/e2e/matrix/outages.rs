@@ -7,11 +7,12 @@ use k8s_openapi::api::core::v1::Pod;
 use ompipe_tests::matrix::Mode;
 use ompipe_tests::standin::PipelineState::{Failed, Success};
 use rstest::rstest;
+use tokio::time::{Instant, sleep_until};
 
 use super::run::{Plan, Run, Truth};
 use super::surroundings::UNTIL_TOLD;
 use super::witness::has_ended;
-use crate::support::{Breakable, eventually};
+use crate::support::{Breakable, eventually, release_on_node};
 
 /// The longest time, in seconds, after which the scheduler and the kubelet, both of which an exit
 /// handler's pod needs, try an API server again that was away: 30, and by chance up to twice as many
@@ -40,11 +41,14 @@ async fn a_control_plane_that_is_away(
     #[case] outage: Duration,
 ) {
     let cluster = Breakable::take().await;
-    let worker = "trap 'exit 143' TERM; echo up; sleep 12; exit 1";
-    let mut runs = up_in_all_modes(&cluster, row, worker).await;
+    let worker = format!("{UNTIL_TOLD}; exit 1");
+    let mut runs = up_in_all_modes(&cluster, row, &worker).await;
+    let pods = join_all(runs.iter().map(|(run, pod)| run.pod(pod))).await;
     cluster.stop(component).await;
-    // Not a wait for something: the outage itself.
-    tokio::time::sleep(outage).await;
+    let began = Instant::now();
+    join_all(pods.iter().map(release_on_node)).await;
+    // Not a wait for something: the outage, whose length is what is tested.
+    sleep_until(began + outage).await;
     cluster.start(component).await;
     cluster.well(&runs[0].0.scene).await;
     for (run, _) in &mut runs {
@@ -55,7 +59,7 @@ async fn a_control_plane_that_is_away(
         match run.mode {
             Mode::Operator => run.ends_after(failed, KUBERNETES_TRIES_AGAIN).await,
             Mode::JobAndOperator | Mode::Supervised => run.ends(failed).await,
-            Mode::Hook => run.ends(Truth::Stands).await,
+            Mode::Hook => run.ends(Truth::Is(Failed, "")).await,
         }
     }))
     .await;
@@ -88,7 +92,7 @@ async fn a_node_that_is_lost() {
     let runs = up_in_all_modes(&cluster, "node lost with its kubelet", UNTIL_TOLD).await;
     cluster.stop("kubelet").await;
     for (run, pod) in &runs {
-        let pod = run.scene.api::<Pod>().get(pod).await.unwrap();
+        let pod = run.pod(pod).await;
         cluster.kill_containers(&pod).await;
     }
     cluster.kubectl(&["delete", "node", "sandbox"]).await;
@@ -98,8 +102,7 @@ async fn a_node_that_is_lost() {
     join_all(runs.into_iter().map(|(run, pod)| async move {
         let truth = match run.mode {
             Mode::Operator => Truth::Is(Failed, "NodeLost: "),
-            Mode::JobAndOperator | Mode::Supervised => Truth::Is(Success, ""),
-            Mode::Hook => Truth::Stands,
+            Mode::JobAndOperator | Mode::Supervised | Mode::Hook => Truth::Is(Success, ""),
         };
         run.goes_on_after(pod).await.ends(truth).await;
     }))
@@ -107,6 +110,10 @@ async fn a_node_that_is_lost() {
 }
 
 impl Run {
+    async fn pod(&self, name: &str) -> Pod {
+        self.scene.api().get(name).await.unwrap()
+    }
+
     /// The cluster has a node again: an `OMJob`'s exit handler can start, and of a Job's next attempt
     /// the worker ends well.
     async fn goes_on_after(mut self, pod: String) -> Self {

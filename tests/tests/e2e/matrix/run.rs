@@ -2,20 +2,23 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{AttachParams, LogParams, Patch, PatchParams, PostParams};
+use kube::api::{LogParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use ompipe_api::{CronOMJob, OMJob};
 use ompipe_core::RunId;
 use ompipe_tests::matrix::{Found, Mode, Row};
 use ompipe_tests::standin::{Fault, PipelineState};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::witness::{Witness, now_ms};
 use crate::access::limited_kubeconfig;
 use crate::operator::{Operator, documented_rules};
-use crate::support::{Bed, Breakable, Scene, bed, eventually, install_crds};
+use crate::support::{Bed, Breakable, Scene, bed, eventually, install_crds, release};
 
 const FQN: &str = "shop.nightly";
 /// Label with the id of a run.
@@ -214,12 +217,36 @@ impl Run {
         self.write_row().await;
     }
 
+    /// Deploys it with a schedule that is due once, soon, while the killed leader's lease still holds
+    /// off the operator that is to take over: this is the run of that slot.
+    pub(super) async fn start_by_slot_without_leader(&mut self) {
+        let slot = Timestamp::from_second((now_ms() / 1000 + 25) / 60 * 60 + 60).unwrap();
+        let time = slot.to_zoned(TimeZone::UTC);
+        let cron = format!("{} {} * * *", time.minute(), time.hour());
+        self.edit_pipeline(|pipeline| {
+            pipeline["airflowConfig"]["scheduleInterval"] = cron.as_str().into();
+        });
+        self.deploy().await;
+        let before = slot.as_millisecond() - 2_000 - now_ms();
+        sleep(Duration::from_millis(u64::try_from(before).unwrap())).await;
+        self.kill_operators().await;
+        let other = self.another_operator();
+        self.operators.push(other);
+        self.id = self.of_schedule().await.parse().unwrap();
+        self.write_row().await;
+    }
+
     /// Has the operator make a run of the schedule.
     async fn trigger(&self) -> String {
         let schedules: Api<CronOMJob> = self.scene.api();
         let trigger = json!({ "pipelines.openmetadata.org/trigger": "now" });
         let patch = Patch::Merge(json!({ "metadata": { "annotations": trigger } }));
         schedules.patch("om-cronomjob-nightly", &PatchParams::default(), &patch).await.unwrap();
+        self.of_schedule().await
+    }
+
+    /// Id of the first run that a schedule made.
+    async fn of_schedule(&self) -> String {
         eventually("a run of the schedule", || async {
             let jobs = self.scene.api::<OMJob>().list(&kube::api::ListParams::default()).await;
             let job = jobs.unwrap().items.into_iter().next();
@@ -299,13 +326,9 @@ impl Run {
         self.scene.ours::<K>().await.into_values().next().ok_or_else(|| "none".to_owned())
     }
 
-    /// Lets a worker end that waits for it (`until [ -e /tmp/end ]`). It may take along the process
-    /// that told it, so nobody asks that one.
+    /// Lets a worker that waits at the barrier go on.
     pub(super) async fn tell(&self, pod: &str) {
-        let params = AttachParams::default().container("main").stdout(false).stderr(true);
-        let mut process =
-            self.scene.api::<Pod>().exec(pod, ["touch", "/tmp/end"], &params).await.unwrap();
-        drop(process.take_status().unwrap().await);
+        release(&self.scene.api(), pod).await;
     }
 
     /// Waits until the API has shown the end.

@@ -19,7 +19,7 @@ use crate::support::no_pods_allowed;
 const BY_HOOK: Truth = Truth::Is(Failed, "");
 const KILLED: Truth = Truth::Is(Stopped, "");
 
-/// What stands in a mode, where only the seed's hook differs.
+/// What stands in a mode, where only the preStop hook differs.
 fn unless_hook(mode: Mode, truth: Truth) -> Truth {
     if mode == Mode::Hook { BY_HOOK } else { truth }
 }

@@ -1,9 +1,12 @@
 //! What is around a run fails: its operator, OpenMetadata, its exit handler, its pods.
 
+use std::pin::pin;
 use std::time::Duration;
 
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use ompipe_api::OMJob;
 use ompipe_tests::matrix::Mode;
@@ -15,11 +18,9 @@ use tokio::task::JoinSet;
 
 use super::run::{Plan, Run, Truth, WAITS};
 use super::witness::has_ended;
+pub(super) use crate::support::UNTIL_TOLD;
 use crate::support::{bed, eventually};
 
-/// A worker that says when it is up, and ends well when a test says so.
-pub(super) const UNTIL_TOLD: &str =
-    "trap 'exit 143' TERM; echo up; until [ -e /tmp/end ]; do sleep 0.1; done";
 const SUCCEEDED: Truth = Truth::Is(Success, "");
 const FAILED: Truth = Truth::Is(Failed, "Error: ended with exit code 1");
 
@@ -48,6 +49,18 @@ async fn an_operator_that_is_killed_while_running(
     run.start_operator().await;
     run.tell(&pod).await;
     run.ends(SUCCEEDED).await;
+}
+
+/// It takes over a minute, since no schedule has a finer step. The slot fires late, and once.
+#[tokio::test]
+async fn a_slot_that_is_due_while_no_operator_leads() {
+    let worker = format!("{UNTIL_TOLD}; exit 1");
+    let row = "a slot is due while no operator leads";
+    let mut run = Plan::new(row, Mode::Operator, &worker).says("queued").prepare().await;
+    run.start_by_slot_without_leader().await;
+    let pod = run.up().await;
+    run.tell(&pod).await;
+    run.ends(FAILED).await;
 }
 
 /// It is killed while OpenMetadata does not take the report, and comes back when that does.
@@ -105,6 +118,9 @@ async fn another_leader(#[values(Mode::Operator, Mode::JobAndOperator)] mode: Mo
 #[rstest]
 #[case::down("OpenMetadata down for 2 minutes at the end", Fault::reset(), 120)]
 #[case::broken("OpenMetadata answers 500 for 20 s", Fault::status(500), 20)]
+#[case::proxy("a proxy answers 404 for 20 s", Fault::answer(404, "404 page not found\n"), 20)]
+#[case::login("a login page answers for 20 s", Fault::answer(200, "<html>Sign in</html>"), 20)]
+#[case::redirect("a redirect answers for 20 s", Fault::answer(308, ""), 20)]
 #[case::reset("OpenMetadata resets connections for 20 s", Fault::reset(), 20)]
 #[case::hangs("OpenMetadata hangs for 20 s", Fault::hang(), 20)]
 #[tokio::test]
@@ -119,8 +135,24 @@ async fn an_openmetadata_that_fails(
     let pod = run.up().await;
     run.openmetadata_fails(fault, Duration::from_secs(seconds));
     run.tell(&pod).await;
+    run.ends(FAILED).await;
+}
+
+/// The reason has no place in a row there, the state has.
+#[rstest]
+#[tokio::test]
+async fn a_server_of_1_1(
+    #[values(Mode::Operator, Mode::JobAndOperator, Mode::Supervised, Mode::Hook)] mode: Mode,
+) {
+    let row = "a server of 1.1 refuses what it does not know";
+    let worker = format!("{UNTIL_TOLD}; exit 1");
+    let run = Plan::new(row, mode, &worker).begin().await;
+    run.scene.standin.play("1.1.0");
+    let pod = run.up().await;
+    run.tell(&pod).await;
     // Nothing stops the pod, so the hook is not called.
-    run.ends(if mode == Mode::Hook { Truth::Stands } else { FAILED }).await;
+    let failed = Truth::Is(Failed, "");
+    run.ends(if mode == Mode::Hook { Truth::Stands } else { failed }).await;
 }
 
 /// Whoever tries for three seconds only gives up long before OpenMetadata is back; the operator does
@@ -226,22 +258,24 @@ async fn a_hook_that_crashes(#[values(Mode::JobAndOperator, Mode::Hook)] mode: M
 async fn pods_that_are_removed_as_soon_as_they_end(
     #[values(Mode::Operator, Mode::JobAndOperator, Mode::Supervised, Mode::Hook)] mode: Mode,
 ) {
-    let plan = Plan::new("pods removed as soon as they end", mode, "sleep 3; exit 1");
-    let run = plan.prepare().await;
+    let worker = format!("{UNTIL_TOLD}; exit 1");
+    let run = Plan::new("pods removed as soon as they end", mode, &worker).prepare().await;
     let mut collector = JoinSet::new();
     collector.spawn(remove_ended(run.scene.api()));
     run.start().await;
-    run.ends(if mode == Mode::Hook { Truth::Stands } else { FAILED }).await;
+    let pod = run.up().await;
+    run.tell(&pod).await;
+    run.ends(FAILED).await;
 }
 
 async fn remove_ended(pods: Api<Pod>) {
     let now = DeleteParams::default().grace_period(0);
-    loop {
-        let all = pods.list(&ListParams::default()).await.unwrap();
-        for pod in all.iter().filter(|pod| has_ended(pod)) {
-            // One that is gone needs no removal.
+    let changes = watcher(pods.clone(), watcher::Config::default()).default_backoff();
+    let mut changed = pin!(changes.applied_objects());
+    while let Some(pod) = changed.next().await {
+        // A watch that broke starts again; a pod that is already gone needs no removal.
+        if let Some(pod) = pod.ok().filter(has_ended) {
             drop(pods.delete(&pod.name_any(), &now).await);
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::Duration;
 
 use super::stage::{condition, exit_code, phase};
 use super::{Operator, Stage};
+use crate::support::UNTIL_TOLD;
 
 /// Writes of `OMJob`s and pods of one run, from the first to the last; a test counts them.
 const WRITES: usize = 9;
@@ -85,6 +86,11 @@ fn behind(stage: &Stage, proxy: &ApiProxy) -> Operator {
     Operator::start(&stage.scene, &variables)
 }
 
+/// A main whose end a test can hold back until the operator has recorded that it runs.
+fn ends_with_3() -> String {
+    format!("{UNTIL_TOLD}; exit 3")
+}
+
 async fn crash_at(stop: Stop, write: usize) {
     let what = format!("crashed {stop:?} write {write}");
     let stage = Stage::new("crash").await;
@@ -93,17 +99,29 @@ async fn crash_at(stop: Stop, write: usize) {
     let proxy = ApiProxy::start(stage.scene.client.clone()).await.unwrap();
     proxy.stop_at_write(stop, write);
     let operator = behind(&stage, &proxy);
-    stage.run("run", "sleep 1; exit 3", json!({})).await;
-    // What is seen only once may come to be one write: then there is no such crash.
-    tokio::select! {
-        () = proxy.stopped() => {}
-        _ = stage.over("run") => {}
-    }
-    operator.kill().await;
-    // The next one first sees the world as it was before the run.
-    let proxy = ApiProxy::start(stage.scene.client.clone()).await.unwrap();
-    proxy.show_the_past(&past.unwrap());
-    let operator = behind(&stage, &proxy);
+    stage.run("run", &ends_with_3(), json!({})).await;
+    let another_takes_over = async {
+        // What is seen only once may come to be one write: then there is no such crash.
+        tokio::select! {
+            () = proxy.stopped() => {}
+            _ = stage.over("run") => {}
+        }
+        operator.kill().await;
+        // The next one first sees the world as it was before the run.
+        let proxy = ApiProxy::start(stage.scene.client.clone()).await.unwrap();
+        proxy.show_the_past(&past.unwrap());
+        (behind(&stage, &proxy), proxy)
+    };
+    let main_ends = async {
+        tokio::select! {
+            () = proxy.stopped() => {}
+            _ = stage.phase("run", Phase::Running) => {}
+        }
+        stage.running("run-main").await;
+        stage.tell("run-main").await;
+    };
+    // The second proxy has to live as long as the operator behind it.
+    let ((operator, _proxy), ()) = tokio::join!(another_takes_over, main_ends);
     assert_one_true_end(&stage, &witness, &what).await;
     operator.terminate().await;
     drop(witness);
@@ -123,7 +141,9 @@ async fn one_run_costs_as_many_writes_as_the_crashes_cover() {
     let stage = Stage::new("writes").await;
     let proxy = ApiProxy::start(stage.scene.client.clone()).await.unwrap();
     let operator = behind(&stage, &proxy);
-    stage.run("run", "sleep 1; exit 3", json!({})).await;
+    stage.run("run", &ends_with_3(), json!({})).await;
+    stage.phase("run", Phase::Running).await;
+    stage.tell("run-main").await;
     stage.over("run").await;
     operator.terminate().await;
     let calls = proxy.take_calls();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::stage::{condition, exit_code, phase, reason};
 use super::{Operator, Stage};
-use crate::support::{end_now, eventually, from, no_pods_allowed};
+use crate::support::{BARRIER, end_now, eventually, from, no_pods_allowed};
 
 /// A process that runs until it is asked to stop, and stops then.
 pub(super) const OBEDIENT: &str = "trap 'exit 143' TERM; while :; do sleep 0.2; done";
@@ -20,7 +20,7 @@ fn quick() -> Value {
 }
 
 #[rstest]
-#[case::good("true", Phase::Succeeded, "Completed", 0, "success")]
+#[case::good("true", Phase::Succeeded, "Completed", 0, "Succeeded")]
 #[case::bad("exit 3", Phase::Failed, "Error", 3, "failed")]
 #[case::signal("sleep 60 & kill -9 $!; wait $!", Phase::Failed, "Signal", 137, "failed")]
 #[tokio::test]
@@ -207,7 +207,8 @@ async fn a_deleted_run_stops_and_still_runs_the_exit_handler() {
     let stage = Stage::new("killed").await;
     let _operator = Operator::start(&stage.scene, &[]);
     // The exit handler leaves a trace that outlives its pod.
-    let trace = json!({ "exitHandlerSpec": Stage::shell("echo told: $pipelineStatus; sleep 3") });
+    let exit = format!("echo told: $pipelineStatus; {BARRIER}");
+    let trace = json!({ "exitHandlerSpec": Stage::shell(&exit) });
     stage.run("run", OBEDIENT, trace).await;
     stage.running("run-main").await;
     stage.jobs().delete("run", &DeleteParams::default()).await.unwrap();
@@ -215,7 +216,13 @@ async fn a_deleted_run_stops_and_still_runs_the_exit_handler() {
     let main = stage.pods().get_opt("run-main").await.unwrap();
     let alive = main.and_then(|pod| pod.status?.phase).is_some_and(|phase| phase == "Running");
     assert!(!alive, "the exit handler began before main had ended");
-    assert_eq!(stage.told("run-exit").await.trim(), "told: failed");
+    let told = eventually("words of the exit handler", || async {
+        let told = stage.told("run-exit").await;
+        if told.ends_with('\n') { Ok(told) } else { Err(told) }
+    })
+    .await;
+    assert_eq!(told.trim(), "told: failed");
+    stage.tell("run-exit").await;
     stage.gone("run").await;
     assert!(stage.events("run").await.contains(&"OMJobFailed".to_owned()));
     stage.scene.end().await;
@@ -225,17 +232,27 @@ async fn a_deleted_run_stops_and_still_runs_the_exit_handler() {
 async fn a_sidecar_changes_nothing_and_does_not_outlive_the_run() {
     let stage = Stage::new("sidecar").await;
     let _operator = Operator::start(&stage.scene, &[]);
-    let mut main = Stage::shell("sleep 1; exit 4");
+    let mut main = Stage::shell(&format!("{BARRIER}; exit 4"));
     let sidecar = json!({
         "name": "a-proxy", "image": main["image"], "command": ["sh", "-c", "sleep 600"],
     });
     main["podTemplate"] = quick();
     main["podTemplate"]["spec"]["containers"] = json!([sidecar]);
     stage.run("run", "", json!({ "mainPodSpec": main })).await;
+    let pods = stage.pods();
+    eventually("both containers", || async {
+        let pod = pods.get("run-main").await.map_err(|error| error.to_string())?;
+        let status = pod.status.unwrap_or_default();
+        let states =
+            status.container_statuses.iter().flatten().filter_map(|one| one.state.as_ref());
+        let running = states.filter(|state| state.running.is_some()).count();
+        if running == 2 { Ok(()) } else { Err(format!("{status:?}")) }
+    })
+    .await;
+    stage.tell("run-main").await;
     let job = stage.over("run").await;
     assert_eq!((phase(&job), exit_code(&job)), (Some(Phase::Failed), Some(4)));
     assert_eq!(stage.told("run-exit").await.trim(), "told: failed");
-    let pods = stage.pods();
     eventually("an end of the sidecar", || async {
         let pod = pods.get_opt("run-main").await.map_err(|error| error.to_string())?;
         let phase = pod.and_then(|pod| pod.status?.phase);
@@ -257,7 +274,7 @@ async fn retries_are_attempts_of_one_run() {
     let pods: Vec<_> = status.attempts.iter().map(|attempt| attempt.pod_name.as_str()).collect();
     assert_eq!(pods, ["run-main", "run-main-1"]);
     assert_eq!(status.main_pod_name.as_deref(), Some("run-main-1"));
-    assert_eq!(stage.told("run-exit").await.trim(), "told: success");
+    assert_eq!(stage.told("run-exit").await.trim(), "told: Succeeded");
     stage.scene.end().await;
 }
 

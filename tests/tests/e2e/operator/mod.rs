@@ -1,6 +1,7 @@
 //! The operator: the program as users start it, real pods, and what is left of every ending.
 
 mod admission;
+mod boundaries;
 mod crash;
 mod cron;
 mod endings;
@@ -14,6 +15,5 @@ mod way_back;
 
 pub(crate) use admission::{Webhook, denied};
 pub(crate) use process::Operator;
-pub(crate) use replicas::UNTIL_TOLD;
 pub(crate) use report::documented_rules;
 pub(crate) use stage::{Stage, condition};

@@ -8,11 +8,12 @@ use kube::api::ListParams;
 use ompipe_api::Phase;
 use rstest::rstest;
 use serde_json::json;
+use tokio::time::{Instant, sleep_until};
 
 use super::endings::OBEDIENT;
 use super::stage::{condition, exit_code, phase, reason};
 use super::{Operator, Stage};
-use crate::support::{Breakable, eventually};
+use crate::support::{Breakable, UNTIL_TOLD, eventually, release_on_node};
 
 /// What must have come of the run: one main pod, one exit pod, nothing held.
 async fn assert_two_pods(stage: &Stage) {
@@ -31,12 +32,14 @@ async fn a_control_plane_that_is_away(#[case] component: &str, #[case] outage: D
     let cluster = Breakable::take().await;
     let stage = Stage::on(&cluster, "away").await;
     let replicas = [(); 2].map(|()| Operator::start(&stage.scene, &[]));
-    // Its end falls into the outage.
-    stage.run("run", "sleep 10; exit 3", json!({})).await;
-    stage.running("run-main").await;
+    stage.run("run", &format!("{UNTIL_TOLD}; exit 3"), json!({})).await;
+    let main = stage.running("run-main").await;
     cluster.stop(component).await;
-    // Not a wait for something: the outage itself.
-    tokio::time::sleep(outage).await;
+    let began = Instant::now();
+    // Its end falls into the outage.
+    release_on_node(&main).await;
+    // Not a wait for something: the outage, whose length is what is tested.
+    sleep_until(began + outage).await;
     cluster.start(component).await;
     let job = stage.over("run").await;
     assert_eq!((phase(&job), exit_code(&job)), (Some(Phase::Failed), Some(3)));

@@ -58,7 +58,8 @@ impl Operator {
         command.env("WATCH_NAMESPACES", &scene.namespace);
         command.env("OPERATOR_NAMESPACE", &scene.namespace);
         command.env("HEALTH_CHECK_PORT", port.to_string()).env("METRICS_PORT", port.to_string());
-        command.env("LOG_LEVEL", "info").env("LEASE_DURATION_SECONDS", "5");
+        let level = std::env::var("OMPIPE_TEST_LOG").unwrap_or_else(|_| "info".to_owned());
+        command.env("LOG_LEVEL", level).env("LEASE_DURATION_SECONDS", "5");
         command.arg("operator").stdout(Stdio::null());
         command
     }

@@ -2,25 +2,19 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::{AttachParams, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use ompipe_api::{OMJob, Phase};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::stage::{condition, exit_code, phase};
 use super::{Operator, Stage};
-use crate::support::{eventually, from};
-
-/// Main waits for a file, so that a test decides when it ends.
-pub(crate) const UNTIL_TOLD: &str =
-    "trap 'exit 143' TERM; until [ -e /tmp/end ]; do sleep 0.1; done";
+use crate::support::{BARRIER, UNTIL_TOLD, eventually, from, release};
 
 impl Stage {
-    /// Lets a process that waits end. It may take along the one that told it, so nobody asks that one.
+    /// Lets a process that waits at the barrier go on.
     pub(crate) async fn tell(&self, pod: &str) {
-        let params = AttachParams::default().stdout(false).stderr(true);
-        let mut process = self.pods().exec(pod, ["touch", "/tmp/end"], &params).await.unwrap();
-        drop(process.take_status().unwrap().await);
+        release(&self.pods(), pod).await;
     }
 
     pub(crate) async fn uid(&self, pod: &str) -> String {
@@ -45,8 +39,8 @@ async fn another_operator_goes_on_where_one_was_killed(#[case] at: At) {
     let stage = Stage::new("goeson").await;
     let operator = Operator::start(&stage.scene, &[]);
     operator.ready("leader").await;
-    let exit = "until [ -e /tmp/end ]; do sleep 0.1; done; echo told: $pipelineStatus";
-    stage.run("run", UNTIL_TOLD, json!({ "exitHandlerSpec": Stage::shell(exit) })).await;
+    let exit = format!("{BARRIER}; echo told: $pipelineStatus");
+    stage.run("run", UNTIL_TOLD, json!({ "exitHandlerSpec": Stage::shell(&exit) })).await;
     let main = match at {
         At::Pending => None,
         At::Running | At::ExitHandler => {
@@ -71,7 +65,7 @@ async fn another_operator_goes_on_where_one_was_killed(#[case] at: At) {
     if let Some(main) = main {
         assert_eq!(stage.uid("run-main").await, main, "there was a second main pod");
     }
-    assert_eq!(stage.told("run-exit").await.trim(), "told: success");
+    assert_eq!(stage.told("run-exit").await.trim(), "told: Succeeded");
     stage.scene.end().await;
 }
 
@@ -81,8 +75,7 @@ async fn another_operator_goes_on_where_one_was_killed(#[case] at: At) {
 async fn a_kill_that_no_operator_saw_is_told_as_one() {
     let stage = Stage::new("killedunseen").await;
     let operator = Operator::start(&stage.scene, &[]);
-    let exit = "until [ -e /tmp/end ]; do sleep 0.1; done";
-    stage.run("run", UNTIL_TOLD, json!({ "exitHandlerSpec": Stage::shell(exit) })).await;
+    stage.run("run", UNTIL_TOLD, json!({ "exitHandlerSpec": Stage::shell(BARRIER) })).await;
     stage.running("run-main").await;
     operator.kill().await;
     stage.jobs().delete("run", &DeleteParams::background()).await.unwrap();
@@ -176,7 +169,7 @@ async fn upstreams_run_is_adopted_in_mid_run() {
     let job = stage.over("run").await;
     assert_eq!(phase(&job), Some(Phase::Succeeded));
     assert_eq!(stage.uid("run-main").await, main, "there was a second main pod");
-    assert_eq!(stage.told("run-exit").await.trim(), "told: success");
+    assert_eq!(stage.told("run-exit").await.trim(), "told: Succeeded");
     stage.scene.end().await;
 }
 

@@ -14,8 +14,8 @@ use ompipe_tests::upstream_crds;
 use serde_json::{Value, json};
 
 use super::stage::phase;
-use super::{Operator, Stage, UNTIL_TOLD};
-use crate::support::{Bed, Breakable, Scene, eventually};
+use super::{Operator, Stage};
+use crate::support::{Bed, Breakable, Scene, UNTIL_TOLD, eventually};
 
 /// Specifications by kind and name.
 type Specs = BTreeMap<String, Value>;

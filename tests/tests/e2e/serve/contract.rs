@@ -1,5 +1,5 @@
-//! The rows of the contract (`openmetadata-contract.md` §3 and §11), each as a request and what it
-//! changes in the cluster.
+//! The rows of the contract (docs/contracts/openmetadata-http.md#routes), each as a request and
+//! what it changes in the cluster.
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -40,7 +40,8 @@ async fn a_pipeline_is_deployed_switched_and_deleted_however_often_that_is_asked
         serving.post(operation, &named).await.is(200);
         assert_eq!(is_suspended(&scene).await, suspended, "{operation}");
     }
-    // A toggle of newer servers is followed by a deploy that says the same again (contract §3.1).
+    // A toggle of newer servers is followed by a deploy that says the same again
+    // (docs/contracts/openmetadata-http.md#deploy).
     let mut off = body.clone();
     off["enabled"] = false.into();
     serving.post("deploy", &off).await.is(200);
@@ -251,6 +252,10 @@ async fn the_version_is_the_servers_whatever_else_is_told() {
     let (answer, metrics) = told(json!({ "openMetadataVersion": "1.9.1" }), "i:1.12.3").await;
     assert_eq!(answer.is(200).json(), json!({ "status": "healthy", "version": "1.9.1" }));
     assert!(metrics.contains("\nompipe_server_version_skew 1\n"), "{metrics}");
+    let serving =
+        Serving::with(&scene, &json!({}), &json!({ "openMetadataVersion": "1.0.3" })).await;
+    let health = serving.get_anonymously("health").await;
+    assert_eq!(health.is(200).json(), json!({ "status": "healthy", "version": "1.0.3" }));
     let asked = scene.standin.look(|world| world.requests().count());
     let (answer, _) = told(json!({}), "i:latest").await;
     let version = answer.is(200).json()["version"].as_str().unwrap().to_owned();

@@ -105,6 +105,24 @@ async fn a_run_of_an_older_server_is_listed_until_it_starts_and_a_kill_takes_all
     scene.end().await;
 }
 
+#[tokio::test]
+async fn a_run_that_cannot_start_is_listed_with_its_reason() {
+    let scene = shop("queue-why").await;
+    let parameters = json!({ "ingestionImage": "ompipe.local/none:1", "imagePullPolicy": "Never" });
+    let serving =
+        Serving::with(&scene, &parameters, &json!({ "openMetadataVersion": VERSION })).await;
+    serving.post("deploy", &deployable(&scene, "nightly", &json!({}))).await.is(200);
+    serving.post("trigger", &json!({ "dag_id": "nightly" })).await.is(200);
+    eventually("the reason in the list of what waits", || async {
+        let listed = queued(&serving).await;
+        let failure = &listed[0]["status"][0]["failures"][0];
+        let error = failure["error"].as_str().unwrap_or_default();
+        if error.starts_with("ImagePull: ") { Ok(()) } else { Err(listed.to_string()) }
+    })
+    .await;
+    scene.end().await;
+}
+
 #[rstest]
 #[case::job(false)]
 #[case::operator(true)]

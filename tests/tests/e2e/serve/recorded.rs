@@ -109,7 +109,8 @@ impl Connections<'_> {
     }
 }
 
-/// What the client makes of an answer to an operation that went well (wire §7, contract §3).
+/// What the client makes of an answer to an operation that went well
+/// (docs/contracts/openmetadata-http.md#routes).
 fn read(request: &Recorded, body: &str) -> Result<(), String> {
     let json: Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
     let ok = match request.operation() {

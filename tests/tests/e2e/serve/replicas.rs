@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use ompipe_tests::api_proxy::{ApiProxy, Stop};
 use serde_json::{Value, json};
 
 use super::{PATIENT, deployable, shop};
@@ -59,24 +60,37 @@ async fn a_deploy_that_one_died_in_is_done_by_the_other() {
     let scheduled = json!({ "airflowConfig": { "scheduleInterval": "@daily" } });
     let body = deployable(&scene, "nightly", &scheduled);
     let survivor = Serving::start(&scene).await;
-    for round in 0..4_u64 {
-        let mut victim = Serving::start(&scene).await;
-        let changed = deployable(&scene, "nightly", &json!({ "displayName": round.to_string() }));
+    let mut writes = 0;
+    // Each round dies one write later in the deploy, until there is no such write.
+    loop {
+        let proxy = ApiProxy::start(scene.client.clone()).await.unwrap();
+        let kubeconfig = scene.file("proxy.kubeconfig", &proxy.kubeconfig());
+        let mut victim = Serving::start_with_access(&scene, &kubeconfig).await;
+        proxy.stop_at_object_write(Stop::After, writes);
+        let changed = deployable(&scene, "nightly", &json!({ "displayName": writes.to_string() }));
         let request =
             victim.request(reqwest::Method::POST, &format!("{}/deploy", crate::support::PREFIX));
-        // Each round dies a little later in the deploy, which takes some tens of milliseconds.
-        let deploy = request.body(changed.to_string()).send();
-        let death = tokio::time::sleep(std::time::Duration::from_millis(10 * round));
-        tokio::select! {
-            _ = deploy => {}
-            () = death => {}
-        }
+        let died = tokio::select! {
+            answer = request.body(changed.to_string()).send() => {
+                assert_eq!(answer.unwrap().status(), 200);
+                false
+            }
+            () = proxy.stopped() => true,
+        };
         victim.kill().await;
         survivor.post("deploy", &body).await.is(200);
         survivor.post("trigger", &json!({ "dag_id": "nightly" })).await.is(200);
         assert_eq!(scene.ours::<CronJob>().await.len(), 1);
         assert_eq!(scene.ours::<ConfigMap>().await.len(), 1);
+        if !died {
+            break;
+        }
+        writes += 1;
     }
+    assert!(
+        writes >= 3,
+        "a deploy writes a Secret, a ConfigMap and a CronJob, not {writes} objects"
+    );
     survivor.delete("nightly").await.is(200);
     assert!(
         scene.ours::<Job>().await.values().all(|job| job.metadata.deletion_timestamp.is_some())

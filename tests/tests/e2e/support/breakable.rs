@@ -1,6 +1,6 @@
 //! A cluster that tests may break: a sandbox beside that of the other tests, for one test at a time.
 
-use std::{env, fs};
+use std::env;
 
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use kube::{Api, ResourceExt};
@@ -8,6 +8,7 @@ use tokio::process::Command;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::Scene;
+use super::barrier::processes_of;
 use super::crds::install;
 use super::wait::eventually;
 
@@ -91,20 +92,6 @@ impl Breakable {
         assert!(output.status.success(), "sandbox {args:?}: {said}");
         String::from_utf8(output.stdout).unwrap()
     }
-}
-
-/// Processes of this machine in a pod's control group, the oldest first.
-fn processes_of(pod_uid: &str) -> Vec<u32> {
-    let group = format!("/pod{pod_uid}/");
-    let all = fs::read_dir("/proc").unwrap().flatten();
-    let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    // One that has ended meanwhile has no file.
-    let is_in = |id: &u32| {
-        fs::read_to_string(format!("/proc/{id}/cgroup")).is_ok_and(|text| text.contains(&group))
-    };
-    let mut ids: Vec<u32> = ids.filter(is_in).collect();
-    ids.sort_unstable();
-    ids
 }
 
 fn variable(name: &str) -> String {

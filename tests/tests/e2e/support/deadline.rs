@@ -7,6 +7,7 @@ use kube::{Api, ResourceExt};
 use ompipe_api::OMJob;
 use ompipe_core::job::Record;
 use ompipe_core::omjob::{PodState, Refusal};
+use ompipe_core::run::trouble_in_events;
 use serde_json::json;
 
 use super::{Scene, eventually};
@@ -41,7 +42,12 @@ pub(crate) async fn late_omjob(scene: &Scene, reason: &str) {
 async fn is_told(scene: &Scene, reason: &str) -> bool {
     let pods = scene.ours::<Pod>().await;
     let mut troubles = pods.values().filter_map(|pod| PodState::of(pod).trouble());
-    troubles.any(|trouble| trouble.reason.as_str() == reason)
+    if troubles.any(|trouble| trouble.reason.as_str() == reason) {
+        return true;
+    }
+    let warnings = ListParams::default().fields("involvedObject.kind=Pod,type=Warning");
+    let events = scene.api::<Event>().list(&warnings).await.unwrap().items;
+    trouble_in_events(&events).is_some_and(|trouble| trouble.reason.as_str() == reason)
 }
 
 /// A new namespace refuses pods for other reasons, too: it has no service account at first.

@@ -1,5 +1,6 @@
 //! What every test starts from.
 
+mod barrier;
 mod bed;
 mod breakable;
 mod crds;
@@ -11,6 +12,7 @@ mod scene;
 mod serving;
 mod wait;
 
+pub(crate) use barrier::{BARRIER, UNTIL_TOLD, release, release_on_node};
 pub(crate) use bed::{Bed, PASSWORD, bed};
 pub(crate) use breakable::Breakable;
 pub(crate) use crds::install_crds;

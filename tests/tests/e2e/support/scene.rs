@@ -33,7 +33,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// A namespace with the seed's service account and rights.
+    /// A namespace with the service account and rights that upstream documents.
     pub(crate) async fn new(name: &str) -> Self {
         Self::on(&bed().kubeconfig, bed().host, name).await
     }
@@ -232,7 +232,7 @@ pub(crate) fn from<K: DeserializeOwned>(document: Value) -> K {
     serde_json::from_value(document).unwrap()
 }
 
-/// The rights of the seed's *Required RBAC*.
+/// The rights that upstream documents (docs/contracts/upstream-java-client.md#required-rights).
 fn seed_rules() -> Value {
     let verbs = ["get", "list", "create", "update", "patch", "delete"];
     json!([

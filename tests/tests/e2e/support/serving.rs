@@ -71,6 +71,21 @@ impl Serving {
 
     /// The same with parameters of the client and a `server:` section of one's own.
     pub(crate) async fn with(scene: &Scene, parameters: &Value, section: &Value) -> Self {
+        Self::with_access(scene, &scene.kubeconfig, parameters, section).await
+    }
+
+    /// As [`Self::start`], with another kubeconfig.
+    pub(crate) async fn start_with_access(scene: &Scene, kubeconfig: &str) -> Self {
+        let section = json!({ "openMetadataVersion": VERSION });
+        Self::with_access(scene, kubeconfig, &json!({}), &section).await
+    }
+
+    async fn with_access(
+        scene: &Scene,
+        kubeconfig: &str,
+        parameters: &Value,
+        section: &Value,
+    ) -> Self {
         let credentials = scene.text_file("credentials", &format!("{}:{}\n", LOGIN.0, LOGIN.1));
         let mut server = json!({
             "listen": "127.0.0.1:0",
@@ -84,7 +99,7 @@ impl Serving {
         document["server"] = server;
         let config = scene.file("serve.yaml", &document);
         let mut command = Command::new(&bed().ompipe);
-        command.env_clear().env("KUBECONFIG", &scene.kubeconfig).kill_on_drop(true);
+        command.env_clear().env("KUBECONFIG", kubeconfig).kill_on_drop(true);
         command.env("OPENMETADATA_JWT_TOKEN", scene.standin.token());
         command.args(["--config", &config, "serve"]).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -122,6 +137,12 @@ impl Serving {
     pub(crate) async fn get(&self, operation: &str, query: &[(&str, &str)]) -> Answer {
         let request = self.request(Method::GET, &format!("{PREFIX}/{operation}")).query(query);
         answer(request).await
+    }
+
+    /// GETs an operation of the contract without credentials.
+    pub(crate) async fn get_anonymously(&self, operation: &str) -> Answer {
+        let url = format!("http://{}{}{PREFIX}/{operation}", self.address, self.base_path);
+        answer(Client::new().get(url)).await
     }
 
     /// POSTs to an operation of the contract.
