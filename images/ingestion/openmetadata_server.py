@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import requests
 
+import status_row
 from inputs import InputError
 
 CONNECT_SECONDS = 3.0
@@ -22,7 +23,14 @@ PASSING = frozenset({408, 425, 429})
 
 
 class ServerError(Exception):
-    """The server could not be reached in time, or refused the call."""
+    """The server could not be reached in time, or refused the call.
+
+    `refusal` is what OpenMetadata said about a document that it does not take.
+    """
+
+    def __init__(self, text: str, refusal: str | None = None) -> None:
+        super().__init__(text)
+        self.refusal = refusal
 
 
 class Server:
@@ -57,8 +65,18 @@ class Server:
         return row
 
     def put_status_row(self, fqn: str, row: dict[str, Any]) -> None:
-        """Store the row; the server replaces the one of the same run id."""
-        self._call("PUT", _status_path(fqn), body=row)
+        """Store the row, or as much of it as the server knows; it replaces the one of the same run id."""
+        while True:
+            try:
+                self._call("PUT", _status_path(fqn), body=row)
+            except ServerError as error:
+                # Each turn leaves something out, so the loop ends.
+                fewer = None if error.refusal is None else status_row.reduced(row, error.refusal)
+                if fewer is None:
+                    raise
+                row = fewer
+            else:
+                return
 
     def _call(self, method: str, path: str, body: Any = None) -> requests.Response:
         """OpenMetadata's answer; asked again while time is left and something else answers, or nothing."""
@@ -69,7 +87,7 @@ class Server:
                 return answer
             passing = answer is None or answer.status_code in PASSING or not _is_refusal(answer)
             if not passing or self._left() <= pause:
-                raise ServerError(f"{method} {self._base}{path}: {fault}")
+                raise ServerError(f"{method} {self._base}{path}: {fault}", _refusal(answer))
             self._pause(pause)
             pause *= 2
 
@@ -115,6 +133,13 @@ def _is_refusal(answer: requests.Response) -> bool:
     return own and answer.status_code < 500
 
 
+def _refusal(answer: requests.Response | None) -> str | None:
+    """OpenMetadata's own words about a document that it does not take; None for anything else."""
+    if answer is None or answer.status_code != 400 or not _is_refusal(answer):
+        return None
+    return (_document(answer) or {})["message"]
+
+
 def _status_path(fqn: str) -> str:
     return f"/services/ingestionPipelines/{quote(fqn, safe='')}/pipelineStatus"
 
@@ -145,7 +170,9 @@ def _verification(connection: dict[str, Any]) -> bool | str:
     if mode == "ignore":
         return False
     if mode == "validate":
-        return _mapping(connection, "sslConfig").get("caCertificate") or True
+        authority = _mapping(connection, "sslConfig")
+        # The configs of workers before 1.4 have the older name.
+        return authority.get("caCertificate") or authority.get("certificatePath") or True
     return True
 
 

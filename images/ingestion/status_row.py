@@ -5,6 +5,7 @@ The row is not read into the framework's model: that model refuses unknown field
 a row written by a newer server must still get its end.
 """
 
+import re
 from typing import Any
 
 Row = dict[str, Any]
@@ -16,6 +17,13 @@ MEANINGS = {
     127: ", which stands for a command that is not there",
     128: ", which stands for a container that cannot be started",
 }
+
+# How a server names a field that its release line does not have.
+UNKNOWN_FIELD = re.compile(r'Unrecognized field "([^"]*)"')
+# Fields that every server knows, and without which a row says nothing.
+ESSENTIAL = frozenset({"runId", "pipelineState", "timestamp"})
+# The step that tells how the worker ended.
+STEP = "Pod Diagnostics"
 
 TERMINAL_STATES = frozenset({"success", "failed", "partialSuccess", "stopped"})
 
@@ -66,5 +74,32 @@ def end_sentence(exit_code: int | None, said: str | None) -> str:
 def with_diagnostics(row: Row, sentence: str, text: str) -> Row:
     """The row with one more step: how the worker ended, and what the cluster knows about the pod."""
     failure = {"name": "Main Container Diagnostics", "error": sentence, "stackTrace": text}
-    step = {"name": "Pod Diagnostics", "records": 0, "errors": 1, "failures": [failure]}
+    step = {"name": STEP, "records": 0, "errors": 1, "failures": [failure]}
     return {**row, "status": [*(row.get("status") or []), step]}
+
+
+def reduced(row: Row, said: str) -> Row | None:
+    """The row with less in it, after OpenMetadata refused it with these words; None if nothing is left to leave out.
+
+    Servers before 1.3 have no `status`, and each line refuses what it does not know.
+    """
+    fewer = without(row, frozenset(UNKNOWN_FIELD.findall(said)))
+    if fewer != row:
+        return fewer
+    steps = row.get("status") or []
+    others = [step for step in steps if step.get("name") != STEP]
+    return {**row, "status": others} if len(others) < len(steps) else None
+
+
+def without(row: Row, unknown: frozenset[str]) -> Row:
+    """The row without the fields of these names, those of its steps included. What identifies the row stays."""
+    kept = {name: value for name, value in row.items() if name in ESSENTIAL or name not in unknown}
+    return {**kept, "status": _without_keys(kept["status"], unknown)} if "status" in kept else kept
+
+
+def _without_keys(value: Any, names: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_keys(each, names) for name, each in value.items() if name not in names}
+    if isinstance(value, list):
+        return [_without_keys(each, names) for each in value]
+    return value

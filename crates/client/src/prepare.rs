@@ -136,6 +136,16 @@ impl Preparation {
         }
     }
 
+    /// The same for what runs beside pipelines.
+    pub(crate) fn connect(&self, given: Option<ServerConnection>) -> Option<ServerConnection> {
+        given.map_or_else(|| self.connection(), |given| Some(self.callable(given)))
+    }
+
+    /// The release line of the worker by its image's tag.
+    pub(crate) const fn worker(&self) -> Option<ReleaseLine> {
+        self.worker
+    }
+
     /// The connection with our token and authority, where its own are not here.
     #[must_use]
     pub fn callable(&self, connection: ServerConnection) -> ServerConnection {

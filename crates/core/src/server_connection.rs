@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use crate::fields::Fields;
+use crate::version::ReleaseLine;
 
 /// The connection, passed through untouched; ompipe itself uses the endpoint, token and TLS.
 #[derive(Clone)]
@@ -28,6 +29,9 @@ pub struct ServerConnection {
 
 /// Where pods have the configured certificate authority. A worker takes the name of a file only.
 pub const CA_FILE: &str = "/etc/ompipe-ca/ca.crt";
+/// Its file's key in `sslConfig`: of workers before [`CA_CERTIFICATE_SINCE`], and since.
+const AUTHORITY_KEYS: [&str; 2] = ["certificatePath", "caCertificate"];
+const CA_CERTIFICATE_SINCE: ReleaseLine = ReleaseLine::new(1, 4);
 /// Longest endpoint, in bytes.
 const MAX_ENDPOINT: usize = 2048;
 /// Its key in a run's Secret.
@@ -105,10 +109,38 @@ impl ServerConnection {
         })
     }
 
-    /// The whole connection, for the workflow config.
+    /// The whole connection.
     #[must_use]
     pub fn to_value(&self) -> Value {
         Value::Object(self.document.clone())
+    }
+
+    /// The whole connection for the config of a worker. The file of an authority has one name for workers up
+    /// to 1.3 and another one since, and each refuses the other's. For a worker of an unknown line it
+    /// stays as it is.
+    #[must_use]
+    pub fn for_worker(&self, line: Option<ReleaseLine>) -> Value {
+        let mut document = self.to_value();
+        let ssl = document.get_mut("sslConfig").and_then(Value::as_object_mut);
+        if let Some((ssl, line)) = ssl.zip(line) {
+            let [old, new] = AUTHORITY_KEYS;
+            let (other, known) = if line < CA_CERTIFICATE_SINCE { (new, old) } else { (old, new) };
+            if let Some(file) = ssl.remove(other) {
+                ssl.entry(known).or_insert(file);
+            }
+        }
+        document
+    }
+
+    /// True when workers of different lines want different documents.
+    #[must_use]
+    pub fn depends_on_line(&self) -> bool {
+        self.authority_named().is_some()
+    }
+
+    fn authority_named(&self) -> Option<&str> {
+        let ssl = self.document.get("sslConfig")?;
+        AUTHORITY_KEYS.iter().find_map(|key| ssl.get(key)?.as_str())
     }
 
     /// The part with the credentials, for the Secret's key `securityConfig`.
@@ -123,7 +155,7 @@ impl ServerConnection {
         if let Some(pem) = &self.authority {
             return Some(CaCertificate::Pem(pem));
         }
-        let text = self.document.get("sslConfig")?.get("caCertificate")?.as_str()?;
+        let text = self.authority_named()?;
         Some(match text.trim() {
             "" => return None,
             pem if pem.contains("-----BEGIN") => CaCertificate::Pem(pem),
@@ -167,7 +199,7 @@ impl ServerConnection {
     /// The authority that the worker's pod needs as [`CA_FILE`].
     #[must_use]
     pub fn mounted_authority(&self) -> Option<&str> {
-        let named = self.document.get("sslConfig")?.get("caCertificate")?.as_str()?;
+        let named = self.authority_named()?;
         self.authority.as_deref().filter(|_| named == CA_FILE)
     }
 
@@ -391,6 +423,29 @@ mod tests {
         assert_eq!(connection.to_value()["sslConfig"], json!({ "caCertificate": CA_FILE }));
         let of_worker = plain.with_authority_file("/etc/om/ca.pem").trusting(pem);
         assert_eq!(of_worker.mounted_authority(), None);
+    }
+
+    #[rstest]
+    #[case::old_for_old("certificatePath", Some((1, 3)), "certificatePath")]
+    #[case::old_for_new("certificatePath", Some((1, 4)), "caCertificate")]
+    #[case::new_for_old("caCertificate", Some((1, 3)), "certificatePath")]
+    #[case::new_for_new("caCertificate", Some((2, 0)), "caCertificate")]
+    #[case::as_it_is("certificatePath", None, "certificatePath")]
+    fn an_authority_is_read_by_either_name_and_written_by_that_of_the_worker(
+        #[case] given: &str,
+        #[case] line: Option<(u32, u32)>,
+        #[case] written: &str,
+    ) {
+        let mut connection = ServerConnection::new("https://om/api", "t", VerifySsl::Validate);
+        assert!(!connection.depends_on_line());
+        connection.document.insert("sslConfig".to_owned(), json!({ given: CA_FILE }));
+        let document =
+            connection.for_worker(line.map(|(major, minor)| ReleaseLine::new(major, minor)));
+        assert_eq!(document["sslConfig"], json!({ written: CA_FILE }));
+        assert!(connection.depends_on_line());
+        let file = CaCertificate::File(Path::new(CA_FILE));
+        assert_eq!(connection.ca_certificate(), Some(file));
+        assert_eq!(connection.trusting("pem").mounted_authority(), Some("pem"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::fields::Fields;
+use crate::version::ReleaseLine;
 use crate::{Problem, Problems, ServerConnection};
 
 /// An entity that its worker gets whole. It holds a token and maybe credentials, so `Debug` shows
@@ -33,8 +34,9 @@ impl TaskEntity {
         Value::Object(self.document.clone()).to_string().into()
     }
 
-    fn with_server_connection(mut self, connection: ServerConnection) -> Self {
-        self.document.insert("openMetadataServerConnection".to_owned(), connection.to_value());
+    /// The worker gets the connection that it came with as it is, or this one.
+    fn with_server_connection(mut self, connection: ServerConnection, for_worker: Value) -> Self {
+        self.document.entry("openMetadataServerConnection").or_insert(for_worker);
         self.server_connection = Some(connection);
         self
     }
@@ -77,14 +79,20 @@ macro_rules! task {
                 &self.0
             }
 
-            /// This one with a server connection, unless it has one.
+            /// This one, whose server connection is what `connect` makes of the one that it has; the worker
+            /// of that line gets it where it came without one.
             #[must_use]
-            pub fn or_server_connection(self, connection: Option<ServerConnection>) -> Self {
-                match connection {
-                    Some(connection) if self.0.server_connection.is_none() => {
-                        Self(self.0.with_server_connection(connection))
+            pub fn connected(
+                self,
+                worker: Option<ReleaseLine>,
+                connect: impl FnOnce(Option<ServerConnection>) -> Option<ServerConnection>,
+            ) -> Self {
+                match connect(self.0.server_connection.clone()) {
+                    Some(connection) => {
+                        let for_worker = connection.for_worker(worker);
+                        Self(self.0.with_server_connection(connection, for_worker))
                     }
-                    Some(_) | None => self,
+                    None => self,
                 }
             }
         }

@@ -157,7 +157,7 @@ impl WorkflowConfig {
     #[must_use]
     pub fn depends_on_line(pipeline: &IngestionPipeline) -> bool {
         let connection = pipeline.server_connection.as_ref();
-        connection.is_some_and(|connection| connection.ca_certificate().is_some())
+        connection.is_some_and(ServerConnection::depends_on_line)
             || pipeline.enable_streamable_logs
             || pipeline.ingestion_runner.is_some()
             || matches!(pipeline.raise_on_error, Some(false))
@@ -471,18 +471,6 @@ impl Key {
     }
 }
 
-/// Workers before 1.4 have another name for the authority's file; they refuse that of today.
-fn connection_for(worker: Option<ReleaseLine>, connection: &ServerConnection) -> Value {
-    let mut document = connection.to_value();
-    if worker.is_some_and(|line| line < ReleaseLine::new(1, 4))
-        && let Some(ssl) = document.get_mut("sslConfig").and_then(Value::as_object_mut)
-        && let Some(file) = ssl.remove("caCertificate")
-    {
-        ssl.insert("certificatePath".to_owned(), file);
-    }
-    document
-}
-
 fn workflow_settings(
     worker: Option<ReleaseLine>,
     pipeline: &IngestionPipeline,
@@ -494,7 +482,7 @@ fn workflow_settings(
     if may_raise && pipeline.raise_on_error == Some(false) && honours_raise_on_error(pipeline) {
         settings.insert("raiseOnError".into(), false.into());
     }
-    settings.insert("openMetadataServerConfig".into(), connection_for(worker, connection));
+    settings.insert("openMetadataServerConfig".into(), connection.for_worker(worker));
     Ok(Value::Object(settings))
 }
 

@@ -16,10 +16,13 @@ use ompipe_core::{RunId, labels, report};
 use reqwest::{Certificate, Client, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep};
 
-/// Time to connect, and for a whole answer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for the first whole answer, the connection included. Each further one gets twice as long, since a pod
+/// that the node starves of CPU needs seconds for the handshake alone.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
+/// Pause before a question is repeated.
+const PAUSE: Duration = Duration::from_millis(500);
 /// Where the kubelet puts what a pod needs to speak to the API server.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -30,6 +33,7 @@ pub(crate) struct Cluster {
     base: String,
     token: SecretString,
     namespace: String,
+    first_answer: Duration,
 }
 
 /// Why something is not known of the cluster.
@@ -45,6 +49,19 @@ pub(crate) enum Error {
     Refused(StatusCode),
 }
 
+impl Error {
+    /// True when the same question may have an answer in a moment.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Refused(status) => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::NotInPod(_) | Self::Unreadable { .. } => false,
+        }
+    }
+}
+
 impl Cluster {
     /// The cluster of this pod.
     pub(crate) fn of_pod(
@@ -57,14 +74,15 @@ impl Cluster {
         let namespace = namespace.map_or_else(|| file("namespace"), |name| Ok(name.to_owned()))?;
         let authorities = Certificate::from_pem_bundle(file("ca.crt")?.as_bytes())?;
         let client = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(ANSWER_TIMEOUT)
+            // So that a question that is repeated has a connection of its own.
+            .http1_only()
             // The worker's proxy is not for the API server of its own cluster.
             .no_proxy()
             .tls_certs_only(authorities)
             .build()?;
         let base = format!("https://{host}:{port}");
-        Ok(Self { client, base, token: file("token")?.trim().into(), namespace })
+        let token = file("token")?.trim().into();
+        Ok(Self { client, base, token, namespace, first_answer: FIRST_ANSWER })
     }
 
     /// The main pod of a run's newest attempt, found by the labels of its object or of the run.
@@ -72,10 +90,11 @@ impl Cluster {
         &self,
         job: Option<&str>,
         run: Option<RunId>,
+        until: Instant,
     ) -> Result<Option<Pod>, Error> {
         for selector in selectors(job, run) {
-            let listed = self.get("api/v1", "pods", &[("labelSelector", &selector)]).await?;
-            let pods: Option<List<Pod>> = read(listed).await?;
+            let query = [("labelSelector", selector.as_str())];
+            let pods = self.ask("api/v1", "pods", &query, until, read::<List<Pod>>).await?;
             let newest = newest_main(pods.map(|pods| pods.items).unwrap_or_default(), job);
             if newest.is_some() {
                 return Ok(newest);
@@ -85,36 +104,56 @@ impl Cluster {
     }
 
     /// The Job of that name; `None` when there is none any more.
-    pub(crate) async fn job(&self, name: &str) -> Result<Option<Job>, Error> {
-        read(self.get("apis/batch/v1", &format!("jobs/{name}"), &[]).await?).await
+    pub(crate) async fn job(&self, name: &str, until: Instant) -> Result<Option<Job>, Error> {
+        self.ask("apis/batch/v1", &format!("jobs/{name}"), &[], until, read).await
     }
 
     /// The pod, its events and the end of its log, as text. What cannot be read is left out; of the
     /// log the reason stands in its place.
-    pub(crate) async fn describe(&self, pod: &Pod) -> String {
-        let (events, log) = tokio::join!(self.events(pod), self.log(pod));
+    pub(crate) async fn describe(&self, pod: &Pod, until: Instant) -> String {
+        let (events, log) = tokio::join!(self.events(pod, until), self.log(pod, until));
         let log = log.unwrap_or_else(|error| format!("(cannot be read: {error})"));
         report::describe(pod, &events.unwrap_or_default(), &log)
     }
 
-    async fn events(&self, pod: &Pod) -> Result<Vec<Event>, Error> {
+    async fn events(&self, pod: &Pod, until: Instant) -> Result<Vec<Event>, Error> {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let about = format!("involvedObject.uid={uid}");
-        let listed = self.get("api/v1", "events", &[("fieldSelector", &about)]).await?;
-        let events: Option<List<Event>> = read(listed).await?;
+        let query = [("fieldSelector", about.as_str())];
+        let events = self.ask("api/v1", "events", &query, until, read::<List<Event>>).await?;
         Ok(events.map(|events| events.items).unwrap_or_default())
     }
 
-    async fn log(&self, pod: &Pod) -> Result<String, Error> {
+    async fn log(&self, pod: &Pod, until: Instant) -> Result<String, Error> {
         let path = format!("pods/{}/log", pod.metadata.name.as_deref().unwrap_or_default());
         let lines = report::LOG_LINES.to_string();
         let query = [("container", MAIN_CONTAINER), ("tailLines", lines.as_str())];
-        let mut answer = ok(self.get("api/v1", &path, &query).await?)?;
-        let mut tail = LogTail::new(report::LOG_BYTES);
-        while let Some(piece) = answer.chunk().await? {
-            tail.push(&piece);
+        self.ask("api/v1", &path, &query, until, tail).await
+    }
+
+    /// Asks, and asks again until then while no whole answer comes.
+    async fn ask<T>(
+        &self,
+        group: &str,
+        path: &str,
+        query: &[(&str, &str)],
+        until: Instant,
+        read: impl AsyncFn(Response) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut limit = self.first_answer;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let answer = match self.get(group, path, query, limit.min(left)).await {
+                Ok(response) => read(response).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Err(error) if error.may_pass() && Instant::now() + PAUSE < until => {}
+                answer => return answer,
+            }
+            sleep(PAUSE).await;
+            limit = limit.saturating_mul(2);
         }
-        Ok(tail.finish())
     }
 
     async fn get(
@@ -122,10 +161,11 @@ impl Cluster {
         group: &str,
         path: &str,
         query: &[(&str, &str)],
+        limit: Duration,
     ) -> Result<Response, Error> {
         let url = format!("{}/{group}/namespaces/{}/{path}", self.base, self.namespace);
-        let request = self.client.get(url).query(query).bearer_auth(self.token.expose_secret());
-        Ok(request.send().await?)
+        let request = self.client.get(url).query(query).timeout(limit);
+        Ok(request.bearer_auth(self.token.expose_secret()).send().await?)
     }
 }
 
@@ -153,6 +193,16 @@ async fn read<T: DeserializeOwned>(answer: Response) -> Result<Option<T>, Error>
     Ok(Some(ok(answer)?.json().await?))
 }
 
+/// The end of a log.
+async fn tail(answer: Response) -> Result<String, Error> {
+    let mut answer = ok(answer)?;
+    let mut tail = LogTail::new(report::LOG_BYTES);
+    while let Some(piece) = answer.chunk().await? {
+        tail.push(&piece);
+    }
+    Ok(tail.finish())
+}
+
 /// Where the main pod may be found, best first.
 fn selectors(job: Option<&str>, run: Option<RunId>) -> Vec<String> {
     let of_job =
@@ -176,10 +226,102 @@ fn newest_main(pods: Vec<Pod>, job: Option<&str>) -> Option<Pod> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use serde_json::{Value, json};
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::JoinSet;
 
     use super::*;
+
+    /// An API server that leaves its first questions without an answer.
+    pub(crate) struct Standin {
+        pub(crate) cluster: Cluster,
+        asked: Arc<AtomicUsize>,
+        _tasks: JoinSet<()>,
+    }
+
+    impl Standin {
+        /// Answers the `answers` by the last part of a path, everything else with 404.
+        pub(crate) async fn start(stalls: usize, answers: BTreeMap<String, Value>) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let base = format!("http://{}", listener.local_addr().unwrap());
+            let asked = Arc::new(AtomicUsize::new(0));
+            let (counted, mut tasks) = (Arc::clone(&asked), JoinSet::new());
+            tasks.spawn(async move {
+                let mut stalled = Vec::new();
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    if counted.fetch_add(1, Ordering::Relaxed) < stalls {
+                        stalled.push(stream);
+                    } else {
+                        answer(stream, &answers).await;
+                    }
+                }
+            });
+            let cluster = Cluster {
+                client: Client::builder().no_proxy().http1_only().build().unwrap(),
+                base,
+                token: "t".into(),
+                namespace: "n".to_owned(),
+                first_answer: Duration::from_millis(100),
+            };
+            Self { cluster, asked, _tasks: tasks }
+        }
+
+        pub(crate) fn asked(&self) -> usize {
+            self.asked.load(Ordering::Relaxed)
+        }
+    }
+
+    async fn answer(stream: TcpStream, answers: &BTreeMap<String, Value>) {
+        let (mut lines, mut path) = (BufReader::new(stream), String::new());
+        lines.read_line(&mut path).await.unwrap();
+        let mut line = path.clone();
+        while !line.trim().is_empty() {
+            line.clear();
+            lines.read_line(&mut line).await.unwrap();
+        }
+        let path = path.split([' ', '?']).nth(1).unwrap_or_default();
+        let found = answers.get(path.rsplit('/').next().unwrap_or_default());
+        let code = if found.is_some() { 200 } else { 404 };
+        let body = found.map(Value::to_string).unwrap_or_default();
+        let head = format!("HTTP/1.1 {code} X\r\nContent-Length: {}\r\n", body.len());
+        let whole = format!("{head}Connection: close\r\n\r\n{body}");
+        lines.write_all(whole.as_bytes()).await.unwrap();
+    }
+
+    fn in_seconds(seconds: u64) -> Instant {
+        Instant::now() + Duration::from_secs(seconds)
+    }
+
+    #[tokio::test]
+    async fn a_question_without_an_answer_is_repeated() {
+        let answers = BTreeMap::from([("j".to_owned(), json!({ "metadata": { "name": "j" } }))]);
+        let standin = Standin::start(2, answers).await;
+        let job = standin.cluster.job("j", in_seconds(30)).await.unwrap().unwrap();
+        assert_eq!((job.metadata.name.as_deref(), standin.asked()), (Some("j"), 3));
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_never_answers_is_left_alone_in_time() {
+        let standin = Standin::start(usize::MAX, BTreeMap::new()).await;
+        let (began, until) = (Instant::now(), in_seconds(1));
+        let error = standin.cluster.job("j", until).await.unwrap_err();
+        assert!(matches!(error, Error::Unreachable(_)), "{error}");
+        assert!(standin.asked() > 1 && began.elapsed() < Duration::from_secs(10));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_asked_for_once() {
+        let standin = Standin::start(0, BTreeMap::new()).await;
+        assert_eq!(standin.cluster.job("j", in_seconds(30)).await.unwrap(), None);
+        assert_eq!(standin.asked(), 1);
+    }
 
     fn pod(name: &str, minute: u8, kind: Option<&str>, owner: &str) -> Pod {
         let mut labels = json!({});

@@ -33,7 +33,7 @@ impl KnownEnd {
     /// What the supervisor saw, and for a worker that was asked to end, why that was: by the pod.
     pub(crate) fn of_supervised(seen: &Supervised, pod: &Pod, job: JobFate) -> Self {
         let end = seen.end.clone();
-        if !seen.stopped || end.succeeded() {
+        if !seen.was_stopped() || end.succeeded() {
             return Self::told(with_limit(end, pod));
         }
         let end = match pod.status.as_ref().and_then(disruption) {
@@ -41,6 +41,16 @@ impl KnownEnd {
             None => end,
         };
         Self::told(end.explained(Deletion::of(pod), job.stop()))
+    }
+
+    /// What the supervisor saw, where nothing is known of the pod.
+    pub(crate) fn of_supervised_alone(seen: &Supervised, why: &str) -> Self {
+        let mut end = seen.end.clone();
+        if seen.was_stopped() && !end.succeeded() {
+            let said = end.message;
+            end.message = format!("{said}; it was asked to end, and why is not known: {why}");
+        }
+        Self::told(end)
     }
 
     fn of_stop(pod: &Pod, job: JobFate) -> Self {
@@ -181,7 +191,8 @@ mod tests {
     ) {
         let finished = "2026-01-01T12:00:01Z".parse().unwrap();
         let end = End::of_process(code.into(), false, Some(finished));
-        let seen = Supervised { began: finished, end, stopped, code };
+        let killed_at = stopped.then(tokio::time::Instant::now);
+        let seen = Supervised { began: finished, end, killed_at, code };
         let known = KnownEnd::of_supervised(&seen, &pod(deleted, &running(), &conditions), job);
         assert_eq!((known.end.reason, known.ending), (expected, Ending::of(expected)));
         assert_eq!(known.end.exit_code, Some(code.into()));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ompipe_openmetadata::{EndedRun, OpenMetadata, Reported};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::cluster::Cluster;
 use crate::input::{EndedSubject, Input};
 use crate::known_end::KnownEnd;
 use crate::supervise::Supervised;
@@ -28,6 +29,12 @@ const REFUSALS_OF_A_REPORT: u32 = 3;
 /// may know one. Of a run without an operator nobody does.
 const REFUSALS: u32 = 2;
 
+/// What the report takes, with the last questions to the cluster: to read the row, to describe the pod, and
+/// to write the row.
+const REPORT_TAKES: Duration = Duration::from_secs(20);
+/// An API server that has not answered for so long cannot be reached from this pod.
+const LONGEST_LOOK: Duration = Duration::from_mins(1);
+
 /// Reports the end that the environment tells of, unless OpenMetadata has it; says what was done.
 /// Tries until the deadline while OpenMetadata does not answer well.
 ///
@@ -35,8 +42,7 @@ const REFUSALS: u32 = 2;
 /// See [`Error`].
 pub async fn report(variable: impl Fn(&str) -> Option<String>) -> Result<String, Error> {
     let input = Input::read(&variable, DEADLINE)?;
-    let witness = Witness::new(&input, &variable, None);
-    report_to_deadline(&input, &witness, REFUSALS).await
+    report_to_deadline(&input, &variable, None, REFUSALS).await
 }
 
 /// Reports an end that this process saw, likewise.
@@ -48,18 +54,21 @@ pub async fn report_supervised(
     seen: &Supervised,
 ) -> Result<String, Error> {
     let input = Input::read(&variable, SUPERVISORS_DEADLINE)?;
-    let witness = Witness::new(&input, &variable, Some(seen));
-    report_to_deadline(&input, &witness, u32::MAX).await
+    report_to_deadline(&input, &variable, Some(seen), u32::MAX).await
 }
 
 /// Tries until the deadline, or until OpenMetadata has refused the token so often, or the report for
 /// long enough.
 async fn report_to_deadline(
     input: &Input,
-    witness: &Witness<'_>,
+    variable: &impl Fn(&str) -> Option<String>,
+    seen: Option<&Supervised>,
     token_refusals: u32,
 ) -> Result<String, Error> {
-    let deadline = Instant::now() + input.deadline;
+    let now = Instant::now();
+    let deadline = now + input.deadline;
+    let connect = || Cluster::of_pod(variable, input.namespace.as_deref());
+    let witness = &Witness::new(input, &connect, seen, asks_until(now, deadline, seen));
     let Some(known) = witness.end().await? else {
         return Ok("another attempt of the run follows, so its status stays open".to_owned());
     };
@@ -81,6 +90,13 @@ async fn report_to_deadline(
         Ok(outcome) => Ok(outcome?),
         Err(_) => Err(too_late(input.deadline, last)),
     }
+}
+
+/// Until when the cluster is asked: the report needs the rest of the time that there is.
+fn asks_until(now: Instant, deadline: Instant, seen: Option<&Supervised>) -> Instant {
+    let killed_at = seen.and_then(|seen| seen.killed_at).unwrap_or(deadline);
+    let left = killed_at.min(deadline).saturating_duration_since(now);
+    now + left.saturating_sub(REPORT_TAKES).min(LONGEST_LOOK)
 }
 
 /// What is said at the deadline: a refusal of OpenMetadata itself is one, however short the time was.
@@ -146,9 +162,30 @@ async fn try_once(
 
 #[cfg(test)]
 mod tests {
+    use ompipe_core::omjob::End;
     use ompipe_openmetadata::Error as Failed;
+    use rstest::rstest;
 
     use super::*;
+
+    /// The supervisor's deadline is 5 minutes, and a hook's 40 s.
+    #[rstest]
+    #[case::of_a_hook(40, None, 20)]
+    #[case::of_a_worker_that_ended_by_itself(300, None, 60)]
+    #[case::of_a_worker_that_was_stopped(300, Some(45), 25)]
+    #[case::of_a_short_grace_period(300, Some(10), 0)]
+    fn the_cluster_is_asked_until_the_report_needs_the_time(
+        #[case] deadline: u64,
+        #[case] killed_in: Option<u64>,
+        #[case] expected: u64,
+    ) {
+        let (now, began) = (Instant::now(), clock::now());
+        let end = End::of_process(143, false, None);
+        let killed_at = killed_in.map(|seconds| now + Duration::from_secs(seconds));
+        let seen = Supervised { began, end, killed_at, code: 143 };
+        let until = asks_until(now, now + Duration::from_secs(deadline), Some(&seen));
+        assert_eq!(until - now, Duration::from_secs(expected));
+    }
 
     fn missing() -> Failed {
         Failed::NotFound { what: "ingestion pipeline", name: "shop.nightly".to_owned() }

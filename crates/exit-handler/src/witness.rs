@@ -8,15 +8,16 @@ use k8s_openapi::api::core::v1::Pod;
 use ompipe_core::omjob::{End, PodState};
 use ompipe_core::run::{JobFate, another_attempt_follows};
 use tokio::sync::OnceCell;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::input::{EndedSubject, Input};
 use crate::known_end::KnownEnd;
 use crate::supervise::Supervised;
 use crate::{Error, clock};
 
-/// Time that the cluster gets for each question: the end has to be reported without it too.
+/// Time that the cluster gets for each question, however little there is: the end has to be reported
+/// without it too.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A worker that ends at once does so before the kubelet has told that it started, and until then
 /// its log cannot be read: a supervisor looks this often.
@@ -28,9 +29,11 @@ const NO_ANSWER: &str = "the API server did not answer in time";
 /// What can be learned about a run from its cluster.
 pub(crate) struct Witness<'i> {
     input: &'i Input,
-    variable: &'i dyn Fn(&str) -> Option<String>,
+    connect: &'i dyn Fn() -> Result<Cluster, cluster::Error>,
     /// What the supervisor saw, if this is one.
     seen: Option<&'i Supervised>,
+    /// Until then the cluster is asked again; the report needs the time after it.
+    until: Instant,
     found: OnceCell<Result<(Cluster, Pod), String>>,
     text: OnceCell<String>,
 }
@@ -49,11 +52,12 @@ impl Owner {
 impl<'i> Witness<'i> {
     pub(crate) fn new(
         input: &'i Input,
-        variable: &'i dyn Fn(&str) -> Option<String>,
+        connect: &'i dyn Fn() -> Result<Cluster, cluster::Error>,
         seen: Option<&'i Supervised>,
+        until: Instant,
     ) -> Self {
         let (found, text) = (OnceCell::new(), OnceCell::new());
-        Self { input, variable, seen, found, text }
+        Self { input, connect, seen, until, found, text }
     }
 
     /// The end that the supervisor saw, that the operator tells, or the pod, or `pipelineStatus`;
@@ -70,7 +74,7 @@ impl<'i> Witness<'i> {
         match self.found().await {
             Ok((cluster, pod)) => Ok(self.end_of(pod, &self.owner(cluster, pod).await)),
             // Rather a status that a further attempt opens again than one that stays open for ever.
-            Err(_) => self.end_alone().map(Some),
+            Err(why) => self.end_alone(why).map(Some),
         }
     }
 
@@ -84,9 +88,9 @@ impl<'i> Witness<'i> {
         is_over.then_some(known)
     }
 
-    fn end_alone(&self) -> Result<KnownEnd, Error> {
+    fn end_alone(&self, why: &str) -> Result<KnownEnd, Error> {
         match self.seen {
-            Some(seen) => Ok(KnownEnd::told(seen.end.clone())),
+            Some(seen) => Ok(KnownEnd::of_supervised_alone(seen, why)),
             None => self.input.succeeded.map(KnownEnd::of_status).ok_or(Error::NoEnd),
         }
     }
@@ -109,7 +113,8 @@ impl<'i> Witness<'i> {
     async fn describe(&self) -> String {
         match self.found().await {
             Ok((cluster, pod)) => {
-                let text = timeout(PATIENCE, cluster.describe(pod)).await;
+                let until = self.until();
+                let text = timeout_at(until, cluster.describe(pod, until)).await;
                 text.unwrap_or_else(|_| NO_ANSWER.to_owned())
             }
             Err(why) => format!("Nothing is known about the pod: {why}."),
@@ -118,22 +123,26 @@ impl<'i> Witness<'i> {
 
     async fn found(&self) -> Result<&(Cluster, Pod), &String> {
         let find = async || {
-            let found = timeout(PATIENCE, self.find()).await;
+            let until = self.until();
+            let found = timeout_at(until, self.find(until)).await;
             found.unwrap_or_else(|_| Err(NO_ANSWER.to_owned()))
         };
         self.found.get_or_init(find).await.as_ref()
     }
 
-    async fn find(&self) -> Result<(Cluster, Pod), String> {
-        let Input { run, job, namespace, .. } = self.input;
+    fn until(&self) -> Instant {
+        self.until.max(Instant::now() + PATIENCE)
+    }
+
+    async fn find(&self, until: Instant) -> Result<(Cluster, Pod), String> {
+        let Input { run, job, .. } = self.input;
         let id = match run {
             EndedSubject::Run { id, .. } => Some(*id),
             EndedSubject::Automation { .. } => None,
         };
-        let cluster = Cluster::of_pod(self.variable, namespace.as_deref());
-        let cluster = cluster.map_err(|error| error.to_string())?;
+        let cluster = (self.connect)().map_err(|error| error.to_string())?;
         for looks_left in (0..LOOKS).rev() {
-            let pod = cluster.main_pod(job.as_deref(), id).await;
+            let pod = cluster.main_pod(job.as_deref(), id, until).await;
             let pod = pod.map_err(|error| error.to_string())?.ok_or("no pod of the run is left")?;
             let is_behind = self.seen.is_some() && !PodState::of(&pod).has_started();
             if !is_behind || looks_left == 0 {
@@ -150,10 +159,108 @@ impl<'i> Witness<'i> {
         let Some(owner) = owners.find(|owner| owner.kind == "Job") else {
             return Owner::UNKNOWN;
         };
-        let Ok(Ok(job)) = timeout(PATIENCE, cluster.job(&owner.name)).await else {
+        let until = self.until();
+        let Ok(Ok(job)) = timeout_at(until, cluster.job(&owner.name, until)).await else {
             return Owner::UNKNOWN;
         };
         let job = job.filter(|job| job.metadata.uid.as_ref() == Some(&owner.uid));
         Owner { fate: JobFate::of(job.as_ref()), job }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    use ompipe_core::omjob::Reason;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cluster::tests::Standin;
+
+    const RUN: &str = "a1b2c3d4-e5f6-7890-abcd-ef1234567890";
+
+    fn input() -> Input {
+        let config = "{ingestionPipelineFQN: a.b, workflowConfig: {openMetadataServerConfig: \
+            {hostPort: 'http://om/api', securityConfig: {jwtToken: t}}}}";
+        let variable = |name: &str| match name {
+            "config" => Some(config.to_owned()),
+            "pipelineRunId" => Some(RUN.to_owned()),
+            "jobName" => Some("j".to_owned()),
+            _ => None,
+        };
+        Input::read(variable, Duration::from_secs(40)).unwrap()
+    }
+
+    /// The pod of a worker that is being stopped, and its Job.
+    fn answers(job: &Value) -> BTreeMap<String, Value> {
+        let pod = json!({
+            "metadata": { "name": "p", "deletionTimestamp": "2026-01-01T12:01:00Z",
+                "deletionGracePeriodSeconds": 60, "labels": {},
+                "ownerReferences": [
+                    { "apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u" },
+                ] },
+            "spec": { "nodeName": "n", "containers": [] },
+            "status": { "phase": "Running", "containerStatuses": [{ "name": "main", "image": "",
+                "imageID": "", "ready": true, "restartCount": 0, "state": { "running": {} } }] },
+        });
+        let pods = json!({ "metadata": {}, "items": [pod] });
+        BTreeMap::from([("pods".to_owned(), pods), ("j".to_owned(), job.clone())])
+    }
+
+    fn job(more: &Value) -> Value {
+        let mut job = json!({ "metadata": { "name": "j", "uid": "u" }, "spec": {
+            "backoffLimit": 0, "template": {} }, "status": {} });
+        for (part, fields) in more.as_object().unwrap() {
+            job[part].as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        }
+        job
+    }
+
+    fn stopped() -> Supervised {
+        let at = "2026-01-01T12:00:01Z".parse().unwrap();
+        let end = End::of_process(143, false, Some(at));
+        Supervised { began: at, end, killed_at: Some(Instant::now()), code: 143 }
+    }
+
+    async fn told(stalls: usize, job: &Value, budget: Duration) -> KnownEnd {
+        let standin = Standin::start(stalls, answers(job)).await;
+        let cluster = RefCell::new(Some(standin.cluster));
+        let connect = || cluster.take().ok_or(cluster::Error::NotInPod("a second connection"));
+        let (input, seen) = (input(), stopped());
+        let witness = Witness::new(&input, &connect, Some(&seen), Instant::now() + budget);
+        witness.end().await.unwrap().unwrap()
+    }
+
+    #[rstest]
+    #[case::killed(json!({ "metadata": { "deletionTimestamp": "2026-01-01T12:00:00Z" } }), Reason::Killed)]
+    #[case::late(
+        json!({ "status": { "conditions": [
+            { "type": "FailureTarget", "status": "True", "reason": "DeadlineExceeded" },
+        ] } }),
+        Reason::DeadlineExceeded
+    )]
+    #[case::deleted(json!({}), Reason::Deleted)]
+    #[tokio::test]
+    async fn an_api_server_that_stalls_at_first_still_tells_why_the_worker_was_stopped(
+        #[case] more: Value,
+        #[case] expected: Reason,
+        #[values(0, 1, 3)] stalls: usize,
+    ) {
+        let known = told(stalls, &job(&more), Duration::from_secs(25)).await;
+        assert_eq!((known.end.reason, known.end.exit_code), (expected, Some(143)));
+    }
+
+    #[tokio::test]
+    async fn without_the_cluster_the_end_says_that_the_worker_was_asked_to_end() {
+        let (input, seen) = (input(), stopped());
+        let connect = || Err(cluster::Error::NotInPod("KUBERNETES_SERVICE_HOST"));
+        let witness = Witness::new(&input, &connect, Some(&seen), Instant::now());
+        let known = witness.end().await.unwrap().unwrap();
+        assert_eq!(known.end.reason, Reason::Signal);
+        assert!(known.end.message.contains("asked to end, and why is not known: "));
+        assert!(known.end.message.ends_with("KUBERNETES_SERVICE_HOST"), "{}", known.end.message);
     }
 }

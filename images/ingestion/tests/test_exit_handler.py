@@ -30,6 +30,11 @@ def environment(base, status="Failed", **more):
     return {"config": json.dumps(config), "pipelineRunId": RUN_ID, "pipelineStatus": status, **more}
 
 
+def unrecognized(field):
+    """The answer of a server that does not know the field."""
+    return 400, {"code": 400, "message": f'Unrecognized field "{field}" (class org.openmetadata.X), not marked'}
+
+
 def call(env):
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
@@ -131,6 +136,42 @@ class Report(unittest.TestCase):
                 self.assertEqual(call(environment(base))[0], 1, answer)
         self.assertEqual(self.om.bodies("PUT"), [])
 
+    def test_a_server_of_an_older_line_gets_what_it_knows(self):
+        step = {"name": "Source", "records": 3, "progress": {}}
+        running = {"runId": RUN_ID, "pipelineState": "running", "timestamp": 2, "metadata": {}, "status": [step]}
+        lines = {
+            "1.1": (["metadata", "status"], None),
+            "1.3": (["metadata", "progress"], ["Source", "Pod Diagnostics"]),
+            "1.10": (["progress"], ["Source", "Pod Diagnostics"]),
+            "2.0": ([], ["Source", "Pod Diagnostics"]),
+        }
+        for line, (unknown, steps) in lines.items():
+            self.om = Conversation()
+            self.om.answer("GET", ROW, (200, running))
+            self.om.answer("PUT", STATUS, *map(unrecognized, unknown), (201, {}))
+            with serving(self.om) as base, self.subTest(line=line):
+                code, said = call(environment(base, OMPIPE_MAIN_EXIT_CODE="1"))
+                self.assertEqual(code, 0, said)
+                rows = self.om.bodies("PUT")
+                self.assertEqual(len(rows), len(unknown) + 1)
+                self.assertEqual(rows[-1]["pipelineState"], "failed")
+                self.assertEqual([name for name in unknown if name in json.dumps(rows[-1])], [])
+                self.assertEqual([step["name"] for step in rows[-1]["status"]] if steps else None, steps)
+
+    def test_a_row_is_written_without_its_diagnostics_where_they_are_refused_in_other_words(self):
+        self.om.answer("GET", ROW, (200, {"pipelineState": "running"}))
+        self.om.answer("PUT", STATUS, (400, {"code": 400, "message": "no"}), (201, {}))
+        with serving(self.om) as base:
+            self.assertEqual(call(environment(base, OMPIPE_MAIN_EXIT_CODE="1"))[0], 0)
+        self.assertEqual([len(row["status"]) for row in self.om.bodies("PUT")], [1, 0])
+
+    def test_a_row_that_is_refused_whatever_it_says_is_given_up(self):
+        self.om.answer("GET", ROW, (200, {"pipelineState": "running"}))
+        self.om.answer("PUT", STATUS, unrecognized("runId"))
+        with serving(self.om) as base:
+            self.assertEqual(call(environment(base, OMPIPE_MAIN_EXIT_CODE="1"))[0], 1)
+        self.assertEqual(len(self.om.bodies("PUT")), 2)
+
 
 class Deadline(unittest.TestCase):
     def test_an_unreachable_server_is_given_up(self):
@@ -182,7 +223,8 @@ class Connection(unittest.TestCase):
         self.assertIs(self.verification(), True)
         self.assertIs(self.verification(verifySSL="no-ssl"), True)
         self.assertIs(self.verification(verifySSL="ignore"), False)
-        self.assertEqual(self.verification(verifySSL="validate", sslConfig={"caCertificate": "/ca.pem"}), "/ca.pem")
+        for name in ("caCertificate", "certificatePath"):
+            self.assertEqual(self.verification(verifySSL="validate", sslConfig={name: "/ca.pem"}), "/ca.pem")
 
     def test_extra_headers_may_name_ours(self):
         connection = {"securityConfig": {"jwtToken": "t"}, "extraHeaders": {"Proxy-Authorization": "%(Authorization)s"}}

@@ -16,7 +16,8 @@ impl K8sPipelineClient {
         automation: AutomationWorkflow,
         run: RunId,
     ) -> Result<Started> {
-        let automation = automation.or_server_connection(self.preparation.connection());
+        let connect = |given| self.preparation.connect(given);
+        let automation = automation.connected(self.preparation.worker(), connect);
         check(automation.entity())?;
         let objects = TaskObjects::of_automation(&self.config, &automation, run);
         self.start_task(automation.entity(), &objects, Mode::Job).await
@@ -27,7 +28,8 @@ impl K8sPipelineClient {
         application: Application,
         run: RunId,
     ) -> Result<Started> {
-        let application = application.or_server_connection(self.preparation.connection());
+        let connect = |given| self.preparation.connect(given);
+        let application = application.connected(self.preparation.worker(), connect);
         check(application.entity())?;
         let objects = TaskObjects::of_application(&self.config, &application, run);
         self.start_task(application.entity(), &objects, self.config.mode).await

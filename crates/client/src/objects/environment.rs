@@ -43,10 +43,12 @@ pub(super) fn of_run(objects: &Objects<'_>, trigger: Trigger<'_>) -> Vec<EnvVar>
     own.into_iter().chain(report_token).chain(extra).collect()
 }
 
-/// The config of an automation or application, then the user's variables.
-pub(super) fn of_task(variables: &ExtraVariables, secret: &str) -> Vec<EnvVar> {
+/// The config of an automation or application, the token of a report from the pod, then the user's
+/// variables.
+pub(super) fn of_task(variables: &ExtraVariables, secret: &str, has_token: bool) -> Vec<EnvVar> {
     let config = from_secret(CONFIG_ENV, secret, CONFIG_ENV);
-    std::iter::once(config).chain(extra(variables, secret)).collect()
+    let token = has_token.then(|| from_secret(TOKEN_ENV, secret, TOKEN_ENV));
+    std::iter::once(config).chain(token).chain(extra(variables, secret)).collect()
 }
 
 fn of_trigger(trigger: Trigger<'_>) -> (EnvVar, EnvVar) {

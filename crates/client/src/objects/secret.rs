@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use ompipe_core::config::{ExtraVariables, K8sPipelineClientConfig};
 use ompipe_core::report::TOKEN_ENV;
 use ompipe_core::workflow::CONFIG_ENV;
-use ompipe_core::{CA_KEY, IngestionPipeline, Service, labels, revision};
+use ompipe_core::{CA_KEY, IngestionPipeline, ServerConnection, Service, labels, revision};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -79,15 +79,19 @@ pub(crate) fn read_pipeline(secret: &Secret) -> Option<(IngestionPipeline, Optio
 fn revision_data(config: &K8sPipelineClientConfig, runnable: &RunnablePipeline) -> Data {
     let text = runnable.workflow.text().expose_secret().as_bytes().to_vec();
     let config_text = std::iter::once((CONFIG_ENV.to_owned(), ByteString(text)));
-    let report_token = report_token(&runnable.pipeline)
-        .map(|token| (TOKEN_ENV.to_owned(), ByteString(token.expose_secret().as_bytes().to_vec())));
-    let authority = mounted_authority(&runnable.pipeline)
-        .map(|pem| (CA_KEY.to_owned(), ByteString(pem.as_bytes().to_vec())));
-    config_text
-        .chain(variables(&config.extra_env_vars))
-        .chain(report_token)
-        .chain(authority)
-        .collect()
+    let connection = runnable.pipeline.server_connection.as_ref();
+    config_text.chain(variables(&config.extra_env_vars)).chain(of_connection(connection)).collect()
+}
+
+/// What pods and reports need beside the worker's config to reach OpenMetadata.
+pub(super) fn of_connection(
+    connection: Option<&ServerConnection>,
+) -> impl Iterator<Item = (String, ByteString)> {
+    let token = connection.and_then(ServerConnection::report_token);
+    let token = token.map(|token| (TOKEN_ENV, token.expose_secret()));
+    let authority = connection.and_then(ServerConnection::mounted_authority);
+    let entries = token.into_iter().chain(authority.map(|pem| (CA_KEY, pem)));
+    entries.map(|(key, value)| (key.to_owned(), ByteString(value.as_bytes().to_vec())))
 }
 
 /// The certificate authority that pods of this pipeline's runs get as a file.

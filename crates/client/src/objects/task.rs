@@ -13,7 +13,7 @@ use ompipe_core::config::K8sPipelineClientConfig;
 use ompipe_core::kubernetes::LabelValue;
 use ompipe_core::labels::{self, APPLICATION, AUTOMATION, Pairs};
 use ompipe_core::workflow::CONFIG_ENV;
-use ompipe_core::{Application, AutomationWorkflow, RunId, Slug, TaskEntity};
+use ompipe_core::{Application, AutomationWorkflow, RunId, ServerConnection, Slug, TaskEntity};
 use secrecy::ExposeSecret;
 
 use super::pod::{self, Blueprint, Role};
@@ -96,7 +96,9 @@ impl<'a> TaskObjects<'a> {
     pub fn secret(&self, owner: OwnerReference) -> Secret {
         let text = self.entity.text().expose_secret().as_bytes().to_vec();
         let config = BTreeMap::from([(CONFIG_ENV.to_owned(), ByteString(text))]);
-        let data = config.into_iter().chain(secret::variables(&self.config.extra_env_vars));
+        let connection = secret::of_connection(self.entity.server_connection.as_ref());
+        let variables = secret::variables(&self.config.extra_env_vars);
+        let data = config.into_iter().chain(variables).chain(connection);
         Secret {
             metadata: ObjectMeta { owner_references: Some(vec![owner]), ..self.metadata() },
             data: Some(data.collect()),
@@ -144,17 +146,27 @@ impl<'a> TaskObjects<'a> {
     }
 
     fn blueprint(&self) -> Blueprint<'_> {
+        let connection = self.entity.server_connection.as_ref();
+        let secret = |_| self.name.clone();
         Blueprint {
             labels: self.labels.clone(),
             annotations: self.annotations(),
             image: &self.config.ingestion_image,
             command: self.command,
-            env: environment::of_task(&self.config.extra_env_vars, &self.name),
+            env: environment::of_task(&self.config.extra_env_vars, &self.name, self.reports()),
             resources: &self.config.resources,
             role: self.role,
             config_file: None,
-            authority: None,
+            authority: connection.and_then(ServerConnection::mounted_authority).map(secret),
         }
+    }
+
+    /// Whether the pod reports with a token that its worker does not have. An application reports its own
+    /// end.
+    fn reports(&self) -> bool {
+        let connection = self.entity.server_connection.as_ref();
+        let token = connection.and_then(ServerConnection::report_token);
+        token.is_some() && self.role == Role::Answering
     }
 
     fn template(&self, blueprint: Blueprint<'_>) -> PodTemplateSpec {

@@ -146,6 +146,53 @@ fn a_configured_authority_is_a_file_of_the_pod() {
     assert_eq!((&mount["name"], &mount["mountPath"]), (&volume["name"], &json!("/etc/ompipe-ca")));
 }
 
+/// An automation and an application whose connection is what `change` makes of a plain one.
+fn tasks(
+    change: impl Fn(ompipe_core::ServerConnection) -> ompipe_core::ServerConnection,
+) -> (ompipe_core::AutomationWorkflow, ompipe_core::Application) {
+    let entity = json!({
+        "name": "test-1", "workflowType": "TEST_CONNECTION", "request": {},
+        "appType": "external", "sourcePythonClass": "a.B",
+        "openMetadataServerConnection": {
+            "hostPort": "https://om/api", "sslConfig": { "caCertificate": ompipe_core::CA_FILE },
+            "securityConfig": { "jwtToken": "secret:/om/bot" },
+        },
+    });
+    let connect = |given: Option<ompipe_core::ServerConnection>| given.map(&change);
+    let automation = ompipe_core::AutomationWorkflow::read(&entity).unwrap();
+    let application = ompipe_core::Application::read(&entity).unwrap();
+    (automation.connected(None, connect), application.connected(None, connect))
+}
+
+#[test]
+fn an_automation_and_an_application_get_authority_and_token_as_an_ingestion_does() {
+    let (pem, token) = ("-----BEGIN CERTIFICATE-----", "own-token-0123");
+    let change =
+        |given: ompipe_core::ServerConnection| given.with_token(&token.into()).trusting(pem);
+    let ((automation, application), config) = (tasks(change), config(&json!({})));
+    let objects = [
+        TaskObjects::of_automation(&config, &automation, run()),
+        TaskObjects::of_application(&config, &application, run()),
+    ];
+    for objects in &objects {
+        let data = objects.secret(OwnerReference::default()).data.unwrap();
+        assert_eq!(data["ca.crt"].0, pem.as_bytes());
+        assert_eq!(data["OMPIPE_REPORT_TOKEN"].0, token.as_bytes());
+        let entity: Value = serde_json::from_slice(&data["config"].0).unwrap();
+        let given = &entity["openMetadataServerConnection"];
+        assert_eq!(
+            given["securityConfig"]["jwtToken"], "secret:/om/bot",
+            "the worker keeps its own"
+        );
+        let pod = serde_json::to_value(objects.job()).unwrap()["spec"]["template"]["spec"].take();
+        assert_eq!(pod["containers"][0]["volumeMounts"][0]["mountPath"], "/etc/ompipe-ca");
+    }
+    let has_token = objects.map(|objects| {
+        serde_json::to_string(&objects.job()).unwrap().contains("OMPIPE_REPORT_TOKEN")
+    });
+    assert_eq!(has_token, [true, false], "an application reports its own end");
+}
+
 #[test]
 fn a_secret_of_one_object_is_masked_in_every_other() {
     let mut runnable = runnable();

@@ -48,10 +48,18 @@ pub struct Supervised {
     pub began: Timestamp,
     /// How.
     pub end: End,
-    /// Whether somebody asked for it: SIGTERM, or SIGINT in its place.
-    pub stopped: bool,
+    /// When the kubelet kills the container, where somebody asked for the end: by SIGTERM, or SIGINT in
+    /// its place.
+    pub killed_at: Option<Instant>,
     /// The exit code to hand on: the worker's, or 128 and the number of the signal that ended it.
     pub code: u8,
+}
+
+impl Supervised {
+    /// Whether somebody asked for the end.
+    pub(crate) const fn was_stopped(&self) -> bool {
+        self.killed_at.is_some()
+    }
 }
 
 /// Runs the worker to its end.
@@ -66,17 +74,22 @@ pub async fn supervise(order: &Order) -> std::io::Result<Supervised> {
     Ok(match Worker::start(&order.command) {
         Ok(worker) => {
             let (code, stopped) = until_end(&worker, &mut signals, order.grace / 4).await;
+            let killed_at = stopped.map(|at| at + order.grace);
             worker.kill_rest();
             let end = End::of_process(code.into(), kills.have_risen(), Some(clock::now()));
-            Supervised { began, end, stopped, code }
+            Supervised { began, end, killed_at, code }
         }
         Err(error) => never_started(&order.command, &error, began),
     })
 }
 
-/// Passes signals on until the worker is over; its exit code, and whether it was asked to end.
-async fn until_end(worker: &Worker, signals: &mut Signals, patience: Duration) -> (u8, bool) {
-    let (mut stopped, mut kill_at) = (false, None);
+/// Passes signals on until the worker is over; its exit code, and when it was asked to end.
+async fn until_end(
+    worker: &Worker,
+    signals: &mut Signals,
+    patience: Duration,
+) -> (u8, Option<Instant>) {
+    let (mut stopped, mut kill_at) = (None, None);
     loop {
         if let Some(code) = worker.reap() {
             return (code, stopped);
@@ -84,8 +97,9 @@ async fn until_end(worker: &Worker, signals: &mut Signals, patience: Duration) -
         let last_moment = kill_at.unwrap_or_else(Instant::now);
         tokio::select! {
             signal = signals.next() => {
-                if signal == Some(Signal::TERM) && !stopped {
-                    (stopped, kill_at) = (true, Some(Instant::now() + patience));
+                if signal == Some(Signal::TERM) && stopped.is_none() {
+                    let now = Instant::now();
+                    (stopped, kill_at) = (Some(now), Some(now + patience));
                 }
                 if let Some(signal) = signal {
                     worker.pass_on(signal);
@@ -106,5 +120,5 @@ fn never_started(command: &[String], error: &std::io::Error, began: Timestamp) -
     let message = format!("{program} cannot be started: {error}");
     let end = End::without_code(Reason::ContainerConfig, message);
     let end = End { exit_code: Some(code.into()), finished: Some(began), ..end };
-    Supervised { began, end, stopped: false, code }
+    Supervised { began, end, killed_at: None, code }
 }
