@@ -12,10 +12,10 @@ Row = dict[str, Any]
 
 # Exit codes after which no other attempt follows, with what they stand for.
 MEANINGS = {
-    2: ", which stands for a config or an argument that is not valid",
-    126: ", which stands for a command that cannot be executed",
-    127: ", which stands for a command that is not there",
-    128: ", which stands for a container that cannot be started",
+    2: ", which means that a config or an argument is not valid",
+    126: ", which means that the command cannot be executed",
+    127: ", which means that the command does not exist",
+    128: ", which means that the container cannot be started",
 }
 
 # How a server names a field that its release line does not have.

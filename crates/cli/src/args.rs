@@ -303,7 +303,7 @@ pub(crate) enum Call {
     /// Show the versions of ompipe, Kubernetes and OpenMetadata.
     #[command(after_help = examples::VERSION)]
     Version {
-        /// Only that of this program; calls nobody.
+        /// Print only the version of this program, without any request.
         #[arg(long)]
         client: bool,
     },
@@ -380,7 +380,7 @@ pub(crate) struct DeployArgs {
     #[command(flatten)]
     pub(crate) source: DeploySource,
 
-    /// Only say what would be done: server asks the API server to try it, client asks nobody.
+    /// Only say what would be done: server asks the API server to try it, client sends no request.
     #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "server")]
     pub(crate) dry_run: Option<DryRun>,
 }

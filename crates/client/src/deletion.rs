@@ -3,7 +3,7 @@
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, ResourceExt};
 
-use crate::transaction::Object;
+use crate::object::Object;
 
 /// Deletes the object that `as_seen` describes. False when there is no such object any more: it is
 /// gone, or has changed in what `as_seen` says, or another one has its name.

@@ -328,7 +328,7 @@ fn hint(status: &Status) -> Option<&'static str> {
     match status.code {
         401 => Some("The kubeconfig's credentials are not accepted: renew them"),
         403 if status.message.contains("is being terminated") => {
-            Some("Somebody deleted the namespace: wait until it is gone, then create it anew")
+            Some("The namespace is being deleted: wait until it is gone, then create it again")
         }
         403 if status.message.contains("exceeded quota") => {
             Some("Raise the namespace's ResourceQuota, or delete what is not needed")

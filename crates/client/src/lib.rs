@@ -15,6 +15,7 @@ mod error;
 mod health;
 mod k8s_client;
 mod manifest;
+mod object;
 mod objects;
 mod prepare;
 mod retry;

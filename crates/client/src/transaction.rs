@@ -1,49 +1,21 @@
 //! Writes that are undone when a later one is rejected (docs/adr/0007-deploy-is-a-transaction.md):
 //! each write leaves behind what undoes it, run in reverse order.
 
-use std::fmt::Debug;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 use ompipe_core::labels::OMPIPE;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::deletion::{delete, of_uid, unchanged};
 use crate::error::{Error, KubernetesError, Result};
+use crate::object::Object;
 
 /// Tries to make a deleted object anew: half a minute in all.
 const RECREATIONS: usize = 20;
-
-/// A kind of object that ompipe writes.
-pub(crate) trait Object:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + Serialize
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<K> Object for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + Serialize
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static
-{
-}
 
 /// What a write did to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

@@ -75,7 +75,7 @@ impl AirflowConfig {
             ),
             (
                 is_scheduled && self.end.is_some(),
-                "endDate has no effect: the schedule goes on until it is switched off",
+                "endDate has no effect: the schedule continues until it is switched off",
             ),
             (
                 is_scheduled && self.wants_catchup,

@@ -22,11 +22,14 @@ pub(crate) async fn drain(context: &Context, jobs: &Store<JobView>, limit: Durat
     let end = Instant::now() + limit;
     context.writes.leadership().wait_until_held().await;
     if timeout_at(end, all_over(context, jobs)).await.is_err() {
-        tracing::warn!(?limit, "some runs have not ended in time; they are let go as they are");
+        tracing::warn!(
+            ?limit,
+            "some runs have not ended in time; the drain releases them as they are"
+        );
     }
     // What fails is tried again: nobody else will ever do it.
     while let Err(error) = let_go(context, jobs).await {
-        tracing::warn!(%error, "cannot let go yet");
+        tracing::warn!(%error, "cannot release OMJobs yet; will retry");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -65,6 +68,6 @@ async fn remove_finalizer(context: &Context, job: &JobView) -> Result<(), Error>
     match api.patch(&job.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
         Ok(_) => Ok(()),
         Err(error) if code(&error) == 404 => Ok(()),
-        Err(error) => Err(Error::api("let go of an OMJob")(error)),
+        Err(error) => Err(Error::api("release an OMJob")(error)),
     }
 }

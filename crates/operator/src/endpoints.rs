@@ -237,7 +237,7 @@ mod tests {
     async fn ready_when_everything_is_known_and_well() {
         let running = Running::start().await;
         let (status, answer) = running.get("/readyz").await;
-        let reasons = ["the API server has not answered yet", "the first lists are not in yet"];
+        let reasons = ["the API server has not answered yet", "the caches are not synced yet"];
         let expected = json!({
             "ready": false, "role": "leader", "cachesSynced": false, "apiReachable": false,
             "reasons": reasons,

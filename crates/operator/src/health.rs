@@ -101,8 +101,8 @@ impl Health {
         let stopping = self.inner.stopping.load(Ordering::Relaxed);
         let api_trouble = self.api().trouble(Instant::now());
         let api_reachable = api_trouble.is_none();
-        let syncing = (!caches_synced).then(|| "the first lists are not in yet".to_owned());
-        let stopping = stopping.then(|| "it is about to end".to_owned());
+        let syncing = (!caches_synced).then(|| "the caches are not synced yet".to_owned());
+        let stopping = stopping.then(|| "it is shutting down".to_owned());
         let reasons: Vec<String> = [api_trouble, syncing, stopping].into_iter().flatten().collect();
         Readiness {
             ready: reasons.is_empty(),
@@ -139,7 +139,7 @@ impl Api {
         }
         match self.answered {
             Some(answered) if now < answered + ANSWER_COUNTS => None,
-            Some(_) => Some("the API server has not answered for long".to_owned()),
+            Some(_) => Some("the API server has stopped answering".to_owned()),
             None => Some("the API server has not answered yet".to_owned()),
         }
     }
@@ -179,7 +179,7 @@ mod tests {
         |health: &Health| health.api_asked(Err("connection refused".to_owned())),
         &["the API server does not answer: connection refused"]
     )]
-    #[case(|health: &Health| health.stopping(), &["it is about to end"])]
+    #[case(|health: &Health| health.stopping(), &["it is shutting down"])]
     #[tokio::test(start_paused = true)]
     async fn reasons(#[case] happen: fn(&Health), #[case] expected: &[&str]) {
         let health = ready();
@@ -192,7 +192,7 @@ mod tests {
     #[tokio::test]
     async fn at_first_nothing_is_known() {
         let readiness = Health::new(Leadership::without_election()).readiness();
-        let expected = ["the API server has not answered yet", "the first lists are not in yet"];
+        let expected = ["the API server has not answered yet", "the caches are not synced yet"];
         assert_eq!(readiness.reasons, expected);
         assert!(!readiness.ready && !readiness.caches_synced && !readiness.api_reachable);
     }
@@ -202,7 +202,7 @@ mod tests {
         let health = ready();
         advance(ANSWER_COUNTS).await;
         let readiness = health.readiness();
-        assert_eq!(readiness.reasons, ["the API server has not answered for long"]);
+        assert_eq!(readiness.reasons, ["the API server has stopped answering"]);
         health.api_asked(Ok(()));
         assert!(health.readiness().ready);
     }

@@ -34,6 +34,7 @@ pub mod metrics;
 mod omjob;
 mod queue;
 mod ready;
+mod retry;
 mod scope;
 mod servers;
 pub mod settings;
@@ -81,7 +82,7 @@ pub enum Error {
     TaskEnded(&'static str),
     /// A drain may not see the Jobs that it should let go of, and would wait for ever.
     #[error(
-        "cannot let go of Jobs: {0}; give the operator the rights that `ompipe rbac --operator` prints, or set \
+        "cannot release Jobs: {0}; give the operator the rights that `ompipe rbac --operator` prints, or set \
          REPORT_JOBS=false where no operator has ever reported Jobs"
     )]
     DrainWithoutRights(#[source] Box<kube::Error>),
@@ -118,22 +119,28 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     serving.spawn(endpoints.serve(health.clone(), metrics.clone(), ended.clone()));
     let writes = Writes::new(client, leadership);
     let control = control(&settings, archiving, &writes, &metrics, &health, &shutdown);
-    let ended_early = tokio::select! {
-        () = control => None,
-        Some(_) = electing.join_next() => Some("the election"),
-        Some(_) = serving.join_next() => Some("the endpoints"),
-    };
-    if let Some(task) = ended_early {
-        // Kubernetes starts the container again. What goes on without it would never lead, or never be
-        // seen to be unwell.
-        return Err(Error::TaskEnded(task));
-    }
+    unless_a_task_ends(control, &mut electing, &mut serving).await?;
     health.stopping();
     released.cancel();
     electing.join_all().await;
     ended.cancel();
     serving.join_all().await;
     Ok(())
+}
+
+/// Runs `control` to its end. A task beside it that ends first is an error, after which Kubernetes starts
+/// the container again: without the election this replica would never lead, and without the endpoints
+/// nobody would see that it is unwell.
+async fn unless_a_task_ends(
+    control: impl Future<Output = ()>,
+    electing: &mut JoinSet<()>,
+    serving: &mut JoinSet<()>,
+) -> Result<(), Error> {
+    tokio::select! {
+        () = control => Ok(()),
+        Some(_) = electing.join_next() => Err(Error::TaskEnded("the election")),
+        Some(_) = serving.join_next() => Err(Error::TaskEnded("the endpoints")),
+    }
 }
 
 /// Runs the controllers of every scope until `shutdown`.
@@ -214,4 +221,50 @@ fn lease(settings: &Settings, client: &Client) -> Option<Lease> {
         purpose: if settings.drain { Purpose::Retire } else { Purpose::Lead },
     };
     Some(Lease::new(client.clone(), settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    fn running() -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(pending());
+        tasks
+    }
+
+    fn ended() -> JoinSet<()> {
+        let mut tasks = running();
+        tasks.spawn(ready(()));
+        tasks
+    }
+
+    fn panicked() -> JoinSet<()> {
+        let mut tasks = running();
+        tasks.spawn(async { panic!("a test") });
+        tasks
+    }
+
+    #[rstest::rstest]
+    #[case::election_ended(ended(), running(), "the election")]
+    #[case::election_panicked(panicked(), running(), "the election")]
+    #[case::endpoints_ended(running(), ended(), "the endpoints")]
+    #[case::endpoints_panicked(running(), panicked(), "the endpoints")]
+    #[case::endpoints_without_an_election(JoinSet::new(), panicked(), "the endpoints")]
+    #[tokio::test]
+    async fn a_background_task_that_ends_ends_the_operator(
+        #[case] mut electing: JoinSet<()>,
+        #[case] mut serving: JoinSet<()>,
+        #[case] expected: &str,
+    ) {
+        let result = unless_a_task_ends(pending(), &mut electing, &mut serving).await;
+        assert!(matches!(result, Err(Error::TaskEnded(task)) if task == expected), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn controllers_that_end_are_no_error_while_the_tasks_run() {
+        assert!(unless_a_task_ends(ready(()), &mut running(), &mut JoinSet::new()).await.is_ok());
+    }
 }

@@ -67,7 +67,7 @@ async fn healthz() -> Json<Value> {
 async fn readyz(State(probes): State<Probes>) -> (StatusCode, Json<Value>) {
     let seen = probes.seen.borrow().clone();
     let reason = match seen {
-        _ if probes.app.stop.is_cancelled() => "it is about to end".to_owned(),
+        _ if probes.app.stop.is_cancelled() => "it is shutting down".to_owned(),
         None => "the cluster has not answered yet".to_owned(),
         Some(status) if status.healthy => {
             return (StatusCode::OK, Json(json!({ "ready": true })));

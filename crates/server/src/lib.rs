@@ -179,7 +179,7 @@ async fn no_such_route(uri: Uri) -> Response {
 }
 
 async fn no_such_method(uri: Uri) -> Response {
-    let words = "this path knows other methods";
+    let words = "this path does not support the method";
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, words).at(uri.path())
 }
 

@@ -46,7 +46,7 @@ async fn act(app: &App, census: &Census, told: &mut BTreeSet<String>) {
         if orphan.reason.is_settled() {
             remove(app, orphan).await;
         } else if told.insert(pipeline.clone()) {
-            warn!(pipeline, reason, "nobody wants it: ompipe orphans --delete removes it");
+            warn!(pipeline, reason, "no pipeline uses it: ompipe orphans --delete removes it");
         }
     }
 }

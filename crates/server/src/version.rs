@@ -113,8 +113,8 @@ impl VersionSource {
         self.known().asked = Some(Instant::now());
         match answer {
             Ok(Ok(text)) => self.take(&text),
-            Ok(Err(error)) => warn!(%error, "the OpenMetadata server does not tell its version"),
-            Err(_) => warn!("the OpenMetadata server does not tell its version in time"),
+            Ok(Err(error)) => warn!(%error, "the OpenMetadata server gave no version"),
+            Err(_) => warn!("the OpenMetadata server gave no version in time"),
         }
     }
 
@@ -124,7 +124,7 @@ impl VersionSource {
             return;
         };
         if self.known().version.as_ref() != Some(&version) {
-            info!(%version, "the OpenMetadata server told its version");
+            info!(%version, "read the version of the OpenMetadata server");
             self.compare_with_image(&version);
         }
         self.known().version = Some(version);

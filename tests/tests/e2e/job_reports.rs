@@ -470,7 +470,7 @@ async fn a_drain_without_the_rights_for_jobs_says_so() {
     let kubeconfig = limited_kubeconfig(&play.scene, "other", &rules).await;
     let limited = ("KUBECONFIG", kubeconfig.as_str());
     let refused = Operator::try_to_drain(&play.scene, &[limited]).await.ended_with(3);
-    assert!(refused.stderr.contains("cannot let go of Jobs: "), "{refused:?}");
+    assert!(refused.stderr.contains("cannot release Jobs: "), "{refused:?}");
     assert!(refused.stderr.contains("REPORT_JOBS=false"), "{refused:?}");
     let without = [limited, ("REPORT_JOBS", "false")];
     Operator::try_to_drain(&play.scene, &without).await.good();

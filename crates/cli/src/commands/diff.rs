@@ -5,7 +5,7 @@ use ompipe_core::{IngestionPipeline, Service, yaml};
 use serde_json::Value;
 use similar::TextDiff;
 
-use super::deploy;
+use super::each::each;
 use crate::args::{Args, DeploySource};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Tone};
@@ -15,7 +15,7 @@ pub(super) async fn execute(args: &Args, source: &DeploySource) -> Result<Exit, 
     let client = inputs::client(args).await?;
     let sources = inputs::sources(source, client.preparation()).await?;
     let changes = std::cell::Cell::new(false);
-    let done = deploy::each(args, sources, named, differences, async |pipeline, service| {
+    let done = each(args, sources, named, differences, async |pipeline, service| {
         let plan = plan(&client, pipeline, service).await?;
         let is_change = |object: &PlannedChange| object.change != Change::Unchanged;
         changes.set(changes.get() || plan.objects.iter().any(is_change));

@@ -7,6 +7,7 @@ mod delete;
 mod deploy;
 mod diff;
 mod doctor;
+mod each;
 mod exit_handler;
 mod get;
 mod history;

@@ -24,8 +24,8 @@ use super::K8sPipelineClient;
 use super::slug::{Present, is_upstreams};
 use crate::clock;
 use crate::error::{Error, KubernetesError, Result};
+use crate::object::Object;
 use crate::objects::revision_of;
-use crate::transaction::Object;
 
 /// What has become of the pipeline's Secret since an operation read or wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

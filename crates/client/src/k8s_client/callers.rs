@@ -40,7 +40,7 @@ impl K8sPipelineClient {
         let review = TokenReview { spec, ..TokenReview::default() };
         let api: Api<TokenReview> = Api::all(self.cluster().calls.clone());
         let answer = api.create(&PostParams::default(), &review).await;
-        let answer = answer.map_err(|e| KubernetesError::new("asking whose a token is", e))?;
+        let answer = answer.map_err(|e| KubernetesError::new("reviewing a token", e))?;
         let status = answer.status.unwrap_or_default();
         Ok(status.user.filter(|_| status.authenticated == Some(true)))
     }

@@ -20,9 +20,10 @@ use super::anchor::{is_anchor, is_marked};
 use super::slug::{Owned, Owner, is_upstreams};
 use crate::deletion::{self, of_uid, unchanged};
 use crate::error::{Error, KubernetesError, Result};
+use crate::object::Object;
 use crate::objects::{owner, revision_of};
 use crate::service_client::Deleted;
-use crate::transaction::{Change, Object, Written};
+use crate::transaction::{Change, Written};
 
 /// What a pipeline has in the cluster, whoever made it.
 #[derive(Default)]

@@ -19,9 +19,10 @@ use super::revisions::Need;
 use super::slug::{Owned, Owner, Present, is_upstreams};
 use crate::clock;
 use crate::error::{Error, KubernetesError, Result};
+use crate::object::Object;
 use crate::objects::{Objects, RunnablePipeline};
 use crate::service_client::Deployed;
-use crate::transaction::{Object, Transaction, Written};
+use crate::transaction::{Transaction, Written};
 
 /// Tries of a deploy that meets others of the same pipeline, or a deletion that is not over: half a
 /// minute in all.

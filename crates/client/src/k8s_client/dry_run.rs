@@ -13,8 +13,9 @@ use super::plan::Plan;
 use super::slug::{Present, is_upstreams};
 use crate::error::{KubernetesError, Result};
 use crate::manifest::{Manifests, Visibility};
+use crate::object::Object;
 use crate::objects::Objects;
-use crate::transaction::{Change, Object};
+use crate::transaction::Change;
 
 /// What a deploy would do.
 #[derive(Clone, Debug, serde::Serialize)]

@@ -15,8 +15,8 @@ use super::K8sPipelineClient;
 use super::delete::{is_of_run, is_orphan};
 use crate::deletion::{self, of_uid};
 use crate::error::{Error, KubernetesError, Result};
+use crate::object::Object;
 use crate::service_client::Killed;
-use crate::transaction::Object;
 
 /// Time for a stopped run to go: its pod's grace period, and what the cluster needs.
 const LONGEST_END: Duration = Duration::from_secs(90);

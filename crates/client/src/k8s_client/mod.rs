@@ -9,6 +9,7 @@ mod describe;
 mod diagnose;
 mod dry_run;
 mod follow;
+mod health;
 mod kill;
 mod known;
 mod logs;
@@ -42,11 +43,11 @@ use secrecy::SecretString;
 use crate::cluster::Cluster;
 use crate::error::{KubernetesError, Result};
 use crate::health::ServiceStatus;
+use crate::object::Object;
 use crate::prepare::Preparation;
 use crate::service_client::{
     Deleted, Deployed, Killed, PipelineServiceClient, RunRequest, Started, Toggled,
 };
-use crate::transaction::Object;
 
 pub use callers::Admission;
 pub use describe::PipelineDetail;

@@ -20,9 +20,9 @@ use super::anchor::is_anchor;
 use super::known::Known;
 use crate::clock;
 use crate::error::{KubernetesError, Result};
+use crate::object::Object;
 use crate::objects::read_pipeline;
 use crate::service_client::Deleted;
-use crate::transaction::Object;
 
 /// What the doctor calls it.
 const CHECK: &str = "pipelines";
@@ -78,7 +78,7 @@ impl OrphanReason {
                 "OpenMetadata asked to delete a pipeline of this name, and has this one no longer"
             }
             Self::HalfDeleted => "its deletion was begun and not finished",
-            Self::Incomplete => "its objects have no Secret that stands for the pipeline",
+            Self::Incomplete => "its objects have no Secret that identifies the pipeline",
         }
     }
 

@@ -13,8 +13,8 @@ use super::anchor::is_marked;
 use super::{K8sPipelineClient, Reach, none_of_no_kind};
 use crate::clock;
 use crate::error::{Error, KubernetesError, Result};
+use crate::object::Object;
 use crate::objects::{read_pipeline, revision_of};
-use crate::transaction::Object;
 
 /// A pipeline that is deployed.
 #[derive(Clone, Debug, serde::Serialize)]

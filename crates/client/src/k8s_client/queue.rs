@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 use super::K8sPipelineClient;
 use super::runs::of_run;
 use crate::error::{KubernetesError, Result};
-use crate::transaction::Object;
+use crate::object::Object;
 
 /// Pause after a call that failed.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -96,7 +96,7 @@ impl K8sPipelineClient {
             WorkloadKind::OmJob => self.patch_resumed::<OMJob>(run).await,
         };
         match resumed {
-            Ok(()) => info!(run = %run.run_id, job = run.name, "its turn has come"),
+            Ok(()) => info!(run = %run.run_id, job = run.name, "started: an earlier run has ended"),
             // The test of the patch failed, or the run was deleted.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {}
             Err(error) => {

@@ -18,9 +18,10 @@ use super::anchor::Standing;
 use super::revisions::Need;
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::object::Object;
 use crate::objects::{Objects, RunnablePipeline};
 use crate::service_client::{RunRequest, Started};
-use crate::transaction::{Object, Transaction};
+use crate::transaction::Transaction;
 
 /// Tries of a run that meets another of the same pipeline which starts at the same moment.
 const TRIES: usize = 6;

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::K8sPipelineClient;
 use crate::error::{Error, Result};
+use crate::object::Object;
 use crate::objects::revision_of;
-use crate::transaction::Object;
 
 /// The objects of a pipeline that are there now, and what they are called.
 pub(super) struct Present {

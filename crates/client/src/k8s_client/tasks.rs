@@ -6,9 +6,10 @@ use ompipe_core::{Application, AutomationWorkflow, RunId, TaskEntity, WorkloadKi
 
 use super::K8sPipelineClient;
 use crate::error::{Error, Result};
+use crate::object::Object;
 use crate::objects::{TaskObjects, owner};
 use crate::service_client::Started;
-use crate::transaction::{Object, Transaction};
+use crate::transaction::Transaction;
 
 impl K8sPipelineClient {
     pub(super) async fn run_automation(

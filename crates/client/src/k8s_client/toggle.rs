@@ -14,8 +14,9 @@ use serde_json::json;
 use super::K8sPipelineClient;
 use super::anchor::is_marked;
 use crate::error::{Error, KubernetesError, Result};
+use crate::object::Object;
 use crate::service_client::Toggled;
-use crate::transaction::{Change, Object, Written};
+use crate::transaction::{Change, Written};
 
 /// Tries of a toggle that meets a delete or a deploy.
 const TRIES: usize = 4;

@@ -17,6 +17,7 @@ mod config_map;
 mod cron_job;
 mod environment;
 mod job;
+mod launch;
 mod om_job;
 mod pod;
 mod run_pod;

@@ -15,8 +15,6 @@ use ompipe_core::run::MAIN_CONTAINER;
 use ompipe_core::workflow::CONFIG_ENV;
 use ompipe_core::{CA_FILE, CA_KEY};
 
-use super::{supervisor, wrapper};
-
 /// Time for the exit handler and the worker to end
 /// (docs/contracts/upstream-java-client.md#prestop-hook).
 pub(super) const TERMINATION_GRACE_SECONDS: i64 = 60;
@@ -62,7 +60,8 @@ impl Role {
         matches!(self, Self::SelfReporting | Self::Answering)
     }
 
-    const fn works(self) -> bool {
+    /// Whether the pod does the work of a run or an automation.
+    pub(super) const fn works(self) -> bool {
         matches!(self, Self::SelfReporting | Self::Answering | Self::Worker)
     }
 }
@@ -86,15 +85,6 @@ pub(super) fn template<'t>(
         let change = for_role(change, role);
         clear_replaced(&mut template, &change);
         template.merge_from(change);
-    }
-    match config.exit_handler_image.as_ref() {
-        Some(image) if role.works() => {
-            supervisor::supervise(&mut template, config, image, role);
-        }
-        None if role == Role::SelfReporting && config.supervise_main => {
-            wrapper::wrap(&mut template);
-        }
-        Some(_) | None => {}
     }
     template
 }

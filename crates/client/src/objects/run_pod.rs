@@ -6,7 +6,7 @@ use ompipe_core::labels::{self, Pairs};
 
 use super::environment::{self, Trigger};
 use super::pod::{self, Blueprint, Role};
-use super::{Objects, secret, supervisor};
+use super::{Objects, launch, secret, supervisor};
 
 /// The worker's program (docs/contracts/upstream-java-client.md#job-template).
 const MAIN_COMMAND: [&str; 2] = ["python", "main.py"];
@@ -61,5 +61,5 @@ fn template(objects: &Objects<'_>, blueprint: Blueprint<'_>) -> PodTemplateSpec 
     let pipeline = objects.pipeline();
     let service = pipeline.service.as_ref().map(|service| service.name.as_str());
     let fqn = &pipeline.identity.fully_qualified_name;
-    pod::template(objects.config, objects.config.pod_templates.of(service, fqn), blueprint)
+    launch::template(objects.config, objects.config.pod_templates.of(service, fqn), blueprint)
 }

@@ -16,8 +16,8 @@ use ompipe_core::workflow::CONFIG_ENV;
 use ompipe_core::{Application, AutomationWorkflow, RunId, ServerConnection, Slug, TaskEntity};
 use secrecy::ExposeSecret;
 
-use super::pod::{self, Blueprint, Role};
-use super::{environment, job, secret};
+use super::pod::{Blueprint, Role};
+use super::{environment, job, launch, secret};
 
 /// The program of an automation (docs/contracts/upstream-java-client.md#containers).
 const AUTOMATION_COMMAND: [&str; 2] = ["python", "run_automation.py"];
@@ -171,7 +171,7 @@ impl<'a> TaskObjects<'a> {
 
     fn template(&self, blueprint: Blueprint<'_>) -> PodTemplateSpec {
         let fqn = &self.entity.fully_qualified_name;
-        pod::template(self.config, self.config.pod_templates.of(None, fqn), blueprint)
+        launch::template(self.config, self.config.pod_templates.of(None, fqn), blueprint)
     }
 
     fn metadata(&self) -> ObjectMeta {

@@ -14,7 +14,7 @@ use super::variables::ExtraVariables;
 use super::{
     ClusterAccess, HostSettings, K8sPipelineClientConfig, LEAST_STARTING_DEADLINE, Mode, security,
 };
-use crate::fields::Fields;
+use crate::fields::{Fields, split_list};
 use crate::kubernetes::ObjectName;
 use crate::labels::Pairs;
 use crate::{Problem, VerifySsl};
@@ -429,9 +429,4 @@ fn pull_secrets(fields: &mut Fields<'_>) -> Vec<ObjectName> {
         Ok(names) => names,
         Err(remedy) => fields.note(KEY, remedy).unwrap_or_default(),
     }
-}
-
-/// Members of a list that is written with commas, blanks dropped.
-pub(super) fn split_list(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|member| !member.is_empty())
 }

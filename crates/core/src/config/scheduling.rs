@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Toleration;
 use serde_json::{Map, Value};
 
-use super::parameters::split_list;
-use crate::fields::{Fields, scalar_text};
+use crate::fields::{Fields, scalar_text, split_list};
 use crate::kubernetes::{LabelValue, QualifiedName};
 
 /// A map of labels, whose values have rules too.

@@ -6,8 +6,7 @@ use std::fmt;
 use k8s_openapi::api::core::v1::EnvVar;
 use serde_json::Value;
 
-use super::parameters::split_list;
-use crate::fields::{Fields, scalar_text};
+use crate::fields::{Fields, scalar_text, split_list};
 use crate::kubernetes::EnvName;
 use crate::redaction;
 

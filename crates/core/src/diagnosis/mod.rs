@@ -89,7 +89,7 @@ pub fn of_run(subject: &Subject<'_>) -> Vec<Finding> {
     findings.push(Finding::warning(
         "pod",
         "the run has no pod",
-        "a finished run keeps its pods for ttlSecondsAfterFinished; start another to look at",
+        "a finished run keeps its pods for ttlSecondsAfterFinished; start another run to inspect",
     ));
     // Events outlive their pod by an hour.
     findings.push(pod::hook_events(subject.events));

@@ -14,8 +14,8 @@ use crate::workflow::CONFIG_ENV;
 
 /// The hook's command (docs/contracts/upstream-java-client.md#prestop-hook).
 const HOOK: [&str; 2] = ["python", "exit_handler.py"];
-/// The grace period that OpenMetadata's documentation asks for, and the least in which a Python exit
-/// handler ends.
+/// The grace period that OpenMetadata's documentation asks for, and the least in which a Python
+/// exit handler ends.
 const GRACE: i64 = 60;
 const LEAST_GRACE: i64 = 30;
 /// How long after its grace period a pod counts as stuck: a busy kubelet is late.

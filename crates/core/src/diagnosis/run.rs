@@ -61,7 +61,7 @@ pub(crate) const fn remedy(reason: Reason) -> &'static str {
             "see why the node was drained or short; resources.requests protect a pod"
         }
         Reason::NodeLost => "the node went away; start the run again",
-        Reason::Deleted => "somebody deleted its pod; start the run again",
+        Reason::Deleted => "its pod was deleted; start the run again",
         Reason::DeadlineExceeded => {
             "raise activeDeadlineSeconds, or narrow what the pipeline reads"
         }

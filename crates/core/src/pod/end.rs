@@ -119,10 +119,10 @@ impl End {
 /// What an exit code of [`FINAL_EXIT_CODES`] stands for.
 const fn meaning(code: i32) -> &'static str {
     match code {
-        2 => ", which stands for a config or an argument that is not valid",
-        126 => ", which stands for a command that cannot be executed",
-        127 => ", which stands for a command that is not there",
-        _ => ", which stands for a container that cannot be started",
+        2 => ", which means that a config or an argument is not valid",
+        126 => ", which means that the command cannot be executed",
+        127 => ", which means that the command does not exist",
+        _ => ", which means that the container cannot be started",
     }
 }
 

@@ -168,14 +168,14 @@ fn a_pod_that_the_kubelet_rejects_is_disrupted_before_it_ran(
 #[case::config_by_code(
     json!({ "exitCode": 2, "message": "main.py: file x cannot be read" }),
     Reason::BadConfig,
-    "ended with exit code 2, which stands for a config or an argument that is not valid: main.py: file x cannot be read"
+    "ended with exit code 2, which means that a config or an argument is not valid: main.py: file x cannot be read"
 )]
 #[case::code_wins(
     json!({ "exitCode": 2, "message": "ValueError: Connection refused" }),
     Reason::BadConfig,
-    "ended with exit code 2, which stands for a config or an argument that is not valid: ValueError: Connection refused"
+    "ended with exit code 2, which means that a config or an argument is not valid: ValueError: Connection refused"
 )]
-#[case::no_command(json!({ "exitCode": 127 }), Reason::BadConfig, "ended with exit code 127, which stands for a command that is not there")]
+#[case::no_command(json!({ "exitCode": 127 }), Reason::BadConfig, "ended with exit code 127, which means that the command does not exist")]
 #[case::no_start(
     json!({ "exitCode": 128, "reason": "StartError", "message": "exec: \"python\": not found" }),
     Reason::ContainerConfig,

@@ -125,7 +125,7 @@ impl<'t> Composer<'t> {
 
     fn alias(&mut self, id: usize, span: Span) -> Result<Value, Error> {
         let Some(value) = self.anchors.get(&id) else {
-            return Err(error("an alias stands inside the node that it names", span));
+            return Err(error("an alias is inside the node that it refers to", span));
         };
         self.replayed = self.replayed.saturating_add(size(value));
         if self.replayed > MAX_REPLAYED {

@@ -126,7 +126,7 @@ fn missed(slot: &str, why: Missed) -> Note {
             Note::new(Kind::Warning, "MissedSchedule", text)
         }
         Missed::StillRunning => {
-            let text = format!("{slot} is due, but an earlier run goes on");
+            let text = format!("{slot} is due, but an earlier run has not ended");
             Note::new(Kind::Normal, "AlreadyActive", text)
         }
     }

@@ -27,8 +27,8 @@ use crate::apart::apart;
 use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, result_of};
-use crate::events::{Kind, Note};
 use crate::metrics::Controller;
+use crate::retry::after_failure;
 use crate::view::ScheduleView;
 
 /// Reconciles what the queue brings, until it ends.
@@ -102,19 +102,5 @@ async fn pass(view: &ScheduleView, context: &Context) -> Result<Option<Timestamp
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is the applier's")]
 fn error_policy(schedule: Arc<ScheduleView>, error: &Error, context: Arc<Context>) -> Action {
-    let key = ObjectRef::from_obj(&*schedule);
-    let wait = context.schedule_failures.add(key.clone());
-    match error {
-        Error::NotLeading => return Action::await_change(),
-        Error::Conflict(_) => tracing::debug!(cronomjob = %key, %error, "tries again"),
-        Error::Panicked(_) => {
-            tracing::error!(cronomjob = %key, %error, "this is a defect; tries again");
-        }
-        Error::Api { .. } => {
-            tracing::warn!(cronomjob = %key, %error, "tries again");
-            let note = Note::new(Kind::Warning, "ReconciliationError", error.to_string());
-            context.events.tell(&*schedule, &note);
-        }
-    }
-    Action::requeue(wait)
+    after_failure(&*schedule, error, &context.schedule_failures, &context.events)
 }

@@ -178,7 +178,7 @@ fn settled(reported: &Reported) -> Note {
             Note::new(Kind::Normal, "Reported", format!("the operator reported {state}"))
         }
         job::Reporter::Nobody => {
-            let why = reported.message.as_deref().unwrap_or("nobody knows why");
+            let why = reported.message.as_deref().unwrap_or("the reason is unknown");
             Note::new(Kind::Warning, "NotReported", why)
         }
     }

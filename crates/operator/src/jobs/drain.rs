@@ -40,7 +40,7 @@ pub(super) async fn drain(reporter: &Arc<Reporter>) {
     reporter.context.writes.leadership().wait_until_held().await;
     reporter.ready().await;
     while let Err(error) = let_go(reporter).await {
-        tracing::warn!(%error, "cannot let go of Jobs yet");
+        tracing::warn!(%error, "cannot release Jobs yet; will retry");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -62,6 +62,6 @@ async fn remove_finalizer(reporter: &Reporter, run: &RunView) -> Result<(), Erro
     match api.patch(&run.name_any(), &PatchParams::default(), &patch).await {
         Ok(_) => Ok(()),
         Err(error) if matches!(code(&error), 404 | 409 | 422) => Ok(()),
-        Err(error) => Err(Error::api("let go of a Job")(error)),
+        Err(error) => Err(Error::api("release a Job")(error)),
     }
 }

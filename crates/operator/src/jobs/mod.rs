@@ -35,6 +35,7 @@ use crate::error::{Error, result_of};
 use crate::metrics::Controller;
 use crate::queue::{Failures, Lane, Places, Queue};
 use crate::ready::Ready;
+use crate::retry::after_failure;
 use crate::scope::Scope;
 use crate::settings::Settings;
 use crate::tracking::Pods;
@@ -58,7 +59,10 @@ pub(crate) struct Reporter {
     /// Pods by the UID of their Job.
     pods: ByOwner<RunPod>,
     queue: Queue<RunView>,
+    /// Reconciles in a row that failed.
     failures: Failures<ObjectRef<RunView>>,
+    /// Reports in a row that OpenMetadata refused.
+    refused_reports: Failures<ObjectRef<RunView>>,
 }
 
 impl Reporter {
@@ -69,10 +73,11 @@ impl Reporter {
     ) -> (Arc<Self>, Feed<impl Stream<Item = ObjectRef<RunView>> + use<>>) {
         let (cache, writer) = reflector::store();
         let (queue, triggers) = Queue::new(Places::going_on(PLACES));
-        let failures = Failures::new(settings.requeue_delay.get());
+        let longest = settings.requeue_delay.get();
+        let (failures, refused_reports) = (Failures::new(longest), Failures::new(longest));
         let pods = ByOwner::default();
         let cache_ready = Ready::of(&cache);
-        let reporter = Self { context, cache, cache_ready, pods, queue, failures };
+        let reporter = Self { context, cache, cache_ready, pods, queue, failures, refused_reports };
         (Arc::new(reporter), Feed { cache: writer, triggers })
     }
 
@@ -106,6 +111,7 @@ impl Reporter {
     fn forget(&self, key: &ObjectRef<RunView>) {
         self.queue.take(key);
         self.failures.clear(key);
+        self.refused_reports.clear(key);
     }
 }
 
@@ -174,7 +180,7 @@ async fn reconcile(run: Arc<RunView>, reporter: Arc<Reporter>) -> Result<Action,
     let begin = Instant::now();
     let result = pass(&run, &reporter).await;
     context.metrics.reconciled(Controller::Job, result_of(&result), begin.elapsed());
-    result
+    result.inspect(|_| reporter.failures.clear(&key))
 }
 
 /// Decides and applies until nothing is left to do now.
@@ -197,7 +203,7 @@ async fn pass(run: &Arc<RunView>, reporter: &Reporter) -> Result<Action, Error> 
             }
         }
     }
-    tracing::error!(job = %ObjectRef::from_obj(&**run), "no decision settles this Job");
+    tracing::error!(job = %ObjectRef::from_obj(&**run), "the reconcile did not converge: this is a defect of the operator");
     Ok(Action::await_change())
 }
 
@@ -207,26 +213,76 @@ impl Reporter {
     fn after_report(&self, run: &RunView, next_look: Option<jiff::Timestamp>) -> Action {
         let key = ObjectRef::from_obj(run);
         let Some(time) = next_look else {
-            self.failures.clear(&key);
+            self.refused_reports.clear(&key);
             return Action::await_change();
         };
         let wait = clock::until(time);
         if self.context.servers.is_down_for(run.uid()) {
             return Action::requeue(wait);
         }
-        Action::requeue(self.failures.add(key).max(wait))
+        Action::requeue(self.refused_reports.add(key).max(wait))
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is the applier's")]
 fn error_policy(run: Arc<RunView>, error: &Error, reporter: Arc<Reporter>) -> Action {
-    let key = ObjectRef::from_obj(&*run);
-    let wait = reporter.failures.add(key.clone());
-    match error {
-        Error::NotLeading => return Action::await_change(),
-        Error::Conflict(_) => tracing::debug!(job = %key, %error, "tries again"),
-        Error::Panicked(_) => tracing::error!(job = %key, %error, "this is a defect; tries again"),
-        Error::Api { .. } => tracing::warn!(job = %key, %error, "tries again"),
+    after_failure(&*run, error, &reporter.failures, &reporter.context.events)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{Request, Response};
+    use k8s_openapi::api::batch::v1::Job;
+    use kube::Client;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tower::service_fn;
+
+    use super::*;
+    use crate::events::Events;
+    use crate::lease::Leadership;
+    use crate::metrics::Metrics;
+    use crate::servers::Servers;
+    use crate::settings::OperatorArgs;
+    use crate::writes::Writes;
+
+    fn job() -> Value {
+        json!({
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": { "name": "a", "namespace": "n", "uid": "u", "resourceVersion": "1" },
+        })
     }
-    Action::requeue(wait)
+
+    /// A reporter whose API server fails the first request and answers the others with the Job.
+    fn reporter() -> Arc<Reporter> {
+        let mut codes = [500].into_iter();
+        let client = Client::new(
+            service_fn(move |_: Request<Body>| {
+                let code = codes.next().unwrap_or(200);
+                let answer = Response::builder().status(code);
+                std::future::ready(answer.body(Body::from(job().to_string().into_bytes())))
+            }),
+            "n",
+        );
+        let settings = Settings::read(&OperatorArgs::default()).unwrap().settings;
+        let (events, _write) = Events::new(client.clone());
+        let writes = Writes::new(client, Leadership::without_election());
+        let (metrics, servers) = (Metrics::new(), Servers::default());
+        let (context, _) = Context::new(writes, events, metrics, servers, None, &settings);
+        Reporter::new(Arc::new(context), &settings).0
+    }
+
+    #[tokio::test]
+    async fn a_reconcile_that_succeeds_clears_the_failures_before_it() {
+        let reporter = reporter();
+        let run = Arc::new(RunView::from(serde_json::from_value::<Job>(job()).unwrap()));
+        let error = reconcile(Arc::clone(&run), Arc::clone(&reporter)).await.unwrap_err();
+        error_policy(Arc::clone(&run), &error, Arc::clone(&reporter));
+        reconcile(Arc::clone(&run), Arc::clone(&reporter)).await.unwrap();
+        let next = reporter.failures.add(ObjectRef::from_obj(&*run));
+        assert_eq!(next, Duration::from_millis(250));
+    }
 }

@@ -291,7 +291,7 @@ impl Lease {
         for _ in 0..TRIES {
             match self.in_time(Self::release).await {
                 Ok(()) => return,
-                Err(error) => tracing::warn!(%error, "cannot let go of the Lease"),
+                Err(error) => tracing::warn!(%error, "cannot release the Lease"),
             }
         }
     }
@@ -307,7 +307,7 @@ impl Lease {
         let (holder, duration) = self.left_behind();
         (spec.holder_identity, spec.lease_duration_seconds) = (holder, Some(duration));
         self.api.replace(&self.settings.name, &PostParams::default(), &lease).await?;
-        tracing::info!("let go of the Lease");
+        tracing::info!("released the Lease");
         Ok(())
     }
 

@@ -271,7 +271,7 @@ impl Families {
         r.register_with_unit("reconcile", help, Unit::Seconds, self.reconcile.clone());
         let help = "Objects that wait to be dealt with, by controller";
         r.register("queue_depth", help, self.queue_depth.clone());
-        let help = "Time that an object waited for its turn, by controller";
+        let help = "Time that an object waited in the work queue, by controller";
         r.register_with_unit("queue", help, Unit::Seconds, self.queue.clone());
         let help = "Requests to the API server, by verb and status code";
         r.register("api_requests", help, self.api_requests.clone());

@@ -249,7 +249,7 @@ impl<'c> Pass<'c> {
         let api: Api<OMJob> = self.context.writes.to(&self.namespace())?;
         let job = api.get(&self.job.name_any()).await.map_err(Error::api("read the OMJob"))?;
         let Some(end) = &self.job.record.main.end else {
-            return Ok(Report::Impossible("nobody knows how the run ended".to_owned()));
+            return Ok(Report::Impossible("it is unknown how the run ended".to_owned()));
         };
         let report = last_resort::report(self.context, &job, end, clock::now()).await;
         self.context.metrics.reported(&report);

@@ -79,7 +79,7 @@ fn reported(before: &Status, after: &Status) -> Option<Note> {
     }
     match &after.reporting {
         Reporting::ByOperator => {
-            let text = "the operator reported the end, for the exit handler could not";
+            let text = "the operator reported the result because the exit handler could not";
             Some(Note::new(Kind::Normal, "Reported", text))
         }
         Reporting::GivenUp(why) => Some(Note::new(Kind::Warning, "NotReported", why.clone())),

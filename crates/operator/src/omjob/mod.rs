@@ -30,6 +30,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, result_of};
 use crate::metrics::Controller;
+use crate::retry::after_failure;
 use crate::view::JobView;
 use apply::{Outcome, Pass};
 
@@ -95,23 +96,16 @@ async fn pass(
             Outcome::Gone => return Ok(None),
         }
     }
-    tracing::error!(omjob = observed.name, "no decision settles this OMJob");
+    tracing::error!(
+        omjob = observed.name,
+        "the reconcile did not converge: this is a defect of the operator"
+    );
     Ok(None)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is the applier's")]
 fn error_policy(job: Arc<JobView>, error: &Error, context: Arc<Context>) -> Action {
-    let key = ObjectRef::from_obj(&*job);
-    let wait = context.job_failures.add(key.clone());
-    match error {
-        Error::NotLeading => return Action::await_change(),
-        Error::Conflict(_) => tracing::debug!(omjob = %key, %error, "tries again"),
-        Error::Panicked(_) => {
-            tracing::error!(omjob = %key, %error, "this is a defect; tries again");
-        }
-        Error::Api { .. } => tracing::warn!(omjob = %key, %error, "tries again"),
-    }
-    Action::requeue(wait)
+    after_failure(&*job, error, &context.job_failures, &context.events)
 }
 
 impl Context {

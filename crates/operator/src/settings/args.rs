@@ -81,11 +81,11 @@ pub struct OperatorArgs {
     #[arg(skip)]
     pub logs_archive_url: Option<String>,
 
-    /// Days that archived logs are kept, 0 to 3650; 0 is for ever. By default 30.
+    /// Days that archived logs are kept, 0 to 3650; 0 keeps them forever. By default 30.
     #[arg(long, value_name = "N", env = "LOGS_RETENTION_DAYS")]
     pub logs_retention_days: Option<String>,
 
-    /// Days that records of runs are kept, 0 to 3650; 0 is for ever. By default 365.
+    /// Days that records of runs are kept, 0 to 3650; 0 keeps them forever. By default 365.
     #[arg(long, value_name = "N", env = "RECORDS_RETENTION_DAYS")]
     pub records_retention_days: Option<String>,
 
@@ -104,7 +104,7 @@ pub struct OperatorArgs {
     #[arg(long, value_name = "N", env = "WORKER_THREADS")]
     pub worker_threads: Option<String>,
 
-    /// OpenMetadata servers that the operator may report to, beside those of deployed pipelines:
+    /// OpenMetadata servers that the operator may report to, besides those of deployed pipelines:
     /// URLs separated by commas, of which scheme, host and port count. ALL is every server. By
     /// default ALL.
     #[arg(long, value_name = "URLS", env = "ALLOWED_SERVERS")]
@@ -134,7 +134,7 @@ pub struct OperatorArgs {
     #[arg(long)]
     pub drain: bool,
 
-    /// Time that a drain gives to runs under way, 0 to 3600. By default 0: they are let go at once.
+    /// Time that a drain gives to runs under way, 0 to 3600. By default 0: the drain releases them at once.
     #[arg(long, value_name = "N", env = "DRAIN_TIMEOUT_SECONDS")]
     pub drain_timeout_seconds: Option<String>,
 

@@ -8,10 +8,34 @@ use http::request::Parts;
 use ompipe_core::fields::Fields;
 use ompipe_core::{PipelineIdentity, Problems, RunId};
 use serde_json::{Map, Value};
+use utoipa::IntoParams;
 
 use super::problem::Problem;
 use crate::app::Shared;
 use crate::document::Document;
+
+/// The pipeline in a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "the shape for the OpenAPI document")]
+pub(super) struct PipelinePath {
+    /// Fully qualified name of a pipeline, percent-encoded; or its name, where only one has it.
+    #[param(example = "shop.nightly")]
+    pipeline: String,
+}
+
+/// The run in a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "the shape for the OpenAPI document")]
+pub(super) struct RunPath {
+    /// Fully qualified name of a pipeline, percent-encoded; or its name, where only one has it.
+    #[param(example = "shop.nightly")]
+    pipeline: String,
+    /// Id of the run.
+    #[param(rename = "runId", format = "uuid")]
+    run_id: String,
+}
 
 /// The deployed pipeline that the path names, by name or fully qualified name.
 pub(super) struct Named(pub(super) PipelineIdentity);

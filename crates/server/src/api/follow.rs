@@ -16,8 +16,7 @@ use serde::Serialize;
 use tracing::debug;
 use utoipa::ToSchema;
 
-use super::asked::NamedRun;
-use super::openapi::RunPath;
+use super::asked::{NamedRun, RunPath};
 use super::problem::Problem;
 use super::run::Run;
 use super::runs;

@@ -21,9 +21,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::warn;
 use utoipa::ToSchema;
 
-use super::asked::{Asked, NamedRun, segment};
+use super::asked::{Asked, NamedRun, RunPath, segment};
 use super::gzip;
-use super::openapi::RunPath;
 use super::problem::{Problem, RANGE_NOT_SATISFIABLE};
 use super::range::{ByteRange, Cut};
 use crate::app::{App, Shared};

@@ -5,12 +5,12 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
+use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, OpenApi as Document, Ref, RefOr, Response as Described, ResponseBuilder, Server,
 };
-use utoipa::{IntoParams, OpenApi};
 
 use super::problem::MEDIA_TYPE;
 use super::{PREFIX, follow, health, logs, pipelines, runs};
@@ -19,29 +19,6 @@ use crate::settings::BasePath;
 
 /// Media type of the document.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// The pipeline in a path.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "the shape for the OpenAPI document")]
-pub(super) struct PipelinePath {
-    /// Fully qualified name of a pipeline, percent-encoded; or its name, where only one has it.
-    #[param(example = "shop.nightly")]
-    pipeline: String,
-}
-
-/// The run in a path.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "the shape for the OpenAPI document")]
-pub(super) struct RunPath {
-    /// Fully qualified name of a pipeline, percent-encoded; or its name, where only one has it.
-    #[param(example = "shop.nightly")]
-    pipeline: String,
-    /// Id of the run.
-    #[param(rename = "runId", format = "uuid")]
-    run_id: String,
-}
 
 #[derive(OpenApi)]
 #[openapi(

@@ -8,8 +8,7 @@ use ompipe_core::{IngestionPipeline, Schedule, Service};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::asked::{Asked, Named};
-use super::openapi::PipelinePath;
+use super::asked::{Asked, Named, PipelinePath};
 use super::problem::Problem;
 use super::run::Run;
 use crate::app::Shared;

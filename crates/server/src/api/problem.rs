@@ -55,7 +55,7 @@ const AMBIGUOUS_NAME: Kind = Kind::new(
     "Several pipelines have the name",
 );
 const CONFLICT: Kind =
-    Kind::new(StatusCode::CONFLICT, "urn:ompipe:problem:conflict", "Another run stands in the way");
+    Kind::new(StatusCode::CONFLICT, "urn:ompipe:problem:conflict", "Another run is in the way");
 pub(super) const RANGE_NOT_SATISFIABLE: Kind = Kind::new(
     StatusCode::RANGE_NOT_SATISFIABLE,
     "urn:ompipe:problem:range-not-satisfiable",

@@ -15,8 +15,7 @@ use tracing::info;
 use utoipa::ToSchema;
 
 use super::PREFIX;
-use super::asked::{Body, Named, NamedRun};
-use super::openapi::{PipelinePath, RunPath};
+use super::asked::{Body, Named, NamedRun, PipelinePath, RunPath};
 use super::problem::Problem;
 use super::run::{Run, RunDetail};
 use crate::app::{App, Shared};
