@@ -6,8 +6,11 @@
 //!  objects of a run ────────────► run.json ──────► records, newest first
 //! ```
 
+mod cache;
 mod error;
 mod gzip;
+mod lists;
+mod pipelines;
 mod reader;
 mod records;
 mod retention;
@@ -21,8 +24,10 @@ use object_store::path::Path;
 use object_store::{GetResult, ObjectStore, ObjectStoreExt, PutPayload};
 use url::Url;
 
+use cache::Cache;
 pub use error::{BadUrl, Error, Result};
-pub use reader::ArchivedLog;
+pub use lists::Window;
+pub use reader::{ArchivedLog, Span};
 pub use retention::{Keep, Swept};
 pub use writer::LogWriter;
 
@@ -51,6 +56,8 @@ pub struct Archive {
     root: Path,
     /// Where that is, for people.
     url: String,
+    /// What readers were told, where that may be a moment old.
+    cache: Option<Arc<Cache>>,
 }
 
 impl fmt::Debug for Archive {
@@ -79,7 +86,7 @@ impl Archive {
             "file" => Arc::new(LocalFileSystem::new().with_automatic_cleanup(true)),
             _ => store.into(),
         };
-        Ok(Self { store, root, url: url.to_owned() })
+        Ok(Self { store, root, url: url.to_owned(), cache: None })
     }
 
     /// As [`Self::open`], with the environment of this process.
@@ -96,7 +103,14 @@ impl Archive {
     /// An archive in a store that there is already.
     #[must_use]
     pub fn within(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, root: Path::default(), url: "a store of the caller".to_owned() }
+        Self { store, root: Path::default(), url: "a store of the caller".to_owned(), cache: None }
+    }
+
+    /// The same for many readers: where a log is, and how far, may be a moment old. Then a page is one
+    /// request, whoever else reads the log.
+    #[must_use]
+    pub fn cached(self) -> Self {
+        Self { cache: Some(Arc::default()), ..self }
     }
 
     /// Where it is.

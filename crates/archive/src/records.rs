@@ -1,14 +1,12 @@
 //! Records of runs.
 
-use futures::{StreamExt, stream};
 use jiff::Timestamp;
+use object_store::path::Path;
 use ompipe_core::archive::{RunFolder, RunRecord, pipeline_folder};
 
-use crate::Archive;
 use crate::error::{Error, Result};
+use crate::{Archive, Window};
 
-/// Records that are read at once.
-const AT_ONCE: usize = 16;
 const RECORD: &str = "run.json";
 
 impl Archive {
@@ -23,20 +21,22 @@ impl Archive {
         run: RunFolder,
         record: RunRecord,
     ) -> Result<()> {
-        let record = match self.record(namespace, pipeline, run).await? {
-            Some(earlier) => {
-                let merged = record.after(earlier.clone());
-                if merged.says_the_same_as(&earlier) {
-                    return Ok(());
-                }
-                merged
+        let record = if let Some(earlier) = self.record(namespace, pipeline, run).await? {
+            let merged = record.after(earlier.clone());
+            if merged.says_the_same_as(&earlier) {
+                return Ok(());
             }
-            None => record,
+            merged
+        } else {
+            self.keep_name(pipeline, &record).await?;
+            record
         };
         let text = serde_json::to_vec_pretty(&record).map_err(|error| Error::Damaged {
             object: RECORD.to_owned(),
             why: error.to_string(),
         })?;
+        // First where it is looked for: what counts is stored only when that is done.
+        self.keep_recent(namespace, pipeline, run, text.clone()).await?;
         self.write(&self.path(&name(namespace, pipeline, run)), text).await
     }
 
@@ -50,8 +50,11 @@ impl Archive {
         pipeline: &str,
         run: RunFolder,
     ) -> Result<Option<RunRecord>> {
-        let path = self.path(&name(namespace, pipeline, run));
-        let Some(found) = self.read(&path).await? else { return Ok(None) };
+        self.record_at(&self.path(&name(namespace, pipeline, run))).await
+    }
+
+    pub(crate) async fn record_at(&self, path: &Path) -> Result<Option<RunRecord>> {
+        let Some(found) = self.read(path).await? else { return Ok(None) };
         let record = serde_json::from_slice(&found.bytes().await?);
         record
             .map(Some)
@@ -70,15 +73,7 @@ impl Archive {
         since: Option<Timestamp>,
         most: usize,
     ) -> Result<Vec<RunRecord>> {
-        let since = since.map_or(i64::MIN, Timestamp::as_second);
-        let runs = self.runs(namespace, pipeline).await?.into_iter();
-        let runs = runs.filter(|run| run.started.as_second() >= since).take(most);
-        let records = stream::iter(runs)
-            .map(|run| self.record(namespace, pipeline, run))
-            .buffered(AT_ONCE)
-            .collect::<Vec<_>>()
-            .await;
-        records.into_iter().filter_map(Result::transpose).collect()
+        self.newest(namespace, Some(pipeline), Window { since, until: None }, most).await
     }
 
     /// The pipelines of a namespace that the archive knows, by their ids.

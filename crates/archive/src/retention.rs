@@ -38,6 +38,9 @@ impl Archive {
                 self.sweep_run((namespace, &pipeline), run, keep, now, &mut swept).await?;
             }
         }
+        if let Some(keep) = keep.records {
+            self.sweep_lists(namespace, keep, now).await?;
+        }
         Ok(swept)
     }
 
@@ -62,6 +65,7 @@ impl Archive {
         let folder = format!("{}/{run}", pipeline_folder(namespace, pipeline));
         if is_over(keep.records) {
             swept.records += 1;
+            self.remove_recent(namespace, pipeline, run).await?;
             return self.remove_all(&self.path(&folder)).await;
         }
         if is_over(keep.logs) {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{PutMode, PutOptions, PutPayload, UpdateVersion};
 use ompipe_core::archive::{
-    AttemptLog, LogIndex, PageCutter, Piece, Position, page_name, part_name,
+    AttemptLog, LogIndex, PageCutter, Piece, Position, TimesWriter, page_name, part_name,
 };
 use tracing::debug;
 
@@ -25,6 +25,8 @@ pub struct LogWriter {
     page: Page,
     /// Full pages that are not stored.
     full: Vec<(usize, Vec<u8>)>,
+    /// When the line that is written was written, where that is known.
+    time: Option<Timestamp>,
 }
 
 /// The index as it is stored.
@@ -43,13 +45,21 @@ struct Page {
     members: Vec<u8>,
     /// What follows.
     fresh: Vec<u8>,
+    /// The times of that.
+    times: TimesWriter,
     length: usize,
 }
 
 impl Page {
-    fn push(&mut self, text: &[u8]) {
+    fn push(&mut self, text: &[u8], time: Option<Timestamp>) {
+        if let Some(time) = time {
+            self.times.note(self.fresh.len(), time);
+        }
         self.fresh.extend_from_slice(text);
         self.length += text.len();
+        if self.times.len() > gzip::MOST_TIMES {
+            self.compress();
+        }
     }
 
     fn compress(&mut self) {
@@ -57,7 +67,8 @@ impl Page {
             return;
         }
         let length = self.members.len();
-        if let Err(error) = gzip::append(&mut self.members, &self.fresh) {
+        let times = self.times.take();
+        if let Err(error) = gzip::append(&mut self.members, &self.fresh, &times) {
             // Memory is written to, so this does not happen; the text is kept either way.
             debug!(%error, "a page could not be compressed");
             self.members.truncate(length);
@@ -77,12 +88,15 @@ impl LogWriter {
         let (index, stored) = load(archive, &folder).await?;
         let mut page = Page::default();
         if let Some(name) = &stored.part {
-            page.push(&archive.page(&folder, name, index.part).await?);
-            page.compress();
+            let members = archive.members(&folder, name).await?;
+            // A page that cannot be read is not gone on with.
+            archive.expand(&folder, name, &members, index.part)?;
+            page = Page { members, length: index.part, ..page };
         }
         let cutter = PageCutter::within(index.part);
         let archive = archive.clone();
-        Ok(Self { archive, folder, index, stored, cutter, page, full: Vec::new() })
+        let (full, time) = (Vec::new(), None);
+        Ok(Self { archive, folder, index, stored, cutter, page, full, time })
     }
 
     /// How far the log is written.
@@ -103,7 +117,7 @@ impl LogWriter {
             self.push(format!("\n----- attempt {number}, pod {pod} -----\n").as_bytes());
         }
         let (pod, pod_uid) = (pod.to_owned(), pod_uid.to_owned());
-        let begins = self.index.bytes;
+        let begins = self.index.end();
         self.index.attempts.push(AttemptLog { number, pod, pod_uid, begins, ends: None });
         self.index.position = Position::default();
         Position::default()
@@ -112,9 +126,9 @@ impl LogWriter {
     /// Ends the log of the last pod.
     pub fn end_attempt(&mut self) {
         self.feed(None);
-        let bytes = self.index.bytes;
+        let end = self.index.end();
         if let Some(last) = self.index.attempts.last_mut() {
-            last.ends.get_or_insert(bytes);
+            last.ends.get_or_insert(end);
         }
     }
 
@@ -123,12 +137,18 @@ impl LogWriter {
         self.feed(Some(text));
     }
 
+    /// As [`Self::push`], of a line that was written then, or a part of it.
+    pub fn push_line(&mut self, text: &[u8], time: Timestamp) {
+        self.time = Some(time);
+        self.push(text);
+    }
+
     /// Text, or the end of a pod's log.
     fn feed(&mut self, text: Option<&[u8]>) {
-        let Self { cutter, page, full, index, .. } = self;
+        let Self { cutter, page, full, index, time, .. } = self;
         let take = |piece: Piece<'_>| match piece {
             Piece::Text(text) => {
-                page.push(text);
+                page.push(text, *time);
                 index.bytes += text.len() as u64;
                 index.part = page.length;
             }

@@ -13,7 +13,7 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use ompipe_archive::{Archive, ArchivedLog, Error, Keep, LogWriter};
 use ompipe_core::archive::{
-    Position, Resumed, RunFolder, RunRecord, Stage, Taken, pipeline_folder,
+    Position, Resumed, RunFolder, RunRecord, Stage, Taken, TimedText, pipeline_folder,
 };
 use ompipe_core::logs::{LogPager, PAGE_BYTES};
 use proptest::prelude::*;
@@ -145,7 +145,9 @@ async fn live(store: &Failing, log: &[(Timestamp, String)], calls: usize) -> Res
     for (number, line) in ask(log, position.since()).iter().enumerate() {
         match resumed.take(line.as_bytes()) {
             Taken::Known => {}
-            Taken::Line(text) | Taken::AfterGap(text, ..) => writer.push(text),
+            Taken::Line(text, time) | Taken::AfterGap(text, _, time) => {
+                writer.push_line(text, time);
+            }
         }
         if number % 7 == 0 {
             writer.store(resumed.position(), now()).await?;
@@ -259,4 +261,87 @@ async fn an_end_on_record_stays_an_end() {
 fn a_url_that_is_no_archive_is_refused(#[case] url: &str, #[case] expected: &str) {
     let error = Archive::open(url, []).unwrap_err().to_string();
     assert!(error.contains(expected) && !error.contains("secret@"), "{error}");
+}
+
+fn second(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// A log of two attempts over several pages, a line each second.
+async fn timed_log(archive: &Archive) -> ArchivedLog {
+    let mut writer = LogWriter::open(archive, folder()).await.unwrap();
+    let mut now = 0;
+    for (number, lines) in [(1, 30_000), (2, 15_000)] {
+        writer.begin_attempt(number, &format!("pod-{number}"), &format!("u{number}"));
+        for line in 0..lines {
+            now += 1;
+            let text = format!("{:<99}\n", format!("attempt {number} line {line}"));
+            writer.push_line(text.as_bytes(), second(now));
+            if line % 4000 == 0 {
+                writer.store(&Position::default(), second(now)).await.unwrap();
+                // Another operator goes on.
+                writer = LogWriter::open(archive, folder()).await.unwrap();
+            }
+        }
+        writer.end_attempt();
+        writer.store(&Position::default(), second(now)).await.unwrap();
+    }
+    archived(archive).await
+}
+
+#[tokio::test]
+async fn every_line_has_its_time_also_after_a_writer_went_on() {
+    let archive = Archive::within(Arc::new(InMemory::new()));
+    let log = timed_log(&archive).await;
+    let pages: Vec<_> = log.clone().timed(log.span(None)).try_collect().await.unwrap();
+    assert!(pages.len() > 4, "{}", pages.len());
+    let own = |text: &[u8]| text.starts_with(b"attempt");
+    let lines = pages.iter().flat_map(TimedText::lines);
+    let times: Vec<_> =
+        lines.filter(|line| own(line.text)).map(|line| line.time.unwrap()).collect();
+    let expected: Vec<_> = (1..=45_000).map(second).collect();
+    assert!(times == expected);
+}
+
+#[tokio::test]
+async fn lines_since_a_time_are_found_in_a_part_of_the_log() {
+    let archive = Archive::within(Arc::new(InMemory::new()));
+    let log = timed_log(&archive).await;
+    for (attempt, since) in [(None, 44_000), (None, 20_000), (Some(1), 25_000), (Some(2), 1)] {
+        let span = log.span(attempt);
+        let part = log.since(span, second(since)).await.unwrap();
+        assert!(part.first() >= span.first() && part.last() == span.last());
+        let pages: Vec<_> = log.clone().timed(part).try_collect().await.unwrap();
+        let lines = pages.iter().flat_map(TimedText::lines);
+        let found = lines.filter(|line| line.text.starts_with(b"attempt"));
+        let found: Vec<_> = found.filter(|line| line.time >= Some(second(since))).collect();
+        let (first, last) = match attempt {
+            None => (since, 45_000),
+            Some(1) => (since, 30_000),
+            Some(_) => (30_001, 45_000),
+        };
+        assert_eq!(found.first().unwrap().time, Some(second(first)), "{attempt:?} {since}");
+        assert_eq!(found.last().unwrap().time, Some(second(last)), "{attempt:?} {since}");
+    }
+    let late = log.since(log.span(None), second(44_999)).await.unwrap();
+    assert!(late.first() + 3 >= log.index().total(), "only the last pages are read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_is_one_request_for_readers_that_share_what_they_know() {
+    let store = Failing::default();
+    timed_log(&Archive::within(Arc::new(store.clone()))).await;
+    let archive = Archive::within(Arc::new(store.clone())).cached();
+    archived(&archive).await.page(0).await.unwrap();
+    store.fail_after(1);
+    archived(&archive).await.page(4).await.unwrap();
+    assert!(archived(&archive).await.page(3).await.is_err(), "the second request fails");
+    store.fail_after(usize::MAX);
+    tokio::time::advance(std::time::Duration::from_secs(3)).await;
+    assert_eq!(archived(&archive).await.page(3).await.unwrap().total, log_pages());
+}
+
+/// Pages of [`timed_log`].
+fn log_pages() -> usize {
+    (45_000 * 100usize).div_ceil(PAGE_BYTES)
 }

@@ -10,6 +10,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 use jiff::SignedDuration;
+use ompipe_core::log_lines::Pattern;
 use ompipe_core::{PipelineState, RunId};
 use ompipe_operator::settings::OperatorArgs;
 use ompipe_server::settings::ServeArgs;
@@ -80,6 +81,19 @@ pub(crate) struct Args {
     /// `file:///directory`. By default nowhere.
     #[arg(long, global = true, value_name = "URL", env = "LOGS_ARCHIVE_URL", help_heading = GLOBAL)]
     pub(crate) logs_archive_url: Option<String>,
+
+    /// Whether the secrets of a run are masked in its log: true or false. By default true.
+    #[arg(
+        long,
+        global = true,
+        value_name = "BOOL",
+        env = "LOGS_REDACT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = GLOBAL
+    )]
+    pub(crate) logs_redact: Option<String>,
 
     /// What to log to stderr, such as debug or `ompipe_client=debug`. By default warn.
     #[arg(long, global = true, value_name = "FILTER", env = "OMPIPE_LOG", help_heading = GLOBAL)]
@@ -244,7 +258,7 @@ pub(crate) enum Call {
     Status(StatusArgs),
     /// Print the log of a run.
     #[command(after_help = examples::LOGS)]
-    Logs(LogsArgs),
+    Logs(Box<LogsArgs>),
     /// Show what runs there were, also those that the cluster no longer has where an archive keeps
     /// their records.
     #[command(after_help = examples::HISTORY)]
@@ -530,7 +544,8 @@ pub(crate) struct LogsTarget {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct HistoryArgs {
-    /// Name or fully qualified name of a deployed pipeline; without one, the archived runs of all.
+    /// Name or fully qualified name of a pipeline, also of one that was deleted since; without one, the
+    /// archived runs of all.
     #[arg(value_name = "PIPELINE")]
     pub(crate) pipeline: Option<String>,
 
@@ -543,11 +558,15 @@ pub(crate) struct HistoryArgs {
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
 
+    /// Show runs only that began before this time, or so long ago.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+
     /// Show runs only that waited or failed for this reason, such as `OOMKilled`.
     #[arg(long, value_name = "REASON")]
     pub(crate) reason: Option<String>,
 
-    /// How many of the newest runs are looked at.
+    /// How many of the newest runs are shown.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) limit: usize,
 }
@@ -583,6 +602,34 @@ pub(crate) struct LogsArgs {
     /// Wait for the run and stream its log until it ends.
     #[arg(short, long, conflicts_with_all = ["attempt", "container"])]
     pub(crate) follow: bool,
+
+    #[command(flatten)]
+    pub(crate) lines: LogLines,
+}
+
+/// Which lines of a log.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LogLines {
+    /// The attempt before the last one.
+    #[arg(long, conflicts_with_all = ["attempt", "page", "follow"])]
+    pub(crate) previous: bool,
+
+    /// So many of the last lines, at most 100000 and 16 MiB.
+    #[arg(long, value_name = "N", conflicts_with_all = ["page", "follow"])]
+    pub(crate) tail: Option<usize>,
+
+    /// Lines that were written at or after this time, such as 2026-01-31T00:00:00Z, or so long ago, such
+    /// as 10m or 2h.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["page", "follow"])]
+    pub(crate) since: Option<String>,
+
+    /// Lines that match a regular expression. `(?i)` before it ignores case.
+    #[arg(long, value_name = "PATTERN", conflicts_with_all = ["page", "follow"])]
+    pub(crate) grep: Option<Pattern>,
+
+    /// Begin each line with its time.
+    #[arg(long, conflicts_with_all = ["page", "follow"])]
+    pub(crate) timestamps: bool,
 }
 
 /// Which pods of a run.

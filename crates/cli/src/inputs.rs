@@ -215,8 +215,20 @@ pub(crate) fn effective_config(args: &Args) -> Result<Vec<EffectiveValue>, Failu
 /// A client of the configured cluster.
 pub(crate) async fn client(args: &Args) -> Result<K8sPipelineClient, Failure> {
     let (config, token) = (config(args)?, token(args)?);
-    let archive = archive(args)?;
-    Ok(K8sPipelineClient::connect(config, token).await?.with_archive(archive))
+    let (archive, masks) = (archive(args)?, masks_logs(args)?);
+    let client = K8sPipelineClient::connect(config, token).await?;
+    Ok(client.with_archive(archive).with_masked_logs(masks))
+}
+
+/// Whether the secrets of a run are masked in its log.
+pub(crate) fn masks_logs(args: &Args) -> Result<bool, Failure> {
+    let Some(text) = args.logs_redact.as_deref().filter(|text| !text.is_empty()) else {
+        return Ok(true);
+    };
+    text.parse().map_err(|_| {
+        let problem = Problem::new("--logs-redact", &text.into(), "must be true or false");
+        Problems::one("arguments", problem).into()
+    })
 }
 
 /// Where logs and records of runs are archived.

@@ -125,6 +125,9 @@ pub enum Error {
     /// The pipeline never ran, or its runs are gone.
     #[error("pipeline {0:?} has no runs")]
     NoRuns(String),
+    /// There is one attempt, or none.
+    #[error("{} has no attempt before the last one", .0.map_or_else(|| "the run".to_owned(), |run| format!("run {run}")))]
+    NoPreviousAttempt(Option<RunId>),
     /// There is no such run.
     #[error(
         "pipeline {pipeline:?} has no run {run}; finished runs are kept for ttlSecondsAfterFinished"
@@ -252,6 +255,7 @@ impl Error {
                 | Self::Workflow { .. }
                 | Self::Page(_)
                 | Self::NoSuchAttempt { .. }
+                | Self::NoPreviousAttempt(_)
                 | Self::NoExitHandlerPod(_)
                 | Self::NotDeployed { .. }
                 | Self::Ambiguous { .. }

@@ -33,6 +33,7 @@ pub use k8s_client::{
 };
 pub use manifest::{Manifests, Visibility};
 pub use objects::{Objects, RunnablePipeline, TaskObjects};
+pub use ompipe_archive::Window;
 pub use prepare::Preparation;
 pub use service_client::{
     Deleted, Deployed, Killed, PipelineServiceClient, RunRequest, Started, Toggled,

@@ -19,6 +19,8 @@ pub mod fields;
 pub mod job;
 pub mod kubernetes;
 pub mod labels;
+pub mod log_lines;
+pub mod log_mask;
 pub mod logs;
 mod names;
 pub mod omjob;

@@ -103,6 +103,19 @@ pub fn mask_text(text: &str) -> String {
     masked.join(" ")
 }
 
+/// A line of a log, masked as [`mask_text`] does it. A line in which nothing is masked keeps its spaces;
+/// of another one, the indent and the line end stay.
+#[must_use]
+pub fn mask_line(line: &str) -> String {
+    let masked = mask_text(line);
+    if line.split_whitespace().eq(masked.split_whitespace()) {
+        return line.to_owned();
+    }
+    let indent = &line[..line.len() - line.trim_start().len()];
+    let end = &line[line.trim_end().len()..];
+    format!("{indent}{masked}{end}")
+}
+
 /// True for a word after which a secret comes.
 fn announces_secret(word: &str) -> bool {
     if matches!(word, "Bearer" | "Basic") {

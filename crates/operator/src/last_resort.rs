@@ -15,13 +15,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, EnvVar, Pod, PodSpec, Secret};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use ompipe_api::{OMJob, RUN_ID_PLACEHOLDER};
-use ompipe_core::config::CONFIG_FILE_ENV;
+use ompipe_core::archive::{RunFolder, pipeline_key};
 use ompipe_core::job::{self, Reporter};
 use ompipe_core::labels::Pairs;
 use ompipe_core::omjob::{End, Report};
 use ompipe_core::report::{Ending, Recipient, Subject, TOKEN_ENV, Unusable};
-use ompipe_core::run::{self, MAIN_CONTAINER};
-use ompipe_core::workflow::CONFIG_ENV;
+use ompipe_core::run::{self, ConfigSource, literal, variables};
 use ompipe_core::{CA_KEY, IngestionPipeline, RunId, ServerConnection, labels};
 use ompipe_openmetadata::{EndedRun, OpenMetadata, Reported};
 use secrecy::{ExposeSecret, SecretString};
@@ -29,6 +28,7 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::diagnosis;
+use crate::error::code;
 use crate::servers::Busy;
 use crate::settings::origin;
 
@@ -145,6 +145,7 @@ pub(crate) struct Run {
     /// The last of them, where that is known.
     last_pod: Option<Pod>,
     id: Option<RunId>,
+    created: Option<Timestamp>,
     began: Timestamp,
 }
 
@@ -181,7 +182,8 @@ impl Run {
         let id = run_id(object.labels(), &uid, variables(&pod), pod_uid);
         let namespace = object.namespace().unwrap_or_default();
         let labels = object.labels().clone();
-        Self { uid, namespace, labels, pod, last_pod: None, id, began }
+        let created = object.creation_timestamp().map(|time| time.0);
+        Self { uid, namespace, labels, pod, last_pod: None, id, created, began }
     }
 
     fn variables(&self) -> &[EnvVar] {
@@ -190,11 +192,15 @@ impl Run {
 }
 
 /// Whose secrets may be in the log of a run; `None` where its config cannot be read.
-pub(crate) async fn secrets(context: &Context, run: &Run) -> Option<Recipient> {
-    let read = recipient(context, run).await;
-    let read =
-        read.inspect_err(|error| tracing::debug!(%error, "cannot read the secrets of a run"));
-    read.ok().map(|addressed| addressed.recipient)
+pub(crate) async fn secrets(context: &Context, run: &Run) -> Result<Option<Recipient>, kube::Error> {
+    match recipient(context, run).await {
+        Ok(addressed) => Ok(Some(addressed.recipient)),
+        Err(Error::Kubernetes(error)) if !matches!(code(&error), 403 | 404) => Err(error),
+        Err(error) => {
+            tracing::debug!(%error, "cannot read the secrets of a run");
+            Ok(None)
+        }
+    }
 }
 
 /// Whose account of a run's end stands in OpenMetadata, and what it says.
@@ -289,14 +295,18 @@ impl Ended<'_> {
     /// What the cluster knows of the last pod, without the secrets of the config.
     async fn diagnose(&self, context: &Context) -> Option<String> {
         let text = diagnosis::of_pod(&context.writes, self.run.last_pod.as_ref()?).await;
-        Some(self.recipient.scrub(&text))
+        let place = self.log_place(context).unwrap_or_default();
+        Some(format!("{place}{}", self.recipient.scrub(&text)))
     }
-}
 
-fn variables(pod: &PodSpec) -> &[EnvVar] {
-    let mut containers = pod.containers.iter();
-    let main = containers.find(|container| container.name == MAIN_CONTAINER);
-    main.and_then(|main| main.env.as_deref()).unwrap_or_default()
+    /// Where the whole log is, where logs are archived.
+    fn log_place(&self, context: &Context) -> Option<String> {
+        let Run { namespace, labels, id, created, .. } = self.run;
+        let (pipeline, run) = (pipeline_key(labels)?, RunFolder::new((*created)?, (*id)?));
+        let place = context.archiver.as_ref()?.log_place(namespace, &pipeline, run);
+        let Subject::Pipeline(fqn) = &self.subject else { return None };
+        Some(format!("Log: {place}\nRead it: ompipe logs '{fqn}' --run {}\n\n", run.run))
+    }
 }
 
 /// What the worker was told. The placeholder of scheduled `OMJob`s means the object's own id; a
@@ -323,8 +333,7 @@ struct Addressed {
 
 async fn recipient(context: &Context, run: &Run) -> Result<Addressed, Error> {
     match ConfigSource::of(&run.pod).ok_or(Error::NoConfig)? {
-        ConfigSource::Literal => {
-            let text = literal(run.variables(), CONFIG_ENV).ok_or(Error::NoConfig)?;
+        ConfigSource::Literal(text) => {
             Ok(Addressed { recipient: Recipient::read(&text)?, pipeline_id: None })
         }
         ConfigSource::Secret { name, key } => of_secret(context, run, name, key).await,
@@ -371,53 +380,6 @@ async fn deployed_pipelines(
     Ok(listed.items.iter().filter_map(Deployed::read).collect())
 }
 
-/// Where the worker's config comes from.
-#[derive(Debug, PartialEq, Eq)]
-enum ConfigSource {
-    /// The pod's specification itself.
-    Literal,
-    Secret {
-        name: String,
-        key: String,
-    },
-    ConfigMap {
-        name: String,
-        key: String,
-    },
-}
-
-impl ConfigSource {
-    /// The variable `config`, or the Secret behind the file that `configFile` names.
-    fn of(pod: &PodSpec) -> Option<Self> {
-        let variables = variables(pod);
-        if let Some(file) = literal(variables, CONFIG_FILE_ENV) {
-            return Self::of_file(pod, &file);
-        }
-        let variable = variables.iter().find(|variable| variable.name == CONFIG_ENV)?;
-        let Some(source) = &variable.value_from else {
-            return variable.value.is_some().then_some(Self::Literal);
-        };
-        let secret = source.secret_key_ref.as_ref();
-        let secret = secret.map(|at| Self::Secret { name: at.name.clone(), key: at.key.clone() });
-        let map = source.config_map_key_ref.as_ref();
-        secret.or_else(|| {
-            map.map(|at| Self::ConfigMap { name: at.name.clone(), key: at.key.clone() })
-        })
-    }
-
-    fn of_file(pod: &PodSpec, file: &str) -> Option<Self> {
-        let (directory, path) = file.rsplit_once('/')?;
-        let main = pod.containers.iter().find(|container| container.name == MAIN_CONTAINER)?;
-        let mut mounts = main.volume_mounts.iter().flatten();
-        let mount = mounts.find(|mount| mount.mount_path.trim_end_matches('/') == directory)?;
-        let mut volumes = pod.volumes.iter().flatten();
-        let secret = volumes.find(|volume| volume.name == mount.name)?.secret.as_ref()?;
-        let mut items = secret.items.iter().flatten();
-        let key = items.find(|item| item.path == path).map_or(path, |item| &item.key);
-        Some(Self::Secret { name: secret.secret_name.clone()?, key: key.to_owned() })
-    }
-}
-
 /// A Secret of ours may also have a token, where the worker's is in a secrets manager, and the
 /// authority of the server's certificate.
 async fn of_secret(
@@ -457,13 +419,9 @@ async fn of_map(
 }
 
 /// The literal value of a variable. Kubernetes reads `$$` as `$`.
-fn literal(variables: &[EnvVar], name: &str) -> Option<String> {
-    let variable = variables.iter().find(|variable| variable.name == name)?;
-    variable.value.as_ref().map(|value| value.replace("$$", "$"))
-}
-
 #[cfg(test)]
 mod tests {
+    use ompipe_core::run::MAIN_CONTAINER;
     use rstest::rstest;
     use serde_json::json;
 
@@ -500,8 +458,8 @@ mod tests {
         json!({ "valueFrom": { "configMapKeyRef": { "name": "m", "key": "config" } } }),
         Some(ConfigSource::ConfigMap { name: "m".to_owned(), key: "config".to_owned() })
     )]
-    #[case::literal(json!({ "value": "a: $$b" }), Some(ConfigSource::Literal))]
-    #[case::empty_source(json!({ "value": "a: b", "valueFrom": {} }), Some(ConfigSource::Literal))]
+    #[case::literal(json!({ "value": "a: $$b" }), Some(ConfigSource::Literal("a: $b".to_owned())))]
+    #[case::empty_source(json!({ "value": "a: b", "valueFrom": {} }), Some(ConfigSource::Literal("a: b".to_owned())))]
     #[case::of_the_pod(json!({ "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }), None)]
     fn the_config_is_found_where_the_worker_gets_it(
         #[case] mut variable: Value,

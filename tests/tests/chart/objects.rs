@@ -76,7 +76,10 @@ fn both_halves_know_the_archive_and_only_the_operator_how_long() {
         (&operator["LOGS_RETENTION_DAYS"], &operator["LOGS_REDACT"]),
         (&json!("7"), &json!("true"))
     );
-    assert!(!environment(&rendered, "release-ompipe-server").contains_key("LOGS_RETENTION_DAYS"));
+    let server = environment(&rendered, "release-ompipe-server");
+    assert!(!server.contains_key("LOGS_RETENTION_DAYS") && !server.contains_key("LOGS_REDACT"));
+    let plain = Rendered::of(&with(json!({ "logs": { "redact": false } })));
+    assert_eq!(environment(&plain, "release-ompipe-server")["LOGS_REDACT"], "false");
     let drain = rendered.one("Job", "release-ompipe-drain").to_string();
     assert!(!drain.contains("LOGS_ARCHIVE_URL"), "a drain archives nothing: {drain}");
 }

@@ -235,3 +235,53 @@ async fn a_report_does_not_wait_for_a_store_that_is_away() {
     assert!(pods.values().all(|pod| pod.finalizers().is_empty()), "{:?}", pods.keys());
     archived.scene.end().await;
 }
+
+#[tokio::test]
+async fn lines_are_the_same_from_the_pod_and_from_the_archive_and_outlast_the_pipeline() {
+    let worker = format!(
+        "printf '%s\\n' \"$config\" | grep jwtToken; seq 1 500; printf 'no end'; {BARRIER}; exit 3"
+    );
+    let archived = Archived::new("lines", &worker, false).await;
+    let operator = archived.operator();
+    let id = archived.run().await;
+    release(&archived.scene.api(), &archived.pod().await).await;
+    archived.recorded(&id, |run| run["state"] == "failed").await;
+    let queries: [&[&str]; 6] = [
+        &[],
+        &["--tail", "3"],
+        &["--grep", "^4.$"],
+        &["--since", "1h", "--tail", "5", "--timestamps"],
+        &["--tail", "7", "--grep", "9", "--timestamps"],
+        &["--since", "2020-01-01T00:00:00Z", "--timestamps"],
+    ];
+    let mut found = Vec::new();
+    for query in queries {
+        let logs = [&["logs", "--run", &id], query].concat();
+        let of_pod = [&logs[..], &["-c", &archived.config, "--file", &archived.pipeline]].concat();
+        let of_pod = archived.scene.ompipe(&of_pod).await.good().stdout;
+        assert_eq!(archived.ompipe(&logs).await, of_pod, "{query:?}");
+        found.push(of_pod);
+    }
+    let whole: Vec<&str> = found[0].lines().collect();
+    assert!(whole[0].contains("<from-secret>"), "the token is masked in both: {}", whole[0]);
+    assert_eq!(found[1], "499\n500\nno end");
+    assert_eq!(found[2].lines().count(), 10);
+    assert_eq!(found[4].lines().count(), 7);
+    assert!(found[5].lines().all(|line| line.split_once("Z ").is_some()), "{}", found[5]);
+    let url = archived.url();
+    let of_none = ["logs", "--previous", "-c", &archived.config, "--file", &archived.pipeline];
+    let refused = archived.scene.ompipe_with(&of_none, &[("LOGS_ARCHIVE_URL", &url)]).await;
+    assert!(refused.ended_with(2).stderr.contains("no attempt before the last one"));
+
+    archived.scene.ompipe(&["delete", "-c", &archived.config, "shop.nightly"]).await.good();
+    archived.gone().await;
+    let by_name = ["logs", "-c", &archived.config, "nightly"];
+    let by_name = archived.scene.ompipe_with(&by_name, &[("LOGS_ARCHIVE_URL", &url)]).await;
+    assert_eq!(by_name.good().stdout, found[0]);
+    let history = ["history", "-c", &archived.config, "shop.nightly", "--reason", "Error"];
+    let history = [&history[..], &["--state", "failed", "--since", "1h", "-o", "name"]].concat();
+    let history = archived.scene.ompipe_with(&history, &[("LOGS_ARCHIVE_URL", &url)]).await;
+    assert_eq!(history.good().stdout, format!("{id}\n"));
+    operator.terminate().await;
+    archived.scene.end().await;
+}

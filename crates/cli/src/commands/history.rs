@@ -1,26 +1,39 @@
 //! `ompipe history`: the runs that there were, also those that the cluster no longer has.
 
-use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+use jiff::Timestamp;
+use ompipe_client::Window;
 use ompipe_core::archive::{RunRecord, Trigger};
+use ompipe_core::log_lines::time_or_age;
 
 use crate::args::{Args, HistoryArgs, Output};
 use crate::failure::{Exit, Failure};
 use crate::{inputs, output};
 
+/// How many runs are looked at for each that is shown, where some are left out.
+const FILTERED: usize = 100;
+
 pub(super) async fn execute(args: &Args, history: &HistoryArgs) -> Result<Exit, Failure> {
     let now = output::now();
-    let since = history.since.as_deref().map(|since| begin(since, now)).transpose()?;
+    let bound = |option, text: &Option<String>| {
+        text.as_deref().map(|text| bound(option, text, now)).transpose()
+    };
+    let since = bound("--since", &history.since)?;
+    let window = Window { since, until: bound("--until", &history.until)? };
     let client = inputs::client(args).await?;
+    // As many have to be read as may be left out.
+    let filters = history.state.is_some() || history.reason.is_some();
+    let read = if filters { history.limit.saturating_mul(FILTERED) } else { history.limit };
     let mut runs = if let Some(name) = &history.pipeline {
-        client.history(&client.find(name).await?, since, history.limit).await?
+        client.history_of(&client.find_or_archived(name).await?, window, read).await?
     } else if client.archive_url().is_some() {
-        client.archived_runs(since, history.limit).await?
+        client.archived_runs_of(window, read).await?
     } else {
         let text = "without an archive (--logs-archive-url) name a pipeline, whose runs the cluster \
                     has";
         return Err(Failure::usage(text));
     };
     runs.retain(|run| is_wanted(history, run));
+    runs.truncate(history.limit);
     print(args.output, &runs, now)?;
     Ok(Exit::Success)
 }
@@ -32,19 +45,9 @@ fn is_wanted(history: &HistoryArgs, run: &RunRecord) -> bool {
         && history.reason.as_ref().is_none_or(is_reason)
 }
 
-/// A time, or so long ago.
-fn begin(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let span: Option<Span> = text.parse().ok();
-    let ago = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
-    let begin = ago.map(SignedDuration::abs).and_then(|ago| now.checked_sub(ago).ok());
-    begin.ok_or_else(|| {
-        let remedy =
-            "must be a time such as 2026-01-31T00:00:00Z, or so long ago such as 7d or 12h";
-        Failure::usage(format_args!("--since = {text:?}: {remedy}"))
-    })
+fn bound(option: &str, text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let found = time_or_age(text, now);
+    found.map_err(|remedy| Failure::usage(format_args!("{option} = {text:?}: {remedy}")))
 }
 
 fn print(output: Output, runs: &[RunRecord], now: Timestamp) -> Result<(), Failure> {
@@ -91,30 +94,4 @@ fn cells(run: &RunRecord, now: Timestamp) -> [String; 10] {
         output::cell(took),
         output::cell(run.reported_by.as_ref()),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    const NOW: &str = "2026-11-28T12:00:00Z";
-
-    #[rstest]
-    #[case("2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z")]
-    #[case("7d", "2026-11-21T12:00:00Z")]
-    #[case("1d 12h", "2026-11-27T00:00:00Z")]
-    fn a_beginning_is_a_time_or_so_long_ago(#[case] text: &str, #[case] expected: &str) {
-        let found = begin(text, NOW.parse().unwrap()).ok();
-        assert_eq!(found, expected.parse().ok());
-    }
-
-    #[rstest]
-    #[case("yesterday")]
-    #[case("7 apples")]
-    #[case("3 months")]
-    fn what_is_neither_is_refused(#[case] text: &str) {
-        assert!(begin(text, NOW.parse().unwrap()).is_err());
-    }
 }

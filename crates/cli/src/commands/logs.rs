@@ -2,11 +2,14 @@
 
 use std::io::{self, Write};
 
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use ompipe_client::{Error, K8sPipelineClient, LogSelection, LogSource, LogStage};
+use ompipe_core::log_lines::{LineQuery, time_or_age};
 use ompipe_core::{PipelineIdentity, RunId};
 
 use super::{run, target, wait};
-use crate::args::{Args, LogContainer, LogsArgs, Output};
+use crate::args::{Args, LogContainer, LogLines, LogsArgs, Output};
 use crate::failure::{Exit, Failure};
 use crate::{inputs, output};
 
@@ -15,10 +18,15 @@ pub(super) async fn execute(args: &Args, logs: &LogsArgs) -> Result<Exit, Failur
     if let Some(page) = &logs.page {
         return print_page(args.output, &client, logs, page).await;
     }
-    let pipeline = target::identity(&client, &logs.target).await?;
+    let pipeline = target::identity_or_archived(&client, &logs.target).await?;
     let wanted = target::run(&client, &pipeline, logs.run.as_ref()).await?;
     if logs.follow {
         return follow(args, &client, &pipeline, wanted).await;
+    }
+    let query = query(logs)?;
+    if logs.lines.previous || !query.is_everything() {
+        let lines = client.log_lines(&pipeline, selection(logs, wanted), query).await?;
+        return print_lines(lines).await;
     }
     let mut stdout = io::stdout().lock();
     let announce = |source: &LogSource| {
@@ -39,7 +47,31 @@ fn selection(logs: &LogsArgs, run: Option<RunId>) -> LogSelection {
         LogContainer::Main => LogStage::Main,
         LogContainer::ExitHandler => LogStage::ExitHandler,
     };
-    LogSelection { run, attempt: logs.attempt, stage }
+    LogSelection { run, attempt: logs.attempt, stage, previous: logs.lines.previous }
+}
+
+fn query(logs: &LogsArgs) -> Result<LineQuery, Failure> {
+    let LogLines { tail, since, grep, timestamps, .. } = &logs.lines;
+    let since = since.as_deref().map(|since| {
+        let found = time_or_age(since, output::now());
+        found.map_err(|remedy| Failure::usage(format_args!("--since = {since:?}: {remedy}")))
+    });
+    let (tail, timestamps) = (*tail, *timestamps);
+    Ok(LineQuery { tail, since: since.transpose()?, grep: grep.clone(), timestamps })
+}
+
+async fn print_lines(
+    mut lines: BoxStream<'static, Result<Vec<u8>, Error>>,
+) -> Result<Exit, Failure> {
+    let mut stdout = io::stdout().lock();
+    while let Some(text) = lines.try_next().await? {
+        if let Err(error) = stdout.write_all(&text) {
+            output::ignore_closed(Err(error))?;
+            return Ok(Exit::Success);
+        }
+    }
+    output::ignore_closed(stdout.flush())?;
+    Ok(Exit::Success)
 }
 
 /// One page, as a person reads it or as OpenMetadata gets it.
@@ -55,7 +87,7 @@ async fn print_page(
         let page = client.log_page(&pipeline.identity, selection(logs, run), Some(page)).await?;
         output::print_structured(output, &page.into_answer(pipeline.pipeline_type))?;
     } else {
-        let pipeline = target::identity(client, &logs.target).await?;
+        let pipeline = target::identity_or_archived(client, &logs.target).await?;
         let run = target::run(client, &pipeline, logs.run.as_ref()).await?;
         let page = client.log_page(&pipeline, selection(logs, run), Some(page)).await?;
         output::ignore_closed(io::stdout().lock().write_all(page.text.as_bytes()))?;

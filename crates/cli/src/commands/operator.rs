@@ -26,6 +26,7 @@ fn read_settings(args: &Args, operator: &OperatorArgs) -> Result<Checked, Failur
     }
     let mut operator = operator.clone();
     operator.logs_archive_url.clone_from(&args.logs_archive_url);
+    operator.logs_redact.clone_from(&args.logs_redact);
     operator.log_level = operator.log_level.or_else(|| args.log.clone());
     Ok(Settings::read(&operator)?)
 }

@@ -18,20 +18,25 @@ pub(crate) fn execute(args: &Args, serve: &ServeArgs) -> Result<Exit, Failure> {
         ));
     }
     let inputs = inputs::serve(args, serve)?;
-    let archive = inputs::archive(args)?;
+    let archive = inputs::archive(args)?.map(Archive::cached);
+    let masks_logs = inputs::masks_logs(args)?;
     let as_json = inputs.settings.log_format == LogFormat::Json;
     long_running::start_log(args.log.as_deref().unwrap_or("info"), as_json);
     for notice in &inputs.notices {
         tracing::warn!("{notice}");
     }
-    long_running::block_on(THREADS, run(inputs, archive))?;
+    long_running::block_on(THREADS, run(inputs, archive, masks_logs))?;
     Ok(Exit::Success)
 }
 
 /// Runs until a signal comes.
-async fn run(inputs: ServeInputs, archive: Option<Archive>) -> Result<(), Failure> {
+async fn run(
+    inputs: ServeInputs,
+    archive: Option<Archive>,
+    masks_logs: bool,
+) -> Result<(), Failure> {
     let ServeInputs { settings, config, token, .. } = inputs;
     let client = ompipe_client::K8sPipelineClient::connect(config, token).await?;
-    let client = client.with_archive(archive);
+    let client = client.with_archive(archive).with_masked_logs(masks_logs);
     Ok(long_running::until_told(|stop| ompipe_server::run(settings, client, stop)).await??)
 }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ompipe_client::{Error, K8sPipelineClient, PipelineServiceClient};
-use ompipe_core::archive::RunRecord;
+use ompipe_client::{Error, K8sPipelineClient};
 use ompipe_core::job::Reported;
 use ompipe_core::{PipelineIdentity, PipelineState, Run, RunId, ServerConnection};
 use ompipe_openmetadata::{OpenMetadata, PipelineStatus};
@@ -35,9 +34,8 @@ struct Row {
 
 pub(super) async fn execute(args: &Args, status: &StatusArgs) -> Result<Exit, Failure> {
     let client = inputs::client(args).await?;
-    let pipeline = target::identity(&client, &status.target).await?;
-    let mut runs = client.pipeline_runs(&pipeline).await?;
-    runs.extend(archived(&client, &pipeline, &runs).await?);
+    let pipeline = target::identity_or_archived(&client, &status.target).await?;
+    let mut runs = client.runs_with_archived(&pipeline, ARCHIVED).await?;
     let wanted = target::run(&client, &pipeline, status.run.as_ref()).await?;
     if let Some(wanted) = wanted {
         runs.retain(|run| run.run_id == wanted);
@@ -50,21 +48,6 @@ pub(super) async fn execute(args: &Args, status: &StatusArgs) -> Result<Exit, Fa
     let row = |run| Row { openmetadata: state_of(&run), run };
     print(args.output, &pipeline, &runs.into_iter().map(row).collect::<Vec<_>>())?;
     Ok(Exit::Success)
-}
-
-/// Runs that only the archive has.
-async fn archived(
-    client: &K8sPipelineClient,
-    pipeline: &PipelineIdentity,
-    live: &[Run],
-) -> Result<Vec<Run>, Failure> {
-    if client.archive_url().is_none() {
-        return Ok(Vec::new());
-    }
-    let records = client.history(pipeline, None, ARCHIVED).await?;
-    let is_live = |run: &Run| live.iter().any(|live| live.run_id == run.run_id);
-    let archived = records.iter().map(RunRecord::to_run);
-    Ok(archived.filter(|run| !is_live(run)).collect())
 }
 
 fn print(output: Output, pipeline: &PipelineIdentity, rows: &[Row]) -> Result<(), Failure> {

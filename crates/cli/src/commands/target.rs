@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
-use ompipe_client::{Error, K8sPipelineClient, PipelineFilter, PipelineServiceClient};
+use ompipe_client::{Error, K8sPipelineClient, PipelineFilter};
 use ompipe_core::{IngestionPipeline, PipelineIdentity, RunId, Service};
 use serde::Serialize;
 
 use crate::args::{Args, LogsTarget, RunRef, Target, Targets};
 use crate::failure::{Exit, Failure};
 use crate::{inputs, output};
+
+/// Runs of the archive among which the digits of one are looked for.
+const ARCHIVED: usize = 1000;
 
 /// One pipeline, as a command names it.
 #[derive(Clone, Copy)]
@@ -46,6 +49,21 @@ pub(super) async fn identity(
     }
 }
 
+/// As [`identity`], also of a pipeline that is not deployed any more.
+pub(super) async fn identity_or_archived(
+    client: &K8sPipelineClient,
+    target: impl Into<Named<'_>>,
+) -> Result<PipelineIdentity, Failure> {
+    let target = target.into();
+    match identity(client, target).await {
+        Err(failure) => match target.pipeline {
+            Some(name) => client.find_or_archived(name).await.map_err(|_| failure),
+            None => Err(failure),
+        },
+        found => found,
+    }
+}
+
 /// The pipeline itself, to run it, and its service if the last deploy knew it.
 pub(super) async fn pipeline(
     client: &K8sPipelineClient,
@@ -80,7 +98,8 @@ pub(super) async fn run(
         Some(RunRef::Id(id)) => return Ok(Some(*id)),
         Some(RunRef::Prefix(digits)) => digits,
     };
-    let runs = client.pipeline_runs(pipeline).await?.into_iter().map(|run| run.run_id);
+    let runs = client.runs_with_archived(pipeline, ARCHIVED).await?.into_iter();
+    let runs = runs.map(|run| run.run_id);
     let found = runs.filter(|run| run.to_string().starts_with(digits)).collect::<Vec<_>>();
     only(digits, &format!("pipeline {}", pipeline.fully_qualified_name), found).map(Some)
 }

@@ -1,13 +1,13 @@
 //! What the operator has archived of runs: their logs and records.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use ompipe_archive::{Archive, ArchivedLog};
-use ompipe_core::archive::{RunFolder, RunRecord, Stage, pipeline_key};
-use ompipe_core::{PipelineIdentity, RunId, Workload, labels};
+use ompipe_archive::{Archive, ArchivedLog, Window};
+use ompipe_core::archive::{PipelineName, RunFolder, RunRecord, Stage, pipeline_key};
+use ompipe_core::{PipelineIdentity, Run, RunId, Workload, labels};
 use tracing::warn;
 
 use super::{K8sPipelineClient, LogSelection, LogStage};
@@ -98,14 +98,22 @@ impl K8sPipelineClient {
         since: Option<Timestamp>,
         most: usize,
     ) -> Result<Vec<RunRecord>> {
-        let mut runs: BTreeMap<RunId, RunRecord> = BTreeMap::new();
-        if let Some(archive) = &self.archive {
-            for key in keys(pipeline) {
-                let namespace = self.config.namespace.as_str();
-                let records = archive.records(namespace, &key, since, most).await?;
-                runs.extend(records.into_iter().map(|record| (record.run_id, record)));
-            }
-        }
+        self.history_of(pipeline, Window { since, until: None }, most).await
+    }
+
+    /// As [`Self::history`], of the runs that began within a window.
+    ///
+    /// # Errors
+    /// As [`Self::history`].
+    pub async fn history_of(
+        &self,
+        pipeline: &PipelineIdentity,
+        window: Window,
+        most: usize,
+    ) -> Result<Vec<RunRecord>> {
+        let archived = self.archived_records(pipeline, window, most).await?;
+        let archived = archived.into_iter().map(|record| (record.run_id, record));
+        let mut runs: BTreeMap<RunId, RunRecord> = archived.collect();
         for live in self.live_records(pipeline).await? {
             match runs.remove(&live.run_id) {
                 Some(archived) => runs.insert(live.run_id, live.after(archived)),
@@ -113,7 +121,7 @@ impl K8sPipelineClient {
             };
         }
         let mut all: Vec<RunRecord> = runs.into_values().collect();
-        all.retain(|run| since.is_none_or(|since| run.created.is_none_or(|at| at >= since)));
+        all.retain(|run| run.created.is_none_or(|at| window.has(at)));
         all.sort_by_key(|run| Reverse((run.created, run.run_id)));
         all.truncate(most);
         Ok(all)
@@ -138,15 +146,103 @@ impl K8sPipelineClient {
         since: Option<Timestamp>,
         most: usize,
     ) -> Result<Vec<RunRecord>> {
+        self.archived_runs_of(Window { since, until: None }, most).await
+    }
+
+    /// As [`Self::archived_runs`], of the runs that began within a window.
+    ///
+    /// # Errors
+    /// The archive does not answer.
+    pub async fn archived_runs_of(&self, window: Window, most: usize) -> Result<Vec<RunRecord>> {
         let Some(archive) = &self.archive else { return Ok(Vec::new()) };
-        let namespace = self.config.namespace.as_str();
-        let mut all = Vec::new();
-        for pipeline in archive.pipelines(namespace).await? {
-            all.extend(archive.records(namespace, &pipeline, since, most).await?);
+        Ok(archive.newest(self.config.namespace.as_str(), None, window, most).await?)
+    }
+
+    /// The runs of a pipeline, newest first: those that the cluster has, and the newest of those that only
+    /// the archive has.
+    ///
+    /// # Errors
+    /// Kubernetes refuses. An archive that does not answer is passed by.
+    pub async fn runs_with_archived(
+        &self,
+        pipeline: &PipelineIdentity,
+        most: usize,
+    ) -> Result<Vec<Run>> {
+        let mut runs = self.runs(pipeline).await?;
+        let archived = match self.archived_records(pipeline, Window::default(), most).await {
+            Ok(archived) => archived,
+            Err(error) => {
+                warn!(%error, "only the runs that the cluster has are listed");
+                return Ok(runs);
+            }
+        };
+        let live: BTreeSet<RunId> = runs.iter().map(|run| run.run_id).collect();
+        let gone = archived.iter().filter(|record| !live.contains(&record.run_id));
+        runs.extend(gone.map(RunRecord::to_run));
+        runs.sort_by_key(|run| Reverse(run.created));
+        Ok(runs)
+    }
+
+    /// The pipeline with a name or fully qualified name: deployed, or one that the archive has runs of.
+    ///
+    /// # Errors
+    /// There is none, or there are several.
+    pub async fn find_or_archived(&self, name: &str) -> Result<PipelineIdentity> {
+        let found = self.find(name).await;
+        let Some(archive) = &self.archive else { return found };
+        if !matches!(found, Err(Error::NotDeployed { .. })) {
+            return found;
         }
-        all.sort_by_key(|run| Reverse((run.created, run.run_id)));
-        all.truncate(most);
-        Ok(all)
+        let names = archive.pipeline_names(self.config.namespace.as_str()).await?;
+        let mut called: Vec<PipelineIdentity> =
+            names.iter().filter_map(|known| known.called(name)).collect();
+        match (called.pop(), called.is_empty()) {
+            (None, _) => found,
+            (Some(only), true) => Ok(only),
+            (Some(last), false) => {
+                let all = called.into_iter().chain([last]);
+                let mut fqns: Vec<String> = all.map(|one| one.fully_qualified_name).collect();
+                fqns.sort_unstable();
+                fqns.dedup();
+                if fqns.len() > 1 {
+                    return Err(Error::Ambiguous { name: name.to_owned(), fqns });
+                }
+                self.latest_namesake(archive, names, name).await.map_or(found, Ok)
+            }
+        }
+    }
+
+    /// Of pipelines that had the same fully qualified name one after the other, the one that ran last.
+    async fn latest_namesake(
+        &self,
+        archive: &Archive,
+        names: Vec<PipelineName>,
+        name: &str,
+    ) -> Option<PipelineIdentity> {
+        let mut latest: Option<(RunFolder, PipelineIdentity)> = None;
+        for pipeline in names.iter().filter_map(|known| known.called(name)) {
+            let (namespace, key) = (self.config.namespace.as_str(), pipeline.id.to_string());
+            let run = archive.run(namespace, &key, None).await.ok().flatten();
+            let is_later = |run: RunFolder| latest.as_ref().is_none_or(|(known, _)| *known < run);
+            if let Some(run) = run.filter(|run| is_later(*run)) {
+                latest = Some((run, pipeline));
+            }
+        }
+        latest.map(|(_, pipeline)| pipeline)
+    }
+
+    async fn archived_records(
+        &self,
+        pipeline: &PipelineIdentity,
+        window: Window,
+        most: usize,
+    ) -> Result<Vec<RunRecord>> {
+        let Some(archive) = &self.archive else { return Ok(Vec::new()) };
+        let (mut found, namespace) = (Vec::new(), self.config.namespace.as_str());
+        for key in keys(pipeline) {
+            found.extend(archive.newest(namespace, Some(&key), window, most).await?);
+        }
+        Ok(found)
     }
 
     /// Where runs are archived, if they are.

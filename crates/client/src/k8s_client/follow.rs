@@ -134,7 +134,7 @@ impl K8sPipelineClient {
     async fn follow_logs(&self, view: &mut View, observer: &mut impl RunObserver) -> Result<()> {
         while let Some((attempt, pod)) = view.next_log() {
             observer.attempt(attempt, &pod);
-            match self.follow_log(&pod, observer).await {
+            match self.follow_log(&pod, view, observer).await {
                 Err(sink @ Error::LogSink(_)) => return Err(sink),
                 // A pod that goes away takes its log along; its run is followed to its end.
                 Err(error) => warn!(%error, pod, "the log could not be followed to its end"),
@@ -145,8 +145,18 @@ impl K8sPipelineClient {
         Ok(())
     }
 
-    async fn follow_log(&self, pod: &str, observer: &mut impl RunObserver) -> Result<()> {
-        let mut log = std::pin::pin!(self.pieces(pod.to_owned(), true));
+    async fn follow_log(
+        &self,
+        pod: &str,
+        view: &View,
+        observer: &mut impl RunObserver,
+    ) -> Result<()> {
+        let own: Vec<Pod> = view.pods.get(pod).cloned().into_iter().collect();
+        let mask = match &view.workload {
+            Some(workload) => self.mask_of(workload, &own).await,
+            None => self.mask_of_unknown(),
+        };
+        let mut log = std::pin::pin!(self.followed(pod.to_owned(), mask));
         while let Some(piece) = log.try_next().await? {
             observer.log(&piece).map_err(Error::LogSink)?;
             observer.settle().await.map_err(Error::LogSink)?;

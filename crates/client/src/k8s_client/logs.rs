@@ -5,17 +5,19 @@ use std::pin::Pin;
 
 use futures::stream::BoxStream;
 use futures::{
-    AsyncBufRead, AsyncBufReadExt, Stream, StreamExt, TryFutureExt, TryStreamExt, stream,
+    AsyncBufRead, AsyncBufReadExt, Stream, StreamExt, TryFutureExt, TryStreamExt, future, stream,
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 use kube::{Api, ResourceExt};
 use ompipe_core::archive::AttemptLog;
+use ompipe_core::log_mask::LogMask;
 use ompipe_core::logs::{LogPage, LogPager, page_index};
 use ompipe_core::run::{self, MAIN_CONTAINER};
 use ompipe_core::{PipelineIdentity, Run, RunId, WorkloadKind};
 
 use super::K8sPipelineClient;
+use super::lines::Live;
 use super::runs::RunObjects;
 use crate::error::{Error, KubernetesError, Result};
 
@@ -28,6 +30,8 @@ pub struct LogSelection {
     pub attempt: Option<usize>,
     /// Which of its pods.
     pub stage: LogStage,
+    /// The attempt before the last one, in [`K8sPipelineClient::log_lines`].
+    pub previous: bool,
 }
 
 /// Which pods of a run.
@@ -97,12 +101,12 @@ impl K8sPipelineClient {
         pipeline: &PipelineIdentity,
         selection: LogSelection,
     ) -> Result<impl Stream<Item = Result<Vec<u8>>> + Send + use<>> {
-        let (_, sources) = self.log_sources(pipeline, selection).await?;
-        let pods = self.streams::<Pod>();
+        let (Live { pods, mask }, sources) = self.live(pipeline, selection).await?;
         let logs = stream::iter(sources).enumerate().map(move |(number, source)| {
             // Before an attempt, never after one: what follows a full page must not change it.
             let before = (number > 0).then(|| Ok(separator(&source).into_bytes()));
-            stream::iter(before).chain(pieces(pods.clone(), source.pod, false))
+            let log = pieces(pods.clone(), source.pod, false);
+            stream::iter(before).chain(masked(log, mask.of_another()))
         });
         Ok(logs.flatten())
     }
@@ -130,10 +134,11 @@ impl K8sPipelineClient {
             }
             return Ok(());
         }
-        let (_, sources) = self.log_sources(pipeline, selection).await?;
+        let (Live { pods, mask }, sources) = self.live(pipeline, selection).await?;
         for source in sources {
             begin(&source);
-            let mut log = std::pin::pin!(self.pieces(source.pod, false));
+            let log = pieces(pods.clone(), source.pod, false);
+            let mut log = std::pin::pin!(masked(log, mask.of_another()));
             while let Some(piece) = log.try_next().await? {
                 sink(&piece).map_err(Error::LogSink)?;
             }
@@ -142,40 +147,47 @@ impl K8sPipelineClient {
     }
 
     /// The pods whose logs make up the selected log, oldest first; never none.
-    async fn log_sources(
+    pub(super) async fn live(
         &self,
         pipeline: &PipelineIdentity,
         selection: LogSelection,
-    ) -> Result<(Run, Vec<LogSource>)> {
-        let RunObjects { run, workload, pods } = self.run_objects(pipeline, selection.run).await?;
-        let all = match selection.stage {
-            LogStage::Main => run::attempts(&workload, &pods),
-            LogStage::ExitHandler if workload.kind == WorkloadKind::Job => {
-                return Err(Error::NoExitHandlerPod(run.run_id));
-            }
-            LogStage::ExitHandler => run::exit_handlers(&workload, &pods),
-        };
-        if let Some(wanted) = selection.attempt.filter(|wanted| !(1..=all.len()).contains(wanted)) {
-            let attempts = all.len();
-            return Err(Error::NoSuchAttempt { run: run.run_id, attempts, wanted });
-        }
-        let is_wanted = |attempt| selection.attempt.is_none_or(|wanted| wanted == attempt);
-        let sources: Vec<LogSource> = (1..)
-            .zip(all)
-            .filter(|(attempt, pod)| is_wanted(*attempt) && run::has_log(pod))
-            .map(|(attempt, pod)| LogSource { attempt, pod: pod.name_any() })
-            .collect();
-        if sources.is_empty() { Err(no_log(&run, selection.stage)) } else { Ok((run, sources)) }
+    ) -> Result<(Live, Vec<LogSource>)> {
+        let objects = self.run_objects(pipeline, selection.run).await?;
+        let sources = log_sources(&objects, selection)?;
+        let mask = self.mask_of(&objects.workload, &objects.pods).await;
+        Ok((Live { pods: self.streams(), mask }, sources))
     }
 
-    /// The log of a pod's main container, as it is asked for; with `follow` until it ends.
-    pub(super) fn pieces(
+    /// The log of a pod's main container while it is written, until it ends.
+    pub(super) fn followed(
         &self,
         pod: String,
-        follow: bool,
+        mask: LogMask,
     ) -> impl Stream<Item = Result<Vec<u8>>> + Send + use<> {
-        pieces(self.streams(), pod, follow)
+        masked(pieces(self.streams(), pod, true), mask)
     }
+}
+
+fn log_sources(objects: &RunObjects, selection: LogSelection) -> Result<Vec<LogSource>> {
+    let RunObjects { run, workload, pods } = objects;
+    let all = match selection.stage {
+        LogStage::Main => run::attempts(workload, pods),
+        LogStage::ExitHandler if workload.kind == WorkloadKind::Job => {
+            return Err(Error::NoExitHandlerPod(run.run_id));
+        }
+        LogStage::ExitHandler => run::exit_handlers(workload, pods),
+    };
+    if let Some(wanted) = selection.attempt.filter(|wanted| !(1..=all.len()).contains(wanted)) {
+        let attempts = all.len();
+        return Err(Error::NoSuchAttempt { run: run.run_id, attempts, wanted });
+    }
+    let is_wanted = |attempt| selection.attempt.is_none_or(|wanted| wanted == attempt);
+    let sources: Vec<LogSource> = (1..)
+        .zip(all)
+        .filter(|(attempt, pod)| is_wanted(*attempt) && run::has_log(pod))
+        .map(|(attempt, pod)| LogSource { attempt, pod: pod.name_any() })
+        .collect();
+    if sources.is_empty() { Err(no_log(run, selection.stage)) } else { Ok(sources) }
 }
 
 /// A page of a text that comes in pieces.
@@ -221,8 +233,26 @@ async fn next_piece<L: AsyncBufRead>(
     Ok(if piece.is_empty() { None } else { Some((piece, (log, pod))) })
 }
 
+/// A log without the secrets of its run.
+fn masked(
+    log: impl Stream<Item = Result<Vec<u8>>> + Send,
+    mut mask: LogMask,
+) -> impl Stream<Item = Result<Vec<u8>>> + Send {
+    // The end, which has no piece of its own.
+    let pieces = log.map_ok(Some).chain(stream::once(future::ready(Ok(None))));
+    let shown = pieces.map_ok(move |piece| {
+        let mut text = Vec::new();
+        match piece {
+            Some(piece) => mask.push(&piece, |masked| text.extend_from_slice(masked)),
+            None => mask.finish(|masked| text.extend_from_slice(masked)),
+        }
+        text
+    });
+    shown.try_filter(|text| future::ready(!text.is_empty()))
+}
+
 /// What stands between the logs of two attempts.
-fn separator(source: &LogSource) -> String {
+pub(super) fn separator(source: &LogSource) -> String {
     format!("\n----- attempt {}, pod {} -----\n", source.attempt, source.pod)
 }
 

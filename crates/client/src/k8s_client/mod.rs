@@ -12,7 +12,9 @@ mod follow;
 mod health;
 mod kill;
 mod known;
+mod lines;
 mod logs;
+mod masks;
 mod orphans;
 mod pipelines;
 mod plan;
@@ -68,6 +70,8 @@ pub struct K8sPipelineClient {
     preparation: Preparation,
     /// Where logs and records of runs are that the cluster no longer has.
     archive: Option<Archive>,
+    /// Whether the secrets of a run are masked in its log.
+    masks_logs: bool,
 }
 
 impl K8sPipelineClient {
@@ -83,13 +87,20 @@ impl K8sPipelineClient {
     ) -> Result<Self> {
         let cluster = Cluster::connect(&config.cluster).await?;
         let preparation = Preparation::new(&config, token);
-        Ok(Self { config, cluster, preparation, archive: None })
+        Ok(Self { config, cluster, preparation, archive: None, masks_logs: true })
     }
 
     /// The same, which also reads what the operator has archived.
     #[must_use]
     pub fn with_archive(self, archive: Option<Archive>) -> Self {
         Self { archive, ..self }
+    }
+
+    /// The same, which masks the secrets of a run in its log or not. As the operator does it, so that the
+    /// pages of a log are the same from the archive and from the pod.
+    #[must_use]
+    pub fn with_masked_logs(self, masks_logs: bool) -> Self {
+        Self { masks_logs, ..self }
     }
 
     /// What this client makes pipelines runnable with.

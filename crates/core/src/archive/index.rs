@@ -39,11 +39,20 @@ pub struct AttemptLog {
     pub pod: String,
     /// UID of its pod.
     pub pod_uid: String,
-    /// Where its log begins: bytes of the run's log before it.
-    pub begins: u64,
+    /// Where its log begins.
+    pub begins: Place,
     /// Where its log ends; `None` while it is written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ends: Option<u64>,
+    pub ends: Option<Place>,
+}
+
+/// A place in the log of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Number of the page.
+    pub page: usize,
+    /// Bytes of that page before it.
+    pub offset: usize,
 }
 
 impl Default for LogIndex {
@@ -62,6 +71,12 @@ impl Default for LogIndex {
 }
 
 impl LogIndex {
+    /// Where what is written next stands.
+    #[must_use]
+    pub const fn end(&self) -> Place {
+        Place { page: self.pages, offset: self.part }
+    }
+
     /// Number of pages; an empty log has one.
     #[must_use]
     pub const fn total(&self) -> usize {

@@ -16,9 +16,13 @@ mod index;
 mod names;
 mod position;
 mod record;
+mod times;
 
 pub use cutter::{PageCutter, Piece};
-pub use index::{AttemptLog, LogIndex};
-pub use names::{FOLDER, RunFolder, Stage, page_name, part_name, pipeline_folder, pipeline_key};
-pub use position::{Position, Resumed, Taken};
+pub use index::{AttemptLog, LogIndex, Place};
+pub use names::{
+    FOLDER, PipelineName, RunFolder, Stage, page_name, part_name, pipeline_folder, pipeline_key,
+};
+pub use position::{Position, Resumed, Taken, split_time};
 pub use record::{AttemptRecord, RunRecord, Trigger, is_expired};
+pub use times::{TimedLine, TimedText, TimesWriter, read_times, whole_milliseconds};

@@ -5,9 +5,12 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
-use crate::RunId;
+use super::record::RunRecord;
 use crate::labels::{self, Pairs};
+use crate::pipeline::last_fqn_part;
+use crate::{PipelineIdentity, RunId};
 
 /// The folder of everything, below the place that the user names.
 pub const FOLDER: &str = "v1";
@@ -29,6 +32,35 @@ pub fn pipeline_folder(namespace: &str, pipeline: &str) -> String {
 pub fn pipeline_key(labels: &Pairs) -> Option<String> {
     let by_name = || labels.get(labels::PIPELINE).map(|name| format!("name-{name}"));
     labels.get(labels::PIPELINE_ID).cloned().or_else(by_name)
+}
+
+/// What a pipeline in the archive is called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PipelineName {
+    /// Under which name its runs are archived, as [`pipeline_key`] has it.
+    pub key: String,
+    /// Its fully qualified name.
+    pub fully_qualified_name: String,
+}
+
+impl PipelineName {
+    /// What a record says; `None` where it names no pipeline.
+    #[must_use]
+    pub fn of(key: &str, record: &RunRecord) -> Option<Self> {
+        let fully_qualified_name = record.pipeline.clone()?;
+        Some(Self { key: key.to_owned(), fully_qualified_name })
+    }
+
+    /// The pipeline, if the archive knows its id and this is its name or fully qualified name.
+    #[must_use]
+    pub fn called(&self, name: &str) -> Option<PipelineIdentity> {
+        let fqn = &self.fully_qualified_name;
+        let own = last_fqn_part(fqn);
+        (name == fqn || name == own).then_some(())?;
+        let id = self.key.parse().ok()?;
+        Some(PipelineIdentity { id, name: own, fully_qualified_name: fqn.clone() })
+    }
 }
 
 /// The folder of a run, below that of its pipeline. Later runs sort behind earlier ones.

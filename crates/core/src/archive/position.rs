@@ -61,9 +61,10 @@ impl Position {
 pub enum Taken<'l> {
     /// It was taken before, or is no line of the log.
     Known,
-    /// It is new; without its time.
-    Line(&'l [u8]),
-    /// It is new, and lines before it may be missing: those between these times.
+    /// It is new; the line without its time, and that.
+    Line(&'l [u8], Timestamp),
+    /// It is new, and lines before it may be missing: those between these times, of which the second
+    /// one is its own.
     AfterGap(&'l [u8], Timestamp, Timestamp),
 }
 
@@ -112,7 +113,7 @@ impl Resumed {
         self.position.note(time);
         match gap {
             Some(from) => Taken::AfterGap(text, from, time),
-            None => Taken::Line(text),
+            None => Taken::Line(text, time),
         }
     }
 
@@ -149,8 +150,9 @@ impl Resumed {
     }
 }
 
-/// The time before a line, and the line.
-fn split_time(line: &[u8]) -> Option<(Timestamp, &[u8])> {
+/// The time before a line, and the line; `None` where there is no time.
+#[must_use]
+pub fn split_time(line: &[u8]) -> Option<(Timestamp, &[u8])> {
     const LONGEST: usize = 40;
     let space = line.iter().take(LONGEST).position(|&byte| byte == b' ')?;
     let time = str::from_utf8(&line[..space]).ok()?.parse().ok()?;
@@ -177,7 +179,7 @@ mod tests {
         for line in lines {
             match resumed.take(line.as_bytes()) {
                 Taken::Known => {}
-                Taken::Line(text) => into.push_str(str::from_utf8(text).unwrap()),
+                Taken::Line(text, _) => into.push_str(str::from_utf8(text).unwrap()),
                 Taken::AfterGap(text, ..) => {
                     gaps += 1;
                     into.push_str(str::from_utf8(text).unwrap());

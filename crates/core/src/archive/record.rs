@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::names::pipeline_key;
 use crate::pod::{MAIN_CONTAINER, PodState, Reason};
 use crate::run::EndReporter;
 use crate::{PipelineState, Run, RunId, Workload, WorkloadKind, labels};
@@ -31,6 +32,9 @@ pub struct RunRecord {
     /// Fully qualified name of its pipeline, where its objects say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
+    /// Under which name the runs of the pipeline are archived: its id, where its objects say that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline_key: Option<String>,
     /// Namespace of its objects.
     pub namespace: String,
     /// Kind of its object.
@@ -110,6 +114,7 @@ impl RunRecord {
             format: FORMAT,
             run_id: run.run_id,
             pipeline: of(labels::PIPELINE_FQN).or_else(|| workload.pipeline_fqn.clone()),
+            pipeline_key: pipeline_key(&workload.labels),
             namespace: namespace.to_owned(),
             kind: workload.kind.as_str().to_owned(),
             object: workload.name.clone(),

@@ -42,6 +42,9 @@ pub struct Recipient {
     secrets: BTreeSet<String>,
 }
 
+/// A line of a secret of several lines that is shorter may be in any log.
+const LONG_ENOUGH: usize = 12;
+
 /// What runs, by its fully qualified name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -76,6 +79,12 @@ impl Recipient {
         }
         let mut secrets = redaction::secrets_of(&document);
         secrets.extend(token.map(|token| token.expose_secret().to_owned()));
+        // Logs are masked line by line.
+        let of_several = secrets.iter().filter(|secret| secret.contains('\n'));
+        let lines: Vec<String> = of_several
+            .flat_map(|secret| secret.lines().map(|line| line.trim().to_owned()))
+            .collect();
+        secrets.extend(lines.into_iter().filter(|line| line.len() >= LONG_ENOUGH));
         let service = document.pointer("/source/serviceName").and_then(Value::as_str);
         let service = service.map(str::to_owned);
         Ok(Self { connection, subject: subject(&document), service, secrets })
@@ -86,6 +95,31 @@ impl Recipient {
     pub fn scrub(&self, text: &str) -> String {
         redaction::scrub(text, &self.secrets)
     }
+
+    /// Where a text can be cut without cutting a secret or a character: `at`, or before it.
+    #[must_use]
+    pub fn border(&self, text: &[u8], at: usize) -> usize {
+        let mut at = at.min(text.len());
+        while let Some(begins) = self.secrets.iter().find_map(|one| begin_across(text, one, at)) {
+            at = begins;
+        }
+        let is_continuation = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
+        let within = text[at..].iter().take(3).take_while(|byte| is_continuation(byte)).count();
+        if within == 0 {
+            at
+        } else {
+            text[..at].utf8_chunks().last().map_or(at, |last| at - last.invalid().len())
+        }
+    }
+}
+
+/// Where a secret begins that stands on both sides of `at`.
+fn begin_across(text: &[u8], secret: &str, at: usize) -> Option<usize> {
+    let length = secret.len();
+    let first = (at + 1).saturating_sub(length);
+    let around = text.get(first..(at + length.saturating_sub(1)).min(text.len()))?;
+    let found = around.windows(length.max(1)).position(|one| one == secret.as_bytes())?;
+    Some(first + found).filter(|begins| *begins < at)
 }
 
 impl fmt::Debug for Recipient {

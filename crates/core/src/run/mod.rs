@@ -10,6 +10,7 @@
 //! | being deleted, no pod runs any more | stopped |
 
 mod attempt;
+mod config_source;
 mod fate;
 mod workload;
 
@@ -26,6 +27,7 @@ use crate::pod::{PodState, Refusal, Trouble};
 
 pub use crate::pod::{FINAL_EXIT_CODES, MAIN_CONTAINER, Reason, trouble_in_events};
 pub use attempt::{attempts, exit_handlers, has_log};
+pub use config_source::{ConfigSource, literal, variables};
 pub use fate::{JobFate, another_attempt_follows};
 pub use workload::{End, EndReporter, Failure, Workload, WorkloadKind, queued, run_id};
 

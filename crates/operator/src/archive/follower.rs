@@ -1,14 +1,13 @@
 //! Follows the log of one pod and stores it while it grows.
 
-use std::sync::Arc;
-
 use futures::{AsyncBufRead, AsyncBufReadExt};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::LogParams;
 use ompipe_archive::{Error as ArchiveError, LogWriter};
 use ompipe_core::archive::{Position, pipeline_folder};
-use ompipe_core::report::Recipient;
+use ompipe_core::log_mask::LogMask;
 use ompipe_core::run::MAIN_CONTAINER;
 use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 
@@ -109,8 +108,12 @@ async fn begin(work: &Work, log: &LogOf) -> Result<Stop, String> {
         return Ok(Stop::Done);
     }
     work.archiver.keep(&work.context, &subject);
-    let secrets = subject.secrets.filter(|_| work.archiver.archiving.redact);
-    let follower = Follower { work, log, writer, secrets };
+    let mask = if work.archiver.archiving.redact {
+        LogMask::new(subject.secrets.map_err(|error| error.to_string())?)
+    } else {
+        LogMask::off()
+    };
+    let follower = Follower { work, log, writer, mask };
     follower.follow().await
 }
 
@@ -124,7 +127,7 @@ struct Follower<'w> {
     work: &'w Work,
     log: &'w LogOf,
     writer: LogWriter,
-    secrets: Option<Arc<Recipient>>,
+    mask: LogMask,
 }
 
 /// How a reading of a log ended.
@@ -145,6 +148,7 @@ impl Follower<'_> {
             let has_ended = self.work.has_ended(log);
             let mut lines = Lines::at(position);
             let read = self.read(&mut lines, !has_ended).await?;
+            self.finish();
             position = lines.position().clone();
             match read {
                 Read::End if has_ended => break,
@@ -228,16 +232,12 @@ impl Follower<'_> {
                 Ok([]) => {
                     // What grows may have been cut in the middle of a line, which is read again.
                     if !follow {
-                        let mut text = Vec::new();
-                        lines.finish(|new| text.extend_from_slice(new));
-                        self.push(&text);
+                        lines.finish(|new, time| self.push(new, time));
                     }
                     return Ok(Read::End);
                 }
                 Ok(piece) => {
-                    let mut text = Vec::new();
-                    lines.push(piece, |new| text.extend_from_slice(new));
-                    self.push(&text);
+                    lines.push(piece, |new, time| self.push(new, time));
                     piece.len()
                 }
                 Err(error) => return Ok(Read::Broke(error.to_string())),
@@ -274,13 +274,15 @@ impl Follower<'_> {
         }
     }
 
-    /// Writes text without the secrets of the run.
-    fn push(&mut self, text: &[u8]) {
-        match &self.secrets {
-            Some(secrets) => {
-                self.writer.push(secrets.scrub(&String::from_utf8_lossy(text)).as_bytes());
-            }
-            None => self.writer.push(text),
-        }
+    /// Writes a line, or a part of one, without the secrets of the run.
+    fn push(&mut self, text: &[u8], time: Timestamp) {
+        let Self { mask, writer, .. } = self;
+        mask.push(text, |masked| writer.push_line(masked, time));
+    }
+
+    /// Writes what is left of a line without an end.
+    fn finish(&mut self) {
+        let Self { mask, writer, .. } = self;
+        mask.finish(|masked| writer.push(masked));
     }
 }

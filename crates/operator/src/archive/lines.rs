@@ -1,5 +1,6 @@
 //! Lines out of a stream of bytes, new ones only.
 
+use jiff::Timestamp;
 use ompipe_core::archive::{Position, Resumed, Taken};
 
 /// Longest line that is kept in memory; a longer one is taken in parts.
@@ -10,62 +11,66 @@ const LONGEST: usize = 256 << 10;
 pub(super) struct Lines {
     resumed: Resumed,
     line: Vec<u8>,
-    /// Within a line of which a part was taken already: whether it is new.
-    within: Option<bool>,
+    /// Whether a part of the line was taken already, and its time, if it is new.
+    within: bool,
+    new: Option<Timestamp>,
 }
 
 impl Lines {
     pub(super) const fn at(position: Position) -> Self {
-        Self { resumed: Resumed::at(position), line: Vec::new(), within: None }
+        Self { resumed: Resumed::at(position), line: Vec::new(), within: false, new: None }
     }
 
     pub(super) const fn position(&self) -> &Position {
         self.resumed.position()
     }
 
-    /// Takes the next bytes; `sink` gets what is new.
-    pub(super) fn push(&mut self, bytes: &[u8], mut sink: impl FnMut(&[u8])) {
+    /// Takes the next bytes; `sink` gets what is new, line by line with the times of the lines.
+    pub(super) fn push(&mut self, bytes: &[u8], mut sink: impl FnMut(&[u8], Timestamp)) {
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
             self.line.extend_from_slice(part);
             if part.ends_with(b"\n") {
                 self.take(&mut sink);
-                self.within = None;
+                self.within = false;
             } else if self.line.len() > LONGEST {
-                let is_new = self.take(&mut sink);
-                self.within = Some(is_new);
+                self.new = self.take(&mut sink);
+                self.within = true;
             }
         }
     }
 
     /// Ends the log: its last line may have no end.
-    pub(super) fn finish(&mut self, mut sink: impl FnMut(&[u8])) {
+    pub(super) fn finish(&mut self, mut sink: impl FnMut(&[u8], Timestamp)) {
         if !self.line.is_empty() {
             self.take(&mut sink);
         }
     }
 
-    /// Takes what there is of the line; whether it is new.
-    fn take(&mut self, sink: &mut impl FnMut(&[u8])) -> bool {
+    /// Takes what there is of the line; its time, if it is new.
+    fn take(&mut self, sink: &mut impl FnMut(&[u8], Timestamp)) -> Option<Timestamp> {
         let line = std::mem::take(&mut self.line);
-        if let Some(is_new) = self.within {
-            if is_new {
-                sink(&line);
+        if self.within {
+            if let Some(time) = self.new {
+                sink(&line, time);
             }
-            return is_new;
+            return self.new;
         }
         match self.resumed.take(&line) {
-            Taken::Known => return false,
-            Taken::Line(text) => sink(text),
+            Taken::Known => None,
+            Taken::Line(text, time) => {
+                sink(text, time);
+                Some(time)
+            }
             Taken::AfterGap(text, from, to) => {
                 let marker = format!(
                     "----- ompipe: lines from {from} to {to} may be missing: the log was rotated \
                      while nobody followed it -----\n"
                 );
-                sink(marker.as_bytes());
-                sink(text);
+                sink(marker.as_bytes(), to);
+                sink(text, to);
+                Some(to)
             }
         }
-        true
     }
 }
 
@@ -76,9 +81,9 @@ mod tests {
     fn read(lines: &mut Lines, bytes: &[u8], piece: usize) -> String {
         let mut text = Vec::new();
         for piece in bytes.chunks(piece) {
-            lines.push(piece, |new| text.extend_from_slice(new));
+            lines.push(piece, |new, _| text.extend_from_slice(new));
         }
-        lines.finish(|new| text.extend_from_slice(new));
+        lines.finish(|new, _| text.extend_from_slice(new));
         String::from_utf8(text).unwrap()
     }
 

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::SignedDuration;
 use ompipe_archive::{Archive, Keep};
-use ompipe_core::archive::Stage;
+use ompipe_core::archive::{RunFolder, Stage, pipeline_folder};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, interval, timeout};
@@ -47,6 +47,8 @@ const RECORDING: usize = 64;
 const FORGET: Duration = Duration::from_mins(1);
 /// How often what is too old is looked for.
 const SWEEP: Duration = Duration::from_hours(1);
+/// How often records are put into lists.
+const COMPACT: Duration = Duration::from_mins(1);
 
 /// How logs and records are archived.
 #[derive(Clone, Debug)]
@@ -98,6 +100,13 @@ impl Archiver {
         since.elapsed() >= PATIENCE
     }
 
+    /// Where the log of a run is archived, for people.
+    pub(crate) fn log_place(&self, namespace: &str, pipeline: &str, run: RunFolder) -> String {
+        let url = self.archiving.archive.url().trim_end_matches('/');
+        let folder = pipeline_folder(namespace, pipeline);
+        format!("{url}/{folder}/{run}/{}", Stage::Main.as_str())
+    }
+
     /// Logs that are archived now.
     pub(crate) fn followed(&self) -> usize {
         self.lock().followed.len()
@@ -143,8 +152,7 @@ pub(crate) async fn run(
 ) {
     let (mut tasks, mut recording) = (JoinSet::new(), JoinSet::new());
     let mut looks = interval(LOOK);
-    let mut next_sweep = Instant::now() + LOOK;
-    let mut next_forget = Instant::now() + FORGET;
+    let mut chores = Chores::new();
     let leadership = work.context.writes.leadership().clone();
     loop {
         tokio::select! {
@@ -159,14 +167,7 @@ pub(crate) async fn run(
                     continue;
                 }
                 work.look(&mut tasks);
-                if next_forget <= Instant::now() {
-                    next_forget = Instant::now() + FORGET;
-                    work.forget();
-                }
-                if next_sweep <= Instant::now() {
-                    next_sweep = Instant::now() + SWEEP;
-                    tasks.spawn(sweep(work.clone()));
-                }
+                chores.do_due(&work);
             }
         }
     }
@@ -175,6 +176,45 @@ pub(crate) async fn run(
         recording.spawn(records::store(work.clone(), captured));
     }
     drop(timeout(FAREWELL, recording.join_all()).await);
+}
+
+/// What is done now and then.
+struct Chores {
+    next_forget: Instant,
+    next_compaction: Instant,
+    next_sweep: Instant,
+    /// One after the other: both change the lists of records.
+    tending: JoinSet<()>,
+}
+
+impl Chores {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            next_forget: now + FORGET,
+            next_compaction: now + COMPACT,
+            next_sweep: now + COMPACT,
+            tending: JoinSet::new(),
+        }
+    }
+
+    fn do_due(&mut self, work: &Work) {
+        let now = Instant::now();
+        if self.next_forget <= now {
+            self.next_forget = now + FORGET;
+            work.forget();
+        }
+        while self.tending.try_join_next().is_some() {}
+        if !self.tending.is_empty() || self.next_compaction > now {
+            return;
+        }
+        self.next_compaction = now + COMPACT;
+        let sweeps = self.next_sweep <= now;
+        if sweeps {
+            self.next_sweep = now + SWEEP;
+        }
+        self.tending.spawn(tend(work.clone(), sweeps));
+    }
 }
 
 impl Work {
@@ -251,16 +291,22 @@ impl Work {
     }
 }
 
-async fn sweep(work: Work) {
-    let keep = work.archiver.archiving.keep;
-    if keep == Keep::default() {
-        return;
-    }
+/// Puts records into lists, and deletes what is too old if it is time for that.
+async fn tend(work: Work, sweeps: bool) {
     let namespaces = match work.archive().namespaces().await {
         Ok(namespaces) => namespaces,
-        Err(error) => return tracing::warn!(%error, "cannot look for logs that are too old"),
+        Err(error) => return tracing::warn!(%error, "cannot tend the archive of logs"),
     };
+    let keep = work.archiver.archiving.keep;
     for namespace in namespaces {
+        match work.archive().compact(&namespace, clock::now()).await {
+            Ok(0) => {}
+            Ok(records) => tracing::debug!(namespace, records, "put records into lists"),
+            Err(error) => tracing::warn!(namespace, %error, "cannot put records into lists"),
+        }
+        if !sweeps || keep == Keep::default() {
+            continue;
+        }
         match work.archive().sweep(&namespace, keep, clock::now()).await {
             Ok(swept) => tracing::debug!(namespace, ?swept, "deleted what was too old"),
             Err(error) => tracing::warn!(namespace, %error, "cannot delete logs that are too old"),

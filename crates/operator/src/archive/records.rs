@@ -43,7 +43,7 @@ pub(super) struct Subject {
     pub(super) pipeline: String,
     pub(super) run: RunFolder,
     /// The secrets of its config, where they can be read.
-    pub(super) secrets: Option<Arc<Recipient>>,
+    pub(super) secrets: Result<Option<Arc<Recipient>>, kube::Error>,
     record: RunRecord,
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn observe(
     pods.sort_by_key(|pod| (pod.creation_timestamp(), pod.name_any()));
     let record = RunRecord::observe(&workload, namespace, &pods, clock::now());
     let Some(pipeline) = pipeline_key(&workload.labels) else { return Ok(None) };
-    let secrets = last_resort::secrets(context, &run).await.map(Arc::new);
+    let secrets = last_resort::secrets(context, &run).await.map(|known| known.map(Arc::new));
     let started = record.created.unwrap_or_else(clock::now);
     let run = RunFolder::new(started, record.run_id);
     Ok(Some(Subject { pipeline, run, secrets, record }))

@@ -89,15 +89,8 @@ pub struct OperatorArgs {
     #[arg(long, value_name = "N", env = "RECORDS_RETENTION_DAYS")]
     pub records_retention_days: Option<String>,
 
-    /// Whether the secrets of a run are masked in its archived log: true or false. By default true.
-    #[arg(
-        long,
-        value_name = "BOOL",
-        env = "LOGS_REDACT",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
+    /// Whether the secrets of a run are masked in its log: an option of every command.
+    #[arg(skip)]
     pub logs_redact: Option<String>,
 
     /// Threads that run the operator, 1 to 64. By default 1: more cost a fifth more CPU time for each run.

@@ -411,7 +411,7 @@ mod tests {
             Some((arg.get_long().unwrap().to_owned(), variable))
         });
         let called: Vec<(String, String)> = called.collect();
-        assert_eq!(called.len(), 25);
+        assert_eq!(called.len(), 24);
         for (flag, variable) in called {
             assert_eq!(flag, variable.to_lowercase().replace('_', "-"));
         }

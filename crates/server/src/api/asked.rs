@@ -49,7 +49,19 @@ impl FromRequestParts<Shared> for Named {
     }
 }
 
-/// A run of a deployed pipeline that the path names; whether there is such a run is not known yet.
+/// The same, or a pipeline that is not deployed any more and whose runs are archived.
+pub(super) struct NamedOrArchived(pub(super) PipelineIdentity);
+
+impl FromRequestParts<Shared> for NamedOrArchived {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let name = segment(parts, "pipeline").await?;
+        Ok(Self(app.client.find_or_archived(&name).await?))
+    }
+}
+
+/// A run of a pipeline that the path names; whether there is such a run is not known yet.
 pub(super) struct NamedRun {
     pub(super) pipeline: PipelineIdentity,
     pub(super) run: RunId,
@@ -62,8 +74,8 @@ impl FromRequestParts<Shared> for NamedRun {
         // Before the cluster is asked for anything.
         let run = segment(parts, "runId").await?.parse();
         let run = run.map_err(|remedy| Problem::with("runId", remedy))?;
-        let Named(pipeline) = Named::from_request_parts(parts, app).await?;
-        Ok(Self { pipeline, run })
+        let named = NamedOrArchived::from_request_parts(parts, app).await?;
+        Ok(Self { pipeline: named.0, run })
     }
 }
 

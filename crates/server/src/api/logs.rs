@@ -13,9 +13,11 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use jiff::Timestamp;
 use ompipe_client::{Error, LogSelection, LogStage};
 use ompipe_core::RunId;
 use ompipe_core::fields::Fields;
+use ompipe_core::log_lines::{LineQuery, MOST_LINES, time_or_age};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::warn;
@@ -49,7 +51,8 @@ pub(super) struct LogPage {
 ///
 /// As it is now, all attempts one after the other. It is compressed for callers that accept gzip. A
 /// range of bytes is answered from the log as it is now: `bytes=N-` gets what came after the first N,
-/// and 416 when nothing did.
+/// and 416 when nothing did. `tail`, `since`, `grep` and `timestamps` choose lines; with one of them a
+/// range is passed by.
 #[utoipa::path(
     get,
     path = "/pipelines/{pipeline}/runs/{runId}/logs",
@@ -59,6 +62,11 @@ pub(super) struct LogPage {
         RunPath,
         ("attempt" = Option<u32>, Query, description = "One attempt, from 1", minimum = 1),
         ("stage" = Option<String>, Query, description = "`main`, the default, or `exit-handler`, which only OMJobs have"),
+        ("previous" = Option<bool>, Query, description = "The attempt before the last one"),
+        ("tail" = Option<u32>, Query, description = "So many of the last lines", maximum = 100_000),
+        ("since" = Option<String>, Query, description = "Lines that were written at or after a time, or so long ago", example = "10m"),
+        ("grep" = Option<String>, Query, description = "Lines that match a regular expression"),
+        ("timestamps" = Option<bool>, Query, description = "Begin each line with its time"),
         ("Range" = Option<String>, Header, description = "One range of bytes", example = "bytes=1048576-"),
         ("Accept-Encoding" = Option<String>, Header, description = "May name gzip"),
     ),
@@ -74,8 +82,16 @@ pub(super) async fn whole(
     named: NamedRun,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let selection = asked.read(|fields| read_selection(fields, named.run))?;
+    let (selection, query) = asked.read(|fields| {
+        let previous = flag(fields, "previous");
+        (LogSelection { previous, ..read_selection(fields, named.run) }, read_lines(fields))
+    })?;
     let place = app.api.place()?;
+    if selection.previous || !query.is_everything() {
+        let lines = app.client.log_lines(&named.pipeline, selection, query).await?;
+        let log = opened(lines).await?;
+        return Ok(answer_whole(kept(log, place), gzip::is_accepted(&headers)));
+    }
     if let Some(range) = ByteRange::of(&headers) {
         return part(&app, &named, selection, range, place).await;
     }
@@ -87,7 +103,32 @@ fn read_selection(fields: &mut Fields<'_>, run: RunId) -> LogSelection {
     let attempt = fields.integer("attempt", 1..=MOST_ATTEMPTS);
     let stage = fields.parsed::<Stage>("stage").map(|Stage(stage)| stage).unwrap_or_default();
     let attempt = attempt.and_then(|attempt| usize::try_from(attempt).ok());
-    LogSelection { run: Some(run), attempt, stage }
+    LogSelection { run: Some(run), attempt, stage, previous: false }
+}
+
+/// Which lines a query asks for.
+fn read_lines(fields: &mut Fields<'_>) -> LineQuery {
+    let most = i64::try_from(MOST_LINES).unwrap_or(i64::MAX);
+    let tail = fields.integer("tail", 0..=most).and_then(|tail| usize::try_from(tail).ok());
+    let since = fields.parsed::<Since>("since").map(|Since(since)| since);
+    let (grep, timestamps) = (fields.parsed("grep"), flag(fields, "timestamps"));
+    LineQuery { tail, since, grep, timestamps }
+}
+
+fn flag(fields: &mut Fields<'_>, key: &'static str) -> bool {
+    fields.boolean(key).unwrap_or_default()
+}
+
+/// A time, or so long ago.
+struct Since(Timestamp);
+
+impl FromStr for Since {
+    type Err = &'static str;
+
+    #[expect(clippy::disallowed_methods, reason = "a request is the outermost caller")]
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        time_or_age(text, Timestamp::now()).map(Self)
+    }
 }
 
 /// A stage as it is written in a query.

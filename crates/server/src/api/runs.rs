@@ -15,7 +15,7 @@ use tracing::info;
 use utoipa::ToSchema;
 
 use super::PREFIX;
-use super::asked::{Body, Named, NamedRun, PipelinePath, RunPath};
+use super::asked::{Body, Named, NamedOrArchived, NamedRun, PipelinePath, RunPath};
 use super::problem::Problem;
 use super::run::{Run, RunDetail};
 use crate::app::{App, Shared};
@@ -26,7 +26,10 @@ const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// Longest such key, in bytes.
 const MAX_KEY: usize = 255;
 
-/// The runs of a pipeline that the cluster still knows, newest first.
+/// Runs that only the archive has which are listed.
+const ARCHIVED: usize = 100;
+
+/// The runs of a pipeline, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Runs {
     runs: Vec<Run>,
@@ -78,7 +81,8 @@ impl From<Started> for StartedRun {
 
 /// List the runs of a pipeline.
 ///
-/// Those that the cluster still knows, newest first. OpenMetadata knows older ones.
+/// Those that the cluster still knows, and the newest 100 that are archived, newest first; also of a
+/// pipeline that is not deployed any more, if it is archived.
 #[utoipa::path(
     get,
     path = "/pipelines/{pipeline}/runs",
@@ -89,10 +93,10 @@ impl From<Started> for StartedRun {
 )]
 pub(super) async fn list(
     State(app): State<Shared>,
-    Named(pipeline): Named,
+    NamedOrArchived(pipeline): NamedOrArchived,
 ) -> Result<Json<Runs>, Problem> {
-    let runs = app.client.pipeline_runs(&pipeline).await?.into_iter().map(Run::from).collect();
-    Ok(Json(Runs { runs }))
+    let runs = app.client.runs_with_archived(&pipeline, ARCHIVED).await?;
+    Ok(Json(Runs { runs: runs.into_iter().map(Run::from).collect() }))
 }
 
 /// Get a run, with everything that is to be said about it.
@@ -115,9 +119,9 @@ pub(super) async fn detail(
     Ok(Json(RunDetail::new(run, findings)))
 }
 
-/// A run that the cluster knows.
+/// A run that the cluster or the archive knows.
 pub(super) async fn known(app: &App, named: &NamedRun) -> Result<ompipe_core::Run, Error> {
-    let runs = app.client.pipeline_runs(&named.pipeline).await?;
+    let runs = app.client.runs_with_archived(&named.pipeline, ARCHIVED).await?;
     let run = runs.into_iter().find(|run| run.run_id == named.run);
     run.ok_or_else(|| Error::no_run(&named.pipeline, Some(named.run)))
 }

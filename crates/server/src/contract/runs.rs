@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use ompipe_client::{Error, LogSelection, PipelineServiceClient, RunRequest, Started};
-use ompipe_core::logs::LogPage;
+use ompipe_core::logs::{LogPage, PageError};
 use ompipe_core::report::waiting_step;
 use ompipe_core::version::ReleaseLine;
 use ompipe_core::{ConfigOverrides, IngestionPipeline, PipelineIdentity, PipelineType, Run, RunId};
@@ -168,6 +168,11 @@ pub(super) async fn last_dag_logs(State(app): State<Shared>, asked: Asked) -> An
     let after = asked.after.as_deref();
     let page = match app.log_page(&identity, selection, after).await {
         Ok(page) => page,
+        // The file of the log was rotated since the page before was read: the server goes on when there
+        // is as much again, and takes a refusal for the end.
+        Err(Error::Page(PageError::BehindTheEnd { total, .. })) => {
+            LogPage { total, ..empty_page() }
+        }
         // Only where no log follows: a server goes on reading behind what it got first.
         Err(error @ Error::NoLog { ended: true, .. }) => sentence(&error),
         Err(Error::NoLog { .. } | Error::NoRuns(_)) => empty_page(),
