@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use ompipe_core::config::{CertificateAuthority, ConfigDelivery, K8sPipelineClientConfig};
+use ompipe_core::config::{
+    CertificateAuthority, ConfigDelivery, K8sPipelineClientConfig, ScheduleSpread,
+};
 use ompipe_core::version::ReleaseLine;
 use ompipe_core::workflow::{self, WorkflowConfig};
 use ompipe_core::{
@@ -30,6 +32,7 @@ pub struct Preparation {
     authority: Option<CertificateAuthority>,
     token: Option<SecretString>,
     delivery: ConfigDelivery,
+    spread: ScheduleSpread,
     /// The release line of the worker's image, if its tag is a version.
     worker: Option<ReleaseLine>,
 }
@@ -46,6 +49,7 @@ impl Preparation {
             authority: config.certificate_authority.clone(),
             token,
             delivery: config.config_delivery,
+            spread: config.schedule_spread.clone(),
             worker: config.ingestion_image.tag().and_then(ReleaseLine::in_text),
         }
     }
@@ -71,7 +75,9 @@ impl Preparation {
             .and_then(|workflow| workflow.fitting(self.delivery))
             .map_err(|source| cannot_run(&pipeline, source))?;
         let service = service.map(|service| without_needless_credentials(&pipeline, service));
-        Ok(RunnablePipeline { pipeline, service, workflow })
+        let of_service = pipeline.service.as_ref().map(|service| service.name.as_str());
+        let window = self.spread.of(of_service, &pipeline.identity.fully_qualified_name);
+        Ok(RunnablePipeline { pipeline: pipeline.with_spread(window), service, workflow })
     }
 
     /// The release line of the worker: that of its image's tag, else the server's. The server is asked

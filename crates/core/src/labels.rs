@@ -58,6 +58,8 @@ pub const PIPELINE_NAME: &str = "pipelines.openmetadata.org/pipeline-name";
 pub const PIPELINE_FQN: &str = "pipelines.openmetadata.org/pipeline-fqn";
 /// Annotation: the fully qualified name of an automation or application.
 pub const ENTITY_FQN: &str = "pipelines.openmetadata.org/entity-fqn";
+/// Annotation of a schedule: its cron text before `scheduleSpread` moved it.
+pub const UNSPREAD: &str = "pipelines.openmetadata.org/schedule-before-spread";
 /// Annotation: the [`crate::Slug`] of the pipeline's objects.
 pub const SLUG: &str = "pipelines.openmetadata.org/slug";
 /// Annotation: SHA-256 of the workflow config in a revision's Secret.

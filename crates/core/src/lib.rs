@@ -40,6 +40,7 @@ mod run_id;
 mod schedule;
 mod server_connection;
 mod service;
+pub mod spread;
 mod task;
 pub mod version;
 pub mod workflow;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::airflow::AirflowConfig;
 use crate::fields::Fields;
+use crate::spread::Spread;
 use crate::{Problem, Problems, Schedule, ServerConnection, Zone};
 
 /// What is being read, in messages.
@@ -182,6 +183,17 @@ impl IngestionPipeline {
             identity: identity?,
             source_config: source_config?,
         })
+    }
+
+    /// This pipeline with its slots moved within `window`, and what there is to say about that.
+    #[must_use]
+    pub fn with_spread(mut self, window: Spread) -> Self {
+        let Some(schedule) = self.schedule.take() else { return self };
+        let said = schedule.remarks().len();
+        let schedule = schedule.spread(window, self.identity.id);
+        self.remarks.extend(schedule.remarks().iter().skip(said).cloned());
+        self.schedule = Some(schedule);
+        self
     }
 
     /// What whoever deploys this is to know: keys that are unknown or have no effect, and steps of

@@ -11,6 +11,9 @@ use std::str::FromStr;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::{Timestamp, tz};
+use uuid::Uuid;
+
+use crate::spread::{self, Moved, Spread};
 
 /// A schedule in five fields that both Kubernetes and our slot calculation understand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Schedule {
     zone: Zone,
     /// Steps that their field cannot hold, each in one sentence.
     remarks: Vec<String>,
+    /// The cron text before `scheduleSpread` moved it.
+    unspread: Option<String>,
 }
 
 impl Schedule {
@@ -30,7 +35,7 @@ impl Schedule {
         let canonical = canonical(text)?;
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed);
         let cron = parser.build().parse(&canonical.text).map_err(|e| e.to_string())?;
-        let schedule = Self { cron, zone, remarks: canonical.remarks };
+        let schedule = Self { cron, zone, remarks: canonical.remarks, unspread: None };
         match schedule.next_after(REFERENCE) {
             Some(_) => Ok(schedule),
             None => Err("never fires: no month has such a day".to_owned()),
@@ -47,6 +52,44 @@ impl Schedule {
     #[must_use]
     pub fn remarks(&self) -> &[String] {
         &self.remarks
+    }
+
+    /// The cron text that the user gave, where `scheduleSpread` moved its slots.
+    #[must_use]
+    pub fn unspread(&self) -> Option<&str> {
+        self.unspread.as_deref()
+    }
+
+    /// The same schedule as an object shows it, which says what it was before it was moved.
+    #[must_use]
+    pub fn moved_from(self, unspread: Option<String>) -> Self {
+        Self { unspread, ..self }
+    }
+
+    /// The schedule of one pipeline, moved within `window`, with what to tell the user.
+    #[must_use]
+    pub fn spread(mut self, window: Spread, pipeline: Uuid) -> Self {
+        if window == Spread::default() {
+            return self;
+        }
+        let given = self.as_cron().to_owned();
+        match spread::spread(&given, window, pipeline) {
+            Moved::Fixed => self.remarks.push(format!(
+                "scheduleSpread has no effect: the slots of {given} cannot move within their hour, \
+                 or have another slot in the next minute"
+            )),
+            Moved::By(0, _) => {}
+            Moved::By(minutes, text) => {
+                if let Ok(moved) = Self::new(&text, self.zone.clone()) {
+                    self.remarks.push(format!(
+                        "scheduleSpread moves the schedule from {given} to {text}, {minutes} min later"
+                    ));
+                    self.cron = moved.cron;
+                    self.unspread = Some(given);
+                }
+            }
+        }
+        self
     }
 
     /// The zone in which the schedule is read.

@@ -1,7 +1,7 @@
 //! `ompipe get`: what is deployed of a pipeline.
 
 use ompipe_client::PipelineDetail;
-use ompipe_core::yaml;
+use ompipe_core::{Schedule, yaml};
 
 use super::target::{self, Shown};
 use crate::args::{Args, Targets};
@@ -25,6 +25,8 @@ fn describe(detail: &PipelineDetail) -> String {
         (Some(schedule), true) => format!("{schedule} (paused)"),
         (None, _) => "on demand".to_owned(),
     };
+    let unspread = pipeline.timetable.as_ref().and_then(Schedule::unspread);
+    let unspread = unspread.map(|given| format!("{given}, moved by scheduleSpread"));
     let last = pipeline.last_run.as_ref();
     let last = last.map(|run| format!("{} {}", run.run_id, run.state_in_words()));
     let fields = [
@@ -34,6 +36,7 @@ fn describe(detail: &PipelineDetail) -> String {
         ("Type", Some(pipeline.pipeline_type.clone())),
         ("Service", service.clone()),
         ("Schedule", Some(schedule)),
+        ("Given as", unspread),
         ("Next run", pipeline.next_run.map(|next| next.to_string())),
         ("Last run", last),
         ("Object", schedule_object.clone()),

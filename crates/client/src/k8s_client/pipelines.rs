@@ -239,10 +239,12 @@ impl Planned {
 
     fn new<K: Object>(object: &K, cron: &str, zone: Option<&str>, suspend: Option<bool>) -> Self {
         let zone = zone.unwrap_or("UTC").parse().ok();
+        let schedule = zone.and_then(|zone| Schedule::new(cron, zone).ok());
+        let unspread = object.annotations().get(labels::UNSPREAD).cloned();
         Self {
             namespace: object.namespace(),
             pipeline_id: object.labels().get(PIPELINE_ID).cloned(),
-            schedule: zone.and_then(|zone| Schedule::new(cron, zone).ok()),
+            schedule: schedule.map(|schedule| schedule.moved_from(unspread)),
             suspended: suspend.unwrap_or(false),
         }
     }

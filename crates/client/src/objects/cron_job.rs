@@ -14,7 +14,7 @@ pub(super) fn build(objects: &Objects<'_>) -> Option<CronJob> {
     let schedule = objects.pipeline().schedule.as_ref()?;
     let labels = objects.with_revision(labels::of_pipeline(objects.pipeline()));
     Some(CronJob {
-        metadata: objects.metadata(objects.slug.cron_job(), labels),
+        metadata: objects.metadata_of_schedule(objects.slug.cron_job(), labels),
         spec: Some(spec(objects, schedule)),
         status: None,
     })

@@ -33,7 +33,7 @@ use ompipe_api::{CronOMJob, OMJob};
 use ompipe_core::config::{K8sPipelineClientConfig, Mode};
 use ompipe_core::labels::{self, Pairs};
 use ompipe_core::{
-    IngestionPipeline, PipelineIdentity, RunId, Service, Slug, WorkflowConfig, revision,
+    IngestionPipeline, PipelineIdentity, RunId, Schedule, Service, Slug, WorkflowConfig, revision,
 };
 use serde_json::Value;
 
@@ -190,6 +190,15 @@ impl<'a> Objects<'a> {
             annotations: Some(labels::annotations_of(&self.pipeline().identity)),
             owner_references: self.anchor.clone().map(|anchor| vec![anchor]),
             ..ObjectMeta::default()
+        }
+    }
+
+    /// Of a schedule, which says what it was before it was moved.
+    fn metadata_of_schedule(&self, name: String, labels: Pairs) -> ObjectMeta {
+        let metadata = self.metadata(name, labels);
+        match self.pipeline().schedule.as_ref().and_then(Schedule::unspread) {
+            Some(given) => annotated(metadata, labels::UNSPREAD, given.to_owned()),
+            None => metadata,
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) fn schedule(objects: &Objects<'_>) -> Option<CronOMJob> {
     let config = objects.config;
     let labels = objects.with_revision(labels::of_pipeline(objects.pipeline()));
     Some(CronOMJob {
-        metadata: objects.metadata(objects.slug.cron_om_job(), labels),
+        metadata: objects.metadata_of_schedule(objects.slug.cron_om_job(), labels),
         spec: CronOMJobSpec {
             schedule: schedule.as_cron().to_owned(),
             time_zone: Some(schedule.zone().to_string()),

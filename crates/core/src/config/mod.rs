@@ -11,6 +11,7 @@ mod environment;
 mod parameters;
 mod pod_template;
 mod resources;
+mod schedule_spread;
 mod scheduling;
 mod security;
 mod stock;
@@ -27,6 +28,7 @@ use serde_json::{Map, Value};
 pub use effective::{EffectiveValue, Origin, effective};
 pub use parameters::{PARAMETERS, Parameter};
 pub use pod_template::PodTemplates;
+pub use schedule_spread::ScheduleSpread;
 pub use security::{PodSecurity, SeccompProfile};
 pub use stock::server_section;
 pub use substitution::resolve_variables;
@@ -93,6 +95,8 @@ pub struct K8sPipelineClientConfig {
     /// Seconds that a scheduled run may start late: 0 for *no catch-up*
     /// ([`crate::cron::starting_deadline`]), else never below [`LEAST_STARTING_DEADLINE`].
     pub starting_deadline_seconds: i64,
+    /// Over how many minutes schedules of the same minute are spread.
+    pub schedule_spread: ScheduleSpread,
     /// Finished runs that a schedule keeps.
     pub successful_jobs_history_limit: i32,
     /// Failed runs that a schedule keeps.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::pod_template::{PodTemplates, refuse_reserved};
 use super::resources::resources;
+use super::schedule_spread::ScheduleSpread;
 use super::scheduling::{label_pairs, pairs, tolerations};
 use super::variables::ExtraVariables;
 use super::{
@@ -125,6 +126,24 @@ pub const PARAMETERS: &[Parameter] = &[
         None,
         "0",
         "seconds that a scheduled run may start late; 0 is no catch-up: 300, or the schedule's interval where that is shorter",
+    ),
+    parameter(
+        "scheduleSpread",
+        None,
+        "0",
+        "minutes (0 to 59) over which schedules of the same minute are spread, by the pipeline's id; 0 leaves them as they are",
+    ),
+    parameter(
+        "serviceScheduleSpread",
+        None,
+        "{}",
+        "the same for the pipelines of one service: a map from its name",
+    ),
+    parameter(
+        "pipelineScheduleSpread",
+        None,
+        "{}",
+        "the same for one pipeline: a map from its fully qualified name",
     ),
     parameter(
         "successfulJobsHistoryLimit",
@@ -295,6 +314,7 @@ pub(super) fn read(
         backoff_limit: number(fields, "backoffLimit", 0)?,
         concurrency_policy: or_default(fields, "concurrencyPolicy")?,
         starting_deadline_seconds: starting_deadline(fields, notices)?,
+        schedule_spread: ScheduleSpread::read(fields),
         successful_jobs_history_limit: number(fields, "successfulJobsHistoryLimit", 0)?,
         failed_jobs_history_limit: number(fields, "failedJobsHistoryLimit", 0)?,
         node_selector: label_pairs(fields, "nodeSelector"),
