@@ -20,7 +20,7 @@ test: ## Run every test, on a sandbox of its own or with KUBECONFIG=FILE
 	@tests/all
 
 unit: ## Run the tests that need neither root nor a cluster
-	cargo test --workspace --lib --bins --test cli --test crds --test omjob_model --test standin --test fault_matrix --test log --locked
+	cargo test --workspace --lib --bins --test cli --test crds --test omjob_model --test standin --test fault_matrix --test log --test untrusted --locked
 	@sandbox/unit
 
 contract: helm models ## Run the tests against recorded requests, OpenMetadata's models, and the rendered chart
@@ -91,8 +91,9 @@ bench-server: sandbox images ## Measure the HTTP service: deploys, health, memor
 hooks: ## Check format and scripts before each commit: installs a Git hook
 	@ln -sf "$(CURDIR)/setup/pre-commit" "$$(git rev-parse --git-path hooks)/pre-commit"
 
-deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
+deny: ## Check licences, bans, sources and advisories of the dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources
+	@lint/advisories
 
 clean: ## Stop what runs and remove everything that was built
 	@demo/stop

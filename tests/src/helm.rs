@@ -81,6 +81,15 @@ impl Release {
         Ok(notes.to_owned())
     }
 
+    /// The notes of an installation that the cluster would take.
+    ///
+    /// # Errors
+    /// What helm says.
+    pub fn notes_of_cluster(&self, values: &Value) -> Result<String> {
+        let dry = ["--dry-run=server", "--values", "-"];
+        self.helm(&[&["install", &self.name, &self.chart], &dry[..]].concat(), values)
+    }
+
     /// Goes back to the revision before.
     ///
     /// # Errors

@@ -17,8 +17,28 @@ the settings of its Airflow client below `airflow`, and reads no others.
 {{- $block | toYaml }}
 {{- end }}
 
+{{/*
+Where runs live. Nobody is moved: a release keeps the namespace that it has, and one of a chart before this
+default had its own.
+*/}}
 {{- define "ompipe.runsNamespace" -}}
-{{- (include "ompipe.block" . | fromYaml).k8s.namespace | default .Release.Namespace }}
+{{- (include "ompipe.block" . | fromYaml).k8s.namespace | default (include "ompipe.formerRunsNamespace" .) | default "openmetadata-pipelines" }}
+{{- end }}
+
+{{/* Where the runs of this release live by now, as its Deployments say; empty for a new one. */}}
+{{- define "ompipe.formerRunsNamespace" -}}
+{{- $former := "" }}
+{{- range $name := list (include "ompipe.serverName" .) (include "ompipe.operatorName" .) }}
+{{- $found := lookup "apps/v1" "Deployment" $.Release.Namespace $name }}
+{{- if and $found (not $former) }}
+{{- $former = dig "metadata" "annotations" "ompipe/runs-namespace" $.Release.Namespace $found }}
+{{- end }}
+{{- end }}
+{{- $former }}
+{{- end }}
+
+{{- define "ompipe.runsAnnotation" -}}
+ompipe/runs-namespace: {{ include "ompipe.runsNamespace" . }}
 {{- end }}
 
 {{/*
@@ -55,6 +75,12 @@ null, so an empty text means null there.
 {{- end }}
 {{- end }}
 {{- $runs := include "ompipe.runsNamespace" . }}
+{{- /* A short name of OpenMetadata is one of the release's namespace, wherever the runs are. */}}
+{{- $host := (urlParse (include "ompipe.block" . | fromYaml).metadataApiEndpoint).host | default "" }}
+{{- if and (not $parameters.namespace) (ne $runs .Release.Namespace) (not (contains "." $host)) (kindIs "map" ($parameters.podTemplate | default dict)) }}
+{{- $dns := dict "spec" (dict "dnsConfig" (dict "searches" (list (printf "%s.svc.cluster.local" .Release.Namespace)))) }}
+{{- $_ := set $parameters "podTemplate" (mergeOverwrite $dns ($parameters.podTemplate | default dict)) }}
+{{- end }}
 {{- $parameters = omit $parameters "namespace" }}
 {{- if ne $runs .Release.Namespace }}{{ $_ := set $parameters "namespace" $runs }}{{ end }}
 {{- $_ := set $parameters "serviceAccountName" (include "ompipe.account" (dict "root" . "component" "ingestion")) }}
@@ -131,4 +157,21 @@ server:
 {{/* Whether Roles are made: "true" or "". OpenMetadata's chart has a switch of its own for that. */}}
 {{- define "ompipe.makesRoles" -}}
 {{- if and .Values.rbac.create (dig "rbac" "enabled" true (include "ompipe.block" . | fromYaml).k8s) }}true{{ end }}
+{{- end }}
+
+{{/*
+Who may call the server where nobody is listed: the namespaces of the release and of the runs, and that of
+OpenMetadata, where it is known. Empty is everybody.
+*/}}
+{{- define "ompipe.callers" -}}
+{{- $host := (urlParse (include "ompipe.block" . | fromYaml).metadataApiEndpoint).host | default "" | regexFind "^[^:]*" }}
+{{- $parts := splitList "." $host }}
+{{- $is_service := or (le (len $parts) 2) (eq (index (append $parts "") 2) "svc") }}
+{{- $named := .Values.networkPolicy.openMetadataNamespace }}
+{{- if and (not $named) $is_service (gt (len $parts) 1) }}{{ $named = index $parts 1 }}{{ end }}
+{{- if or $named $is_service }}
+{{- range list .Release.Namespace (include "ompipe.runsNamespace" .) $named | compact | uniq }}
+- namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: {{ . }} } }
+{{- end }}
+{{- end }}
 {{- end }}

@@ -23,7 +23,7 @@ type Texts = BTreeMap<String, String>;
 #[serde(rename_all = "camelCase")]
 pub struct StagePodSpec {
     /// Image of the container.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 4096))]
     pub image: String,
     /// When the image is pulled: `Always`, `IfNotPresent` or `Never`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,6 +38,7 @@ pub struct StagePodSpec {
     pub service_account_name: Option<String>,
     /// Command of the container; the image's own when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::command")]
     pub command: Option<Vec<String>>,
     /// Environment of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,6 +49,7 @@ pub struct StagePodSpec {
     pub resources: Option<ResourceAmounts>,
     /// Labels that a node must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::pairs")]
     pub node_selector: Option<Texts>,
     /// Taints that the pod tolerates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,9 +61,11 @@ pub struct StagePodSpec {
     pub security_context: Option<PodSecurityContext>,
     /// Labels of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::pairs")]
     pub labels: Option<Texts>,
     /// Annotations of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::pairs")]
     pub annotations: Option<Texts>,
     /// A partial `PodTemplateSpec`, merged over the pod as Kubernetes' strategic merge does. What
     /// ompipe's operator knows and upstream's ignores.

@@ -11,6 +11,30 @@ use crate::rules;
 /// when it can say how much work its rules may be. More than anybody has.
 const MOST_ITEMS: u32 = 4096;
 
+/// Longest value of an environment variable, and longest argument, in characters. Linux starts no process
+/// with a longer one (`MAX_ARG_STRLEN`).
+const LONGEST_ARGUMENT: u32 = 128 << 10;
+/// Most labels, annotations and the like of a pod. Kubernetes takes annotations of 256 KiB together.
+const MOST_PAIRS: u32 = 512;
+/// Longest annotation.
+const LONGEST_ANNOTATION: u32 = 256 << 10;
+
+/// A command with its arguments.
+pub(crate) fn command(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array", "nullable": true, "maxItems": MOST_ITEMS,
+        "items": { "type": "string", "maxLength": LONGEST_ARGUMENT },
+    })
+}
+
+/// Labels, annotations, or labels of nodes.
+pub(crate) fn pairs(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object", "nullable": true, "maxProperties": MOST_PAIRS,
+        "additionalProperties": { "type": "string", "maxLength": LONGEST_ANNOTATION },
+    })
+}
+
 /// Any object; nothing in it is pruned.
 pub(crate) fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -33,7 +57,7 @@ pub(crate) fn env(_: &mut SchemaGenerator) -> Schema {
             "x-kubernetes-validations": [rules::variable_has_one_source()],
             "properties": {
                 "name": { "type": "string" },
-                "value": { "type": "string", "nullable": true },
+                "value": { "type": "string", "nullable": true, "maxLength": LONGEST_ARGUMENT },
                 "valueFrom": {
                     "type": "object", "nullable": true,
                     "properties": {
@@ -61,8 +85,8 @@ pub(crate) fn env(_: &mut SchemaGenerator) -> Schema {
 /// Names of Secrets to pull images with.
 pub(crate) fn pull_secrets(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "type": "array", "nullable": true,
-        "items": { "type": "object", "properties": { "name": { "type": "string" } } },
+        "type": "array", "nullable": true, "maxItems": MOST_ITEMS,
+        "items": { "type": "object", "properties": { "name": { "type": "string", "maxLength": 253 } } },
     })
 }
 

@@ -603,6 +603,11 @@ pub(crate) struct LogsArgs {
     #[arg(short, long, conflicts_with_all = ["attempt", "container"])]
     pub(crate) follow: bool,
 
+    /// Show a log on a terminal as it is, with the control characters in it. Otherwise they are shown as
+    /// `\u{1b}`. A log that is piped is always as it is.
+    #[arg(long, conflicts_with = "follow")]
+    pub(crate) raw: bool,
+
     #[command(flatten)]
     pub(crate) lines: LogLines,
 }

@@ -8,6 +8,7 @@ use clap::Parser;
 use clap_complete::CompleteEnv;
 use clap_complete::engine::CompletionCandidate;
 use ompipe_client::{K8sPipelineClient, PipelineFilter};
+use ompipe_core::printable;
 
 use crate::args::{self, Args};
 use crate::failure::Failure;
@@ -79,7 +80,10 @@ fn ask(
 
 fn candidates(current: &OsStr, found: Found) -> Vec<CompletionCandidate> {
     let typed = current.to_string_lossy();
-    let fitting = found.into_iter().filter(|(value, _)| value.starts_with(&*typed));
+    // The shell types a candidate, and may obey characters that are no letters.
+    let is_text = |value: &str| !value.chars().any(printable::is_active);
+    let fitting =
+        found.into_iter().filter(|(value, _)| value.starts_with(&*typed) && is_text(value));
     fitting
         .map(|(value, help)| CompletionCandidate::new(value).help(help.map(Into::into)))
         .collect()

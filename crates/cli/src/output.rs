@@ -1,12 +1,13 @@
 //! What is printed where: results to stdout, everything about them to stderr.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, TableStyle};
 use jiff::{SignedDuration, Timestamp};
 use ompipe_client::{Change, Written};
+use ompipe_core::printable::{self, PrintableLog};
 use ompipe_core::{PipelineState, yaml};
 use serde::Serialize;
 
@@ -15,18 +16,93 @@ use crate::failure::Failure;
 
 /// Tells the user something beside the result. That stderr is gone is no reason to stop.
 pub(crate) fn note(message: impl Display) {
+    let message = message.to_string();
+    let is_seen = io::stderr().is_terminal();
+    let message = if is_seen { printable::lines(&message) } else { message.into() };
     drop(writeln!(io::stderr().lock(), "{message}"));
 }
 
-/// Prints a result to stdout. A reader that has gone away has seen enough.
+/// Prints a result to stdout. A reader that has gone away has seen enough. On a terminal, characters do
+/// nothing that a terminal would obey; a pipe gets the text as it is.
 pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
+    let text = text.to_string();
+    let is_seen = io::stdout().is_terminal();
+    print_as_it_is(if is_seen { printable::lines(&text) } else { text.into() })
+}
+
+fn print_as_it_is(text: impl Display) -> Result<(), Failure> {
     ignore_closed(writeln!(io::stdout().lock(), "{text}"))
+}
+
+/// A text for people: in it, what comes from elsewhere is escaped, and what has a colour keeps it.
+#[derive(Debug)]
+pub(crate) struct Painted(String);
+
+impl Painted {
+    /// Prints it as a result.
+    pub(crate) fn print(&self) -> Result<(), Failure> {
+        print_as_it_is(&self.0)
+    }
+
+    pub(crate) fn without_last_newline(mut self) -> Self {
+        self.0.truncate(self.0.trim_end_matches('\n').len());
+        self
+    }
+
+    /// A line as it is, without a colour.
+    pub(crate) fn plain(text: &str) -> Self {
+        Self(printable::lines(text).into_owned())
+    }
+}
+
+impl FromIterator<Self> for Painted {
+    fn from_iter<I: IntoIterator<Item = Self>>(parts: I) -> Self {
+        Self(parts.into_iter().map(|part| part.0).collect())
+    }
+}
+
+impl From<String> for Painted {
+    fn from(text: String) -> Self {
+        let is_seen = io::stdout().is_terminal();
+        Self(if is_seen { printable::lines(&text).into_owned() } else { text })
+    }
+}
+
+/// Writes a log to stdout or stderr: on a terminal without characters that it would obey, unless they
+/// are asked for.
+#[derive(Debug)]
+pub(crate) struct LogWriter<W> {
+    to: W,
+    /// `None` where the log is written as it is.
+    printable: Option<PrintableLog>,
+}
+
+impl<W: Write + IsTerminal> LogWriter<W> {
+    pub(crate) fn new(to: W, is_raw: bool) -> Self {
+        let is_seen = to.is_terminal() && !is_raw;
+        Self { to, printable: is_seen.then(PrintableLog::default) }
+    }
+}
+
+impl<W: Write> Write for LogWriter<W> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        match &mut self.printable {
+            Some(printable) => self.to.write_all(printable.push(piece).as_bytes())?,
+            None => self.to.write_all(piece)?,
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
 }
 
 /// Prints a result for programs: as YAML if that is the format, else as JSON.
 pub(crate) fn print_structured(output: Output, result: &impl Serialize) -> Result<(), Failure> {
     if output != Output::Yaml {
-        return print(serde_json::to_string_pretty(result).map_err(io::Error::from)?);
+        let text = serde_json::to_string_pretty(result).map_err(io::Error::from)?;
+        return print_as_it_is(printable::json(&text));
     }
     // By way of a JSON value, since that is what both formats hold.
     let value = serde_json::to_value(result).map_err(io::Error::from)?;
@@ -35,20 +111,24 @@ pub(crate) fn print_structured(output: Output, result: &impl Serialize) -> Resul
 }
 
 /// Prints a result for people or programs.
-pub(crate) fn show<T: Serialize>(
+pub(crate) fn show<T: Serialize, D: Into<Painted>>(
     output: Output,
     result: &T,
-    describe: impl FnOnce(&T) -> String,
+    describe: impl FnOnce(&T) -> D,
 ) -> Result<(), Failure> {
-    if output.is_structured() { print_structured(output, result) } else { print(describe(result)) }
+    if output.is_structured() {
+        print_structured(output, result)
+    } else {
+        describe(result).into().print()
+    }
 }
 
 /// As [`show`], of a result that has a name.
-pub(crate) fn show_named<T: Serialize>(
+pub(crate) fn show_named<T: Serialize, D: Into<Painted>>(
     output: Output,
     result: &T,
     name: impl FnOnce(&T) -> String,
-    describe: impl FnOnce(&T) -> String,
+    describe: impl FnOnce(&T) -> D,
 ) -> Result<(), Failure> {
     if output == Output::Name { print(name(result)) } else { show(output, result, describe) }
 }
@@ -61,7 +141,8 @@ pub(crate) fn ignore_closed(written: io::Result<()>) -> Result<(), Failure> {
     }
 }
 
-/// A table without lines, as kubectl prints them.
+/// A table without lines, as kubectl prints them, and like there without active characters in any cell,
+/// also where a pager shows it.
 pub(crate) fn table<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -69,7 +150,7 @@ pub(crate) fn table<const N: usize>(
     let mut table = Table::new();
     table.load_style(TableStyle::new()).set_header(header);
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.map(|cell| printable::line(&cell).into_owned()));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -113,24 +194,25 @@ pub(crate) fn has_colours() -> bool {
 }
 
 /// A word in its colour.
-pub(crate) fn paint(text: &str, tone: Tone) -> String {
+pub(crate) fn paint(text: &str, tone: Tone) -> Painted {
     let style = tone.style();
-    if has_colours() { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    let text = printable::lines(text);
+    Painted(if has_colours() { format!("{style}{text}{style:#}") } else { text.into_owned() })
 }
 
 /// A table with a coloured word in each row: the last time that the word stands there. Colours come
 /// after the widths, which they must not count for.
-pub(crate) fn painted(table: &str, words: &[(String, Tone)]) -> String {
+pub(crate) fn painted(table: &str, words: &[(String, Tone)]) -> Painted {
     let mut lines = table.lines();
     let header = lines.next().unwrap_or_default().to_owned();
     let rows = lines.zip(words).map(|(line, (word, tone))| match line.rfind(word.as_str()) {
         Some(at) => {
             let (before, rest) = line.split_at(at);
-            format!("{before}{}{}", paint(word, *tone), &rest[word.len()..])
+            format!("{before}{}{}", paint(word, *tone).0, &rest[word.len()..])
         }
         None => line.to_owned(),
     });
-    std::iter::once(header).chain(rows).collect::<Vec<_>>().join("\n")
+    Painted(std::iter::once(header).chain(rows).collect::<Vec<_>>().join("\n"))
 }
 
 /// A cell for what may be absent.
@@ -184,6 +266,12 @@ mod tests {
     #[case(90_000, "1d1h")]
     fn spans(#[case] seconds: i64, #[case] expected: &str) {
         assert_eq!(span(SignedDuration::from_secs(seconds)), expected);
+    }
+
+    #[test]
+    fn a_cell_does_nothing_to_a_terminal() {
+        let printed = table(["NAME", "AGE"], [["a\x1b[8m\nb".to_owned(), "1s".to_owned()]]);
+        assert_eq!(printed, "NAME              AGE\na\\u{1b}[8m\\u{a}b  1s");
     }
 
     #[test]

@@ -725,3 +725,52 @@ fn a_token_in_a_secrets_manager_is_told_before_anything_is_called() {
     assert_eq!(outcome.code, Some(2));
     assert!(outcome.stderr.contains("OPENMETADATA_JWT_TOKEN"), "{}", outcome.stderr);
 }
+
+/// What a terminal gets that is the stdout and stderr of a call.
+fn on_a_terminal(case: &Case, args: &[&str]) -> String {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let path = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let side = || fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("ompipe"))
+        .env_clear()
+        .env("KUBECONFIG", case.dir.path().join("no-such-kubeconfig"))
+        .args(args)
+        .stdin(std::process::Stdio::null())
+        .stdout(side())
+        .stderr(side())
+        .spawn()
+        .unwrap();
+    let mut shown = Vec::new();
+    // A terminal that nobody writes to any more ends with an error.
+    let _ = std::io::Read::read_to_end(&mut fs::File::from(terminal), &mut shown);
+    child.wait().unwrap();
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn names_do_nothing_on_a_terminal() {
+    const NAME: &str = "a\u{1b}]0;pwned\u{7}\u{202e}b\u{9b}31m";
+    let case = Case::new();
+    let config = case.config(&json!({}));
+    let entity = json!({
+        "id": "6c9ef1a3-8bbb-4bb0-a7bb-8b9a0d0dc8a4", "name": NAME, "pipelineType": "metadata",
+        "fullyQualifiedName": format!("shop.{NAME}"), "displayName": NAME,
+        "service": { "name": "shop", "type": "databaseService" },
+        "sourceConfig": { "config": { "type": "DatabaseMetadata" } },
+        "airflowConfig": {}, "openMetadataServerConnection": {
+            "hostPort": "http://om:8585/api", "securityConfig": { "jwtToken": TOKEN } },
+    });
+    let pipeline = case.pipeline(&entity);
+    let service = case.service();
+    let source = ["-c", config.as_str(), "-f", &pipeline, "--service", &service];
+    for more in [vec!["render"], vec!["render", "-o", "json"], vec!["deploy"], vec!["diff"]] {
+        let shown = on_a_terminal(&case, &[more.as_slice(), &source].concat());
+        let active = shown.chars().filter(|c| c.is_control() && !"\n\r\t".contains(*c));
+        assert_eq!(active.collect::<String>(), "", "{more:?}: {shown:?}");
+        assert!(!shown.contains('\u{202e}'), "{more:?}: {shown:?}");
+    }
+}

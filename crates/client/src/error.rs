@@ -191,6 +191,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Too many logs are being read, or reading this one took too long.
+    #[error("too many logs are being read at the same time, or their nodes do not answer")]
+    LogsBusy,
     /// Where the log was being written to failed.
     #[error("the log could not be written: {0}")]
     LogSink(#[source] std::io::Error),

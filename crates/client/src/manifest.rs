@@ -1,13 +1,12 @@
 //! What an operation would apply, as YAML for people, reviews and GitOps.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::api::core::v1::Secret;
+use ompipe_core::redaction::Secrets;
 use ompipe_core::workflow::CONFIG_ENV;
 use ompipe_core::{RunId, redaction, yaml};
 use serde_json::{Value, json};
 
-use crate::objects::Objects;
+use crate::objects::{Objects, is_variable_key};
 
 /// Whether secrets are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +58,7 @@ impl Manifests {
         match visibility {
             Visibility::ShowSecrets => self.0.clone(),
             Visibility::Masked => {
-                let secrets = self.0.iter().flat_map(secrets_in).collect();
+                let secrets = self.0.iter().map(secrets_in).collect();
                 self.0.iter().map(|object| masked(object, &secrets)).collect()
             }
         }
@@ -88,16 +87,23 @@ fn secret(secret: &Secret) -> Result<Value, serde_json::Error> {
 }
 
 /// Every secret in the texts of a Secret. One object may repeat what is secret in another.
-fn secrets_in(object: &Value) -> BTreeSet<String> {
+fn secrets_in(object: &Value) -> Secrets {
     let texts = object.get("stringData").and_then(Value::as_object).into_iter().flatten();
-    texts.flat_map(|(key, text)| redaction::secrets_of(&document(key, text))).collect()
+    let secrets_in = |(key, text): (&String, &Value)| {
+        let mut secrets = redaction::secrets_of(&document(key, text));
+        if is_variable_key(key) {
+            secrets.extend_likely(text.as_str().map(str::to_owned));
+        }
+        secrets
+    };
+    texts.map(secrets_in).collect()
 }
 
-fn masked(object: &Value, secrets: &BTreeSet<String>) -> Value {
+fn masked(object: &Value, secrets: &Secrets) -> Value {
     let mut masked = object.clone();
     if let Some(data) = masked.get_mut("stringData").and_then(Value::as_object_mut) {
         for (key, value) in data {
-            *value = redaction::scrub(&masked_text(key, value), secrets).into();
+            *value = secrets.scrub(&masked_text(key, value)).into();
         }
     }
     masked

@@ -8,12 +8,13 @@
 //! ```
 //! Nobody can take a port from the others without a login: a connection without a request ends after
 //! [`Limits::header_timeout`], a peer has a quarter of the places, and when all are taken, a
-//! connection that only waits is closed for the new one.
+//! connection that only waits is closed for the new one. Who does not read an answer loses it.
 
 mod activity;
 mod head_timeout;
 mod places;
 mod serve;
+mod write_timeout;
 
 use std::time::Duration;
 

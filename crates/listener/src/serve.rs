@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 use crate::activity::Activity;
 use crate::head_timeout::{HeadTimeout, IDLE_TIMEOUT};
 use crate::places::{Place, Places};
+use crate::write_timeout::{WRITE_TIMEOUT, WriteTimeout};
 use crate::{Limits, Shutdown};
 
 /// Time to bring a TLS connection about.
@@ -173,6 +174,7 @@ impl Spoken {
         S::Future: Send,
     {
         let Self { peer, header_timeout, activity, watcher } = self;
+        let stream = WriteTimeout::new(stream, WRITE_TIMEOUT);
         let stream = HeadTimeout::new(stream, activity.clone(), header_timeout);
         let answer = tower::service_fn(move |request: Request<hyper::body::Incoming>| {
             let under_way = activity.begin(request.version());

@@ -10,7 +10,8 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use futures::TryStreamExt;
 use ompipe_core::proxy::{Proxies, Proxy};
-use ompipe_core::{CaCertificate, ServerConnection, VerifySsl, redaction};
+use ompipe_core::redaction::{self, Secrets};
+use ompipe_core::{CaCertificate, ServerConnection, VerifySsl};
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
@@ -185,10 +186,8 @@ impl Transport {
     /// The server's words on one line, without the token and whatever else looks like a secret.
     fn fit_to_print(&self, said: &str) -> String {
         let token = self.token.as_ref().map(|token| token.expose_secret().to_owned());
-        let masked = redaction::scrub(said, &token.into_iter().collect());
-        let mask =
-            |word| if redaction::is_secret("", word) { redaction::PLACEHOLDER } else { word };
-        let line = masked.split_whitespace().map(mask).collect::<Vec<_>>().join(" ");
+        let secrets: Secrets = token.into_iter().collect();
+        let line = redaction::mask_text(&secrets.scrub(said));
         match line.char_indices().nth(MAX_SAID) {
             Some((cut, _)) => format!("{}…", &line[..cut]),
             None => line,

@@ -22,6 +22,7 @@ use tower::util::MapErrLayer;
 use tower::{BoxError, Layer, Service, ServiceBuilder};
 
 use crate::metrics::{Answer, Metrics, Verb};
+use crate::pages::Pages;
 
 /// Time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,7 +65,8 @@ pub async fn connect(kubeconfig: Option<&Path>, metrics: &Metrics) -> Result<Cli
         ClientBuilder::try_from(config).map_err(|error| Error::Client(place.describe(&error)))?;
     let measure = Measure { metrics: metrics.clone() };
     let describe = MapErrLayer::new(move |error: BoxError| place.wrap(&error));
-    Ok(builder.with_layer(&ServiceBuilder::new().layer(describe).layer(measure)).build())
+    let layers = ServiceBuilder::new().layer(describe).layer(measure).layer(Pages::default());
+    Ok(builder.with_layer(&layers).build())
 }
 
 /// Measures and bounds every request.

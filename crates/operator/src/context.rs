@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use ompipe_core::omjob::{Phase, Stage, Status};
 use ompipe_core::pod_policy::PodPolicy;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Duration;
 
 use crate::archive::Archiver;
@@ -27,6 +27,9 @@ use crate::written::Written;
 
 /// Schedules that are dealt with at once: on the hour, many are due.
 const SCHEDULES: usize = 32;
+
+/// Objects of up to 1.5 MiB that are in memory, each a few times, at the same time.
+const LARGE_OBJECTS: usize = 4;
 
 /// Everything that a reconcile needs beside the object.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub(crate) struct Context {
     pub(crate) schedules: Queue<ScheduleView>,
     pub(crate) job_failures: Failures<ObjectRef<JobView>>,
     pub(crate) schedule_failures: Failures<ObjectRef<ScheduleView>>,
+    /// Objects too large to be kept that are read, and pods made of them, at the same time.
+    pub(crate) large_objects: Semaphore,
     /// Nothing new is begun.
     pub(crate) draining: bool,
     /// Time that a drain gives to runs under way.
@@ -98,6 +103,7 @@ impl Context {
             schedules,
             job_failures: Failures::new(longest),
             schedule_failures: Failures::new(longest),
+            large_objects: Semaphore::new(LARGE_OBJECTS),
             draining: settings.drain,
             drain_limit: settings.drain_timeout.get(),
             changes: watch::Sender::new(0),

@@ -15,6 +15,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::context::Context;
 use crate::error::{Error, code};
+use crate::omjob::finalizers;
 use crate::view::JobView;
 
 /// Lets go of every `OMJob` and pod of a scope.
@@ -58,8 +59,8 @@ async fn let_go(context: &Context, jobs: &Store<JobView>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn remove_finalizer(context: &Context, job: &JobView) -> Result<(), Error> {
-    let mut finalizers = job.finalizers().to_vec();
+pub(crate) async fn remove_finalizer(context: &Context, job: &JobView) -> Result<(), Error> {
+    let mut finalizers = finalizers::of(context, job).await?;
     finalizers.retain(|finalizer| finalizer != FINALIZER);
     let patch = json!({ "metadata": {
         "resourceVersion": job.resource_version(), "finalizers": finalizers,

@@ -29,7 +29,7 @@ use serde_json::Value;
 use crate::context::Context;
 use crate::diagnosis;
 use crate::error::code;
-use crate::servers::Busy;
+use crate::servers::{Busy, RunOf};
 use crate::settings::origin;
 
 /// Variable with the run's id.
@@ -263,7 +263,8 @@ impl Ended<'_> {
         let server = OpenMetadata::new(connection)?;
         // A missing id is no fault of the server's.
         let id = self.run.id.ok_or(Error::NoRunId)?;
-        let turn = context.servers.turn(&self.run.uid, &server_of(connection)).await?;
+        let run = RunOf { uid: &self.run.uid, namespace: &self.run.namespace };
+        let turn = context.servers.turn(run, &server_of(connection)).await?;
         let outcome = turn.call(self.call(context, &server, id)).await?;
         Ok(match outcome? {
             Some(Reported::Stands(state)) => Told { by: Reporter::Run, state },

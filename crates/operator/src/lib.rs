@@ -30,8 +30,10 @@ pub mod health;
 mod jobs;
 mod last_resort;
 pub mod lease;
+mod letting_go;
 pub mod metrics;
 mod omjob;
+mod pages;
 mod queue;
 mod ready;
 mod retry;
@@ -155,6 +157,7 @@ async fn control(
     let (events, telling) = Events::new(writes.client().clone());
     let mut tasks = JoinSet::new();
     let scopes = Scope::all(settings, writes.client());
+    let all_scopes = scopes.clone();
     let unsynced = Arc::new(AtomicUsize::new(scopes.len()));
     let servers = Servers::default();
     let (mut contexts, mut reporters) = (Vec::new(), Vec::new());
@@ -189,12 +192,17 @@ async fn control(
         };
         tasks.spawn(scope::run(scope, context, triggers, synced, shutdown.clone()));
     }
+    let one = contexts.first().cloned();
     metrics.on_scrape(move |metrics| context::count(&contexts, &reporters, metrics));
     // The events end with the last that may tell one; what is not told by then is lost.
     drop(events);
     tokio::select! {
         _ = tasks.join_all() => {}
         () = telling => {}
+    }
+    if let Some(context) = one.filter(|_| !settings.drain) {
+        let own = settings.own_namespace(writes.client());
+        letting_go::if_namespace_ends(own, &all_scopes, &context, settings.report_jobs).await;
     }
 }
 

@@ -10,12 +10,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ompipe_core::shares::{Share, Shares};
 use ompipe_openmetadata::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 /// Servers that are remembered; beyond it, those that nobody waits for go. A run's config names them.
 const MOST_SERVERS: usize = 256;
+/// Reports of one namespace that wait for a server, or for its answer. Who may create runs there names
+/// as many servers as they like.
+const OF_NAMESPACE: usize = 16;
 /// Reports to one server that go on at the same time.
 const PLACES: usize = 8;
 /// Time for one report, which may be four calls.
@@ -33,11 +37,23 @@ pub(crate) enum Busy {
     Down(String),
     #[error("OpenMetadata at {0} did not answer in {seconds} seconds", seconds = LIMIT.as_secs())]
     Slow(String),
+    #[error("{OF_NAMESPACE} other reports of namespace {0} wait for their servers")]
+    Share(String),
 }
 
 /// Every server that was reported to.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Servers(Arc<Mutex<Known>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Servers {
+    known: Arc<Mutex<Known>>,
+    /// How many reports of each namespace go on.
+    shares: Arc<Shares<String>>,
+}
+
+impl Default for Servers {
+    fn default() -> Self {
+        Self { known: Arc::default(), shares: Shares::new(OF_NAMESPACE) }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -70,6 +86,14 @@ enum Health {
     Tried,
 }
 
+/// A run that is to be reported.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunOf<'r> {
+    /// UID of its object.
+    pub(crate) uid: &'r str,
+    pub(crate) namespace: &'r str,
+}
+
 /// A place, to be used for one report.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -77,6 +101,7 @@ pub(crate) struct Turn {
     run: String,
     server: Arc<Server>,
     _place: OwnedSemaphorePermit,
+    _share: Share<String>,
     /// What becomes of the server if this ends without an answer.
     health: Health,
 }
@@ -85,38 +110,48 @@ impl Servers {
     /// Waits for a place at a server.
     ///
     /// # Errors
-    /// When it does not answer these days.
-    pub(crate) async fn turn(&self, run: &str, name: &str) -> Result<Turn, Busy> {
+    /// When it does not answer these days, or too many of that namespace wait already.
+    pub(crate) async fn turn(&self, run: RunOf<'_>, name: &str) -> Result<Turn, Busy> {
+        let RunOf { uid: run, namespace } = run;
         let server = self.server(name);
-        lock(&self.0).waiting.insert(run.to_owned(), Arc::clone(&server));
+        lock(&self.known).waiting.insert(run.to_owned(), Arc::clone(&server));
         let down = || Busy::Down(server.name.clone());
         if server.is_down() {
             return Err(down());
         }
+        let share = self.shares.take(&namespace.to_owned());
+        let share = share.ok_or_else(|| Busy::Share(namespace.to_owned()))?;
         // Nobody closes the places.
         let place = Arc::clone(&server.places).acquire_owned().await.map_err(|_| down())?;
         if !server.begin() {
             return Err(down());
         }
         let health = Health::Down(Instant::now() + PAUSE);
-        Ok(Turn { known: self.clone(), run: run.to_owned(), server, _place: place, health })
+        Ok(Turn {
+            known: self.clone(),
+            run: run.to_owned(),
+            server,
+            _place: place,
+            _share: share,
+            health,
+        })
     }
 
     /// True when a try to report that run would fail without a call, so that it is not worth even
     /// the preparations.
     pub(crate) fn is_down_for(&self, run: &str) -> bool {
-        lock(&self.0).waiting.get(run).is_some_and(|server| server.is_down())
+        lock(&self.known).waiting.get(run).is_some_and(|server| server.is_down())
     }
 
     /// True when a run was tried to be reported, and not with success.
     pub(crate) fn is_waited_for_by(&self, run: &str) -> bool {
-        lock(&self.0).waiting.contains_key(run)
+        lock(&self.known).waiting.contains_key(run)
     }
 
     /// Counts a refusal of a run's report; true once there are enough, over minutes.
     pub(crate) fn refuses_for_good(&self, run: &str) -> bool {
         let now = Instant::now();
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.known);
         let refused = known.refused.entry(run.to_owned());
         let refused = refused.or_insert(Refused { since: now, times: 0 });
         refused.times = refused.times.saturating_add(1);
@@ -125,13 +160,13 @@ impl Servers {
 
     /// Forgets a run that is reported or gone.
     pub(crate) fn forget(&self, run: &str) {
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.known);
         known.waiting.remove(run);
         known.refused.remove(run);
     }
 
     fn server(&self, name: &str) -> Arc<Server> {
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.known);
         if known.servers.len() >= MOST_SERVERS {
             // Nobody waits for them: nothing is lost but the memory of a moment.
             known.servers.retain(|_, server| Arc::strong_count(server) > 1);
@@ -211,12 +246,31 @@ mod tests {
 
     use super::*;
 
+    const fn of(uid: &str) -> RunOf<'_> {
+        RunOf { uid, namespace: "tenant" }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn servers_that_hang_hold_the_share_of_their_namespace_and_no_more() {
+        let servers = Servers::default();
+        let mut turns = Vec::new();
+        for number in 0..OF_NAMESPACE {
+            turns.push(servers.turn(of("run"), &format!("tarpit-{number}")).await.unwrap());
+        }
+        let more = servers.turn(of("run"), "another-tarpit").now_or_never().unwrap();
+        assert!(matches!(more, Err(Busy::Share(_))));
+        let other = RunOf { uid: "other", namespace: "other" };
+        assert!(servers.turn(other, "alive").now_or_never().unwrap().is_ok());
+        turns.pop();
+        assert!(servers.turn(of("run"), "another-tarpit").now_or_never().unwrap().is_ok());
+    }
+
     fn unreachable() -> Result<(), Error> {
         Err(Error::Unreachable { url: "u".to_owned(), reason: "refused".to_owned() })
     }
 
     async fn fails(servers: &Servers, name: &str) {
-        let turn = servers.turn("run", name).await.unwrap();
+        let turn = servers.turn(of("run"), name).await.unwrap();
         turn.call(async { unreachable() }).await.unwrap().unwrap_err();
     }
 
@@ -225,20 +279,20 @@ mod tests {
         let servers = Servers::default();
         fails(&servers, "dead").await;
         assert!(servers.is_down_for("run"));
-        assert!(matches!(servers.turn("run", "dead").await, Err(Busy::Down(_))));
+        assert!(matches!(servers.turn(of("run"), "dead").await, Err(Busy::Down(_))));
         advance(PAUSE).await;
         assert!(!servers.is_down_for("run"));
-        let trial = servers.turn("run", "dead").await.unwrap();
-        assert!(matches!(servers.turn("other", "dead").await, Err(Busy::Down(_))));
+        let trial = servers.turn(of("run"), "dead").await.unwrap();
+        assert!(matches!(servers.turn(of("other"), "dead").await, Err(Busy::Down(_))));
         trial.call(async { Ok(()) }).await.unwrap().unwrap();
-        assert!(servers.turn("other", "dead").await.is_ok());
+        assert!(servers.turn(of("other"), "dead").await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_dead_server_costs_the_others_nothing() {
         let servers = Servers::default();
         fails(&servers, "dead").await;
-        assert!(servers.turn("run", "alive").now_or_never().unwrap().is_ok());
+        assert!(servers.turn(of("run"), "alive").now_or_never().unwrap().is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -246,9 +300,9 @@ mod tests {
         let servers = Servers::default();
         let mut turns = Vec::new();
         for _ in 0..PLACES {
-            turns.push(servers.turn("run", "slow").await.unwrap());
+            turns.push(servers.turn(of("run"), "slow").await.unwrap());
         }
-        let mut waiting = std::pin::pin!(servers.turn("other", "slow"));
+        let mut waiting = std::pin::pin!(servers.turn(of("other"), "slow"));
         assert!(waiting.as_mut().now_or_never().is_none(), "there is one place more");
         let hangs = turns.pop().unwrap().call(pending::<Result<(), Error>>());
         assert!(matches!(hangs.await, Err(Busy::Slow(_))));
@@ -278,7 +332,7 @@ mod tests {
             advance(PAUSE).await;
             let status = reqwest::StatusCode::from_u16(status).unwrap();
             let foreign = Error::Foreign { status, url: "u".to_owned(), location: None };
-            let turn = servers.turn("run", "s").await.unwrap();
+            let turn = servers.turn(of("run"), "s").await.unwrap();
             turn.call(async { Err::<(), _>(foreign) }).await.unwrap().unwrap_err();
             assert_eq!(servers.is_down_for("run"), is_down, "{status}");
         }
@@ -287,13 +341,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn servers_that_nobody_waits_for_are_forgotten() {
         let servers = Servers::default();
-        let waiting = servers.turn("waiting", "kept").await.unwrap();
+        let waiting = servers.turn(of("waiting"), "kept").await.unwrap();
         for number in 0..10 * MOST_SERVERS {
-            drop(servers.turn("run", &format!("server-{number}")).await.unwrap());
+            drop(servers.turn(of("run"), &format!("server-{number}")).await.unwrap());
         }
-        let known = lock(&servers.0).servers.len();
+        let known = lock(&servers.known).servers.len();
         assert!(known <= MOST_SERVERS + 1, "{known} are remembered");
-        assert!(lock(&servers.0).servers.contains_key("kept"));
+        assert!(lock(&servers.known).servers.contains_key("kept"));
         drop(waiting);
     }
 
@@ -301,7 +355,7 @@ mod tests {
     async fn a_refusal_is_an_answer() {
         let servers = Servers::default();
         let refused = Error::Unauthorized(reqwest::StatusCode::UNAUTHORIZED);
-        let turn = servers.turn("run", "alive").await.unwrap();
+        let turn = servers.turn(of("run"), "alive").await.unwrap();
         turn.call(async { Err::<(), _>(refused) }).await.unwrap().unwrap_err();
         assert!(!servers.is_down_for("run"));
     }
@@ -311,8 +365,8 @@ mod tests {
         let servers = Servers::default();
         fails(&servers, "dead").await;
         advance(PAUSE).await;
-        drop(servers.turn("run", "dead").await.unwrap());
+        drop(servers.turn(of("run"), "dead").await.unwrap());
         advance(PAUSE).await;
-        assert!(servers.turn("run", "dead").await.is_ok());
+        assert!(servers.turn(of("run"), "dead").await.is_ok());
     }
 }

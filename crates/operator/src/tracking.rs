@@ -60,6 +60,11 @@ impl<K: Tracked> Pods<'_, K> {
         if self.archiver.is_some_and(|archiver| !archiver.may_release(pod.uid)) {
             return Ok(());
         }
+        self.let_go(pod).await
+    }
+
+    /// Takes the finalizer off, whoever still wants the pod.
+    pub(crate) async fn let_go(&self, pod: PodId<'_>) -> Result<(), Error> {
         let finalizers = json!({
             "uid": pod.uid, "$deleteFromPrimitiveList/finalizers": [TRACKING_FINALIZER],
         });

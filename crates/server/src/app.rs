@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::Request;
 use http::HeaderMap;
@@ -9,8 +10,10 @@ use http::header::AUTHORIZATION;
 use ompipe_client::{Error, K8sPipelineClient, LogSelection};
 use ompipe_core::PipelineIdentity;
 use ompipe_core::logs::LogPage;
+use ompipe_core::shares::Shares;
 use ompipe_listener::Caller;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -18,8 +21,14 @@ use crate::api::Api;
 use crate::credentials::Credentials;
 use crate::guesses::{Failed, Guesses};
 use crate::metrics::Metrics;
+use crate::places::Places;
 use crate::reloaded::Reloaded;
 use crate::version::VersionSource;
+
+/// How long the reading of a page waits for its turn.
+const TURN_WAIT: Duration = Duration::from_secs(5);
+/// Longest time for a page as a whole.
+const PAGE_LIMIT: Duration = Duration::from_mins(1);
 
 /// What every request may need; shared, and without a state that another replica would lack.
 #[derive(Debug)]
@@ -31,7 +40,9 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) api: Api,
     /// Places for requests under way.
-    pub(crate) places: Semaphore,
+    pub(crate) places: Places,
+    /// How many of the places for logs each pipeline has.
+    pub(crate) log_shares: Arc<Shares<String>>,
     /// Turns of [`App::log_page`].
     pub(crate) page_turns: Semaphore,
     /// Told when there may be pipelines that OpenMetadata no longer has.
@@ -68,18 +79,25 @@ impl App {
         }
     }
 
-    /// A page of a log. Each is held whole, so that only so many are read at the same time.
+    /// A page of a log. Each is held whole, so that only so many are read at the same time, once the
+    /// node has begun to answer. What a node does not answer in time is an error.
     ///
     /// # Errors
-    /// As [`K8sPipelineClient::log_page`].
+    /// As [`K8sPipelineClient::log_page`], and [`Error::LogsBusy`].
     pub(crate) async fn log_page(
         &self,
         pipeline: &PipelineIdentity,
         selection: LogSelection,
         after: Option<&str>,
     ) -> Result<LogPage, Error> {
-        let _turn = self.page_turns.acquire().await;
-        self.client.log_page(pipeline, selection, after).await
+        let name = &pipeline.fully_qualified_name;
+        let _share = self.log_shares.take(name).ok_or(Error::LogsBusy)?;
+        let turn = async || match timeout(TURN_WAIT, self.page_turns.acquire()).await {
+            Ok(turn) => Ok(turn),
+            Err(_) => Err(Error::LogsBusy),
+        };
+        let page = self.client.log_page_in_turn(pipeline, selection, after, turn);
+        timeout(PAGE_LIMIT, page).await.unwrap_or(Err(Error::LogsBusy))
     }
 }
 

@@ -36,9 +36,9 @@ pub(crate) async fn observe(
     let (method, version) = (request.method().clone(), request.version());
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let route = route.unwrap_or(NO_ROUTE).to_owned();
-    let mut response = match app.places.try_acquire() {
-        Ok(_place) => next.run(request).await,
-        Err(_) => too_busy(request.uri().path()),
+    let mut response = match app.places.take(&method, &route) {
+        Some(_place) => next.run(request).await,
+        None => too_busy(request.uri().path()),
     };
     response.headers_mut().insert(REQUEST_ID, id.clone());
     // A client that keeps the connection for its next call must learn that it ends here

@@ -20,6 +20,7 @@ mod layers;
 mod metrics;
 mod origin;
 mod orphans;
+mod places;
 mod refusal;
 mod reloaded;
 pub mod settings;
@@ -47,7 +48,9 @@ use app::{App, Shared};
 use credentials::Credentials;
 use guesses::Guesses;
 use metrics::Metrics;
+use ompipe_core::shares::Shares;
 use ompipe_listener::Listener;
+use places::Places;
 use refusal::Refusal;
 use settings::{BasePath, Settings};
 use tower::ServiceExt;
@@ -153,7 +156,8 @@ fn application(
         version: VersionSource::new(version, client.config(), metrics.clone()),
         credentials: Credentials::in_file(&settings.credentials_file)?,
         guesses: Guesses::new(settings.limits.failed_logins_per_minute),
-        places: Semaphore::new(settings.limits.requests),
+        places: Places::new(settings.limits.requests),
+        log_shares: Shares::new((settings.limits.requests / 32).max(1)),
         page_turns: Semaphore::new(PAGES_AT_ONCE),
         look_for_orphans: Notify::new(),
         api: Api::new(settings),

@@ -291,17 +291,18 @@ fn it_renders_for_every_kubernetes_that_it_supports_and_no_older_one() {
 #[test]
 fn policies_and_monitors_are_made_when_asked_for() {
     let rendered = Rendered::of(&full());
-    assert_eq!(rendered.all("NetworkPolicy").len(), 2);
+    assert_eq!(rendered.all("NetworkPolicy").len(), 3);
     assert_eq!(rendered.all("ServiceMonitor").len(), 2);
     for monitor in rendered.all("ServiceMonitor") {
         let name = monitor["metadata"]["name"].as_str().unwrap();
-        let service = rendered.one("Service", name);
-        let wanted = &monitor["spec"]["selector"]["matchLabels"];
-        for (label, value) in wanted.as_object().unwrap() {
-            assert_eq!(&service["metadata"]["labels"][label], value, "{name}");
-        }
-        let ports = service["spec"]["ports"].as_array().unwrap();
-        assert!(ports.iter().any(|port| port["name"] == "metrics"), "{service}");
+        let wanted = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
+        let is_meant = |service: &&Value| {
+            wanted.iter().all(|(label, value)| &service["metadata"]["labels"][label] == value)
+        };
+        let services = rendered.all("Service");
+        let ports = services.iter().filter(|service| is_meant(&&***service));
+        let ports = ports.flat_map(|service| service["spec"]["ports"].as_array().unwrap());
+        assert_eq!(ports.filter(|port| port["name"] == "metrics").count(), 1, "{name}");
     }
 }
 
@@ -328,13 +329,17 @@ impl Ports {
         let list = |value: &'_ Value, key: &str| -> Vec<Value> {
             value.as_array().unwrap().iter().map(|item| item[key].clone()).collect()
         };
-        let (service, policy) =
-            (rendered.one("Service", name), rendered.one("NetworkPolicy", name));
+        let policy = rendered.one("NetworkPolicy", name);
         let selected = &policy["spec"]["podSelector"]["matchLabels"];
         for (label, value) in selected.as_object().unwrap() {
             assert_eq!(&pod["metadata"]["labels"][label], value, "{name}");
         }
-        let targets = list(&service["spec"]["ports"], "targetPort");
+        let services = rendered.all("Service");
+        let of_it = services
+            .iter()
+            .filter(|service| service["metadata"]["name"].as_str().unwrap().starts_with(name));
+        let targets: Vec<Value> =
+            of_it.flat_map(|service| list(&service["spec"]["ports"], "targetPort")).collect();
         let rules = list(&policy["spec"]["ingress"], "ports");
         let allowed: Vec<Value> = rules.iter().flat_map(|ports| list(ports, "port")).collect();
         let probes = ["readinessProbe", "livenessProbe"].map(|p| &container[p]["httpGet"]["port"]);
@@ -358,15 +363,54 @@ impl Ports {
     "omjobOperator": { "env": { "metricsPort": 9001, "healthCheckPort": 9001 } },
 }))]
 fn a_policy_lets_through_what_the_services_lead_to_and_nothing_else(#[case] values: Value) {
-    let mut values = with(values);
-    values["networkPolicy"] = json!({ "enabled": true });
-    let rendered = Rendered::of(&values);
+    let rendered = Rendered::of(&with(values));
     for name in ["release-ompipe-server", "release-ompipe-operator"] {
         let ports = Ports::of(&rendered, name);
         assert_eq!(ports.policy, ports.service, "{name}");
         let used: BTreeSet<u64> = ports.service.union(&ports.probes).copied().collect();
         assert_eq!(ports.container, used, "{name}");
     }
+}
+
+/// A new release makes a namespace for its runs, and keeps it when it goes.
+#[test]
+fn runs_have_a_namespace_of_their_own() {
+    let values = json!({ "server": { "credentials": { "username": "u", "password": "s3cret" } } });
+    let rendered = Rendered::of(&values);
+    let namespace = &rendered.one("Namespace", "openmetadata-pipelines")["metadata"];
+    assert_eq!(namespace["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
+    assert_eq!(namespace["annotations"]["helm.sh/resource-policy"], "keep");
+    let parameters = &rendered.config()["pipelineServiceClientConfiguration"]["parameters"];
+    assert_eq!(parameters["namespace"], "openmetadata-pipelines");
+    // The default endpoint is a Service beside the release.
+    let searches = &parameters["podTemplate"]["spec"]["dnsConfig"]["searches"];
+    assert_eq!(*searches, json!(["ns.svc.cluster.local"]));
+    let given = with(json!({ "pipelineServiceClientConfig": { "k8s": { "namespace": "runs" } } }));
+    assert!(Rendered::of(&given).all("Namespace").is_empty(), "one that is named has to exist");
+}
+
+/// OpenMetadata's namespace is known by its endpoint, if that is a Service.
+#[rstest]
+#[case::beside("http://openmetadata:8585/api", &["ns"])]
+#[case::elsewhere("http://openmetadata.om:8585/api", &["ns", "om"])]
+#[case::in_full("https://openmetadata.om.svc.cluster.local:8586/api", &["ns", "om"])]
+#[case::outside("https://metadata.company.example/api", &[])]
+fn the_server_is_called_by_openmetadata_alone(#[case] endpoint: &str, #[case] expected: &[&str]) {
+    let block = json!({ "pipelineServiceClientConfig": { "metadataApiEndpoint": endpoint } });
+    let rendered = Rendered::of(&with(block));
+    let policy = rendered.one("NetworkPolicy", "release-ompipe-server");
+    let rules = policy["spec"]["ingress"].as_array().unwrap();
+    let rule = rules.iter().find(|rule| rule["ports"][0]["port"] == 8080).unwrap();
+    let peers = rule["from"].as_array().cloned().unwrap_or_default();
+    let label = |peer: &Value| {
+        peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    assert_eq!(peers.iter().filter_map(label).collect::<Vec<_>>(), expected);
+    let runs = rendered.one("NetworkPolicy", "release-ompipe-runs");
+    assert_eq!(runs["spec"]["policyTypes"], json!(["Ingress"]));
+    assert!(runs["spec"]["ingress"].is_null(), "somebody may call workers");
 }
 
 /// The manifests for people without Helm are what the chart renders.

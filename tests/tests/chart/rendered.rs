@@ -11,9 +11,12 @@ pub(crate) struct Rendered {
     pub(crate) objects: Vec<Value>,
 }
 
-/// Values that say no more than they must.
+/// Values that say no more than they must, with runs in the release's namespace.
 pub(crate) fn least() -> Value {
-    json!({ "server": { "credentials": { "username": "openmetadata", "password": "s3cret" } } })
+    json!({
+        "server": { "credentials": { "username": "openmetadata", "password": "s3cret" } },
+        "pipelineServiceClientConfig": { "k8s": { "namespace": "ns" } },
+    })
 }
 
 /// The least values, and these over them.

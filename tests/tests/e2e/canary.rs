@@ -15,6 +15,32 @@ const PASSWORD: &str = "canary-password-7c1f0e";
 const VARIABLE: &str = "canary-variable-93ab5d";
 const NESTED: &str = "canary-dbt-key-55e0c2";
 
+/// Every shape of a credential that is known (tests/vectors), with a secret of its own.
+fn corpus() -> Vec<Credential> {
+    let shapes: Vec<Credential> =
+        serde_json::from_str(include_str!("../../vectors/credentials.json")).unwrap();
+    let with_secret = |(at, shape): (usize, Credential)| {
+        let (letters, digits) = (format!("qz{at:02}xv"), (730_100 + at).to_string());
+        let canary = shape.canary.replace("%s", &letters).replace("%d", &digits);
+        let canary = canary.replace("%%", "%");
+        let escaped = Value::from(canary.as_str()).to_string();
+        let is_json = shape.value.starts_with('{');
+        let inner = if is_json { &escaped[1..escaped.len() - 1] } else { canary.as_str() };
+        let value = shape.value.replace("%s", inner);
+        let seen = if shape.canary.contains("%s") { letters } else { digits };
+        Credential { value, canary: if canary.contains(&seen) { seen } else { canary }, ..shape }
+    };
+    shapes.into_iter().enumerate().map(with_secret).collect()
+}
+
+#[derive(serde::Deserialize)]
+struct Credential {
+    key: String,
+    value: String,
+    /// The part of the value that nobody may see.
+    canary: String,
+}
+
 /// A pipeline with a secret in every place that has one.
 fn planted(scene: &Scene) -> Value {
     let mut connection = scene.standin.server_connection();
@@ -26,6 +52,10 @@ fn planted(scene: &Scene) -> Value {
             "type": "DatabaseMetadata",
             "dbtSecurityConfig": { "awsSecretAccessKey": NESTED },
             "databaseFilterPattern": { "includes": [format!("note: {PASSWORD}")] },
+            "corpus": corpus()
+                .into_iter()
+                .map(|one| json!({ one.key: one.value }))
+                .collect::<Vec<_>>(),
         }},
     })
 }
@@ -66,8 +96,11 @@ async fn canaries_are_in_secrets_only(#[case] operator: bool) {
         "name": "shop", "serviceType": "Postgres",
         "connection": { "config": { "type": "Postgres", "authType": { "password": PASSWORD } } },
     }));
-    let variables =
-        [format!("DB_PASSWORD:{VARIABLE}"), "WORKER_MAIN:echo working; exit 1".to_owned()];
+    let mut variables =
+        vec![format!("DB_PASSWORD:{VARIABLE}"), "WORKER_MAIN:echo working; exit 1".to_owned()];
+    // Whatever their names are, values of variables may be credentials.
+    variables
+        .extend(corpus().iter().enumerate().map(|(at, one)| format!("MODE_{at}:{}", one.value)));
     let config = scene.config(&json!({ "extraEnvVars": variables, "useOMJobOperator": operator }));
     let source = ["-c", &config, "-f", &pipeline, "--service", &service, "--log", "trace"];
     let target = ["-c", &config, "nightly", "--log", "trace"];
@@ -97,7 +130,10 @@ async fn canaries_are_in_secrets_only(#[case] operator: bool) {
         call(&["config", "check"], &["-c", &config]).await.good(),
         call(&["deploy", "-n", "no-such-namespace"], &source).await.ended_with(3),
     ];
-    let canaries = [scene.standin.token(), PASSWORD, VARIABLE, NESTED];
+    let corpus = corpus();
+    let planted = [scene.standin.token(), PASSWORD, VARIABLE, NESTED];
+    let canaries: Vec<&str> =
+        planted.into_iter().chain(corpus.iter().map(|one| one.canary.as_str())).collect();
     for outcome in &outcomes {
         let printed = format!("{}{}", outcome.stdout, outcome.stderr);
         assert_eq!(leaks(&canaries, &printed), [""; 0], "{printed}");

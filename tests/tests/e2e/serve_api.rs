@@ -473,6 +473,11 @@ async fn many_slow_readers_of_a_long_log_cost_little_memory() {
 
 /// A token of a new service account with these rights on our resources.
 pub(crate) async fn token(scene: &Scene, account: &str, verbs: &[&str]) -> String {
+    token_for(scene, account, verbs, &["ompipe"]).await
+}
+
+/// The same for other audiences; none is the API server.
+async fn token_for(scene: &Scene, account: &str, verbs: &[&str], audiences: &[&str]) -> String {
     let entity: ServiceAccount = from(json!({ "metadata": { "name": account } }));
     scene.api().create(&PostParams::default(), &entity).await.unwrap();
     let rule = json!({
@@ -481,7 +486,7 @@ pub(crate) async fn token(scene: &Scene, account: &str, verbs: &[&str]) -> Strin
     if !verbs.is_empty() {
         scene.grant(account, &json!([rule])).await;
     }
-    let request: TokenRequest = from(json!({ "spec": { "audiences": [] } }));
+    let request: TokenRequest = from(json!({ "spec": { "audiences": audiences } }));
     let accounts: Api<ServiceAccount> = scene.api();
     let token = accounts.create_token_request(account, &PostParams::default(), &request).await;
     token.unwrap().status.unwrap().token
@@ -515,6 +520,8 @@ async fn tokens_of_kubernetes_may_do_what_kubernetes_says() {
     let run = format!("{RUNS}/{}", run["runId"].as_str().unwrap());
     call(&serving, Method::DELETE, &run, &starter).await.is(403);
     call(&serving, Method::GET, "/pipelines", "made.up.token").await.is(401);
+    let of_the_api_server = token_for(&scene, "careless", &["get"], &[]).await;
+    call(&serving, Method::GET, "/pipelines", &of_the_api_server).await.is(401);
     get(&serving, "/pipelines").await.is(200);
     // Neither where they are switched off, nor for what OpenMetadata asks.
     call(&without, Method::GET, "/pipelines", &reader).await.is(401);

@@ -8,7 +8,7 @@ use similar::TextDiff;
 use super::each::each;
 use crate::args::{Args, DeploySource};
 use crate::failure::{Exit, Failure};
-use crate::output::{self, Tone};
+use crate::output::{self, Painted, Tone};
 use crate::{inputs, progress};
 
 pub(super) async fn execute(args: &Args, source: &DeploySource) -> Result<Exit, Failure> {
@@ -55,24 +55,24 @@ pub(super) fn describe(plan: &PlannedDeploy) -> String {
     lines.join("\n")
 }
 
-fn differences(plan: &PlannedDeploy) -> String {
+fn differences(plan: &PlannedDeploy) -> Painted {
     let changed = plan.objects.iter().filter(|object| object.change != Change::Unchanged);
     let texts = changed.map(difference).collect::<Vec<_>>();
     if texts.is_empty() {
         let fqn = &plan.pipeline.fully_qualified_name;
-        return format!("pipeline {fqn} is deployed as it is");
+        return format!("pipeline {fqn} is deployed as it is").into();
     }
-    texts.concat().trim_end().to_owned()
+    texts.into_iter().collect::<Painted>().without_last_newline()
 }
 
-fn difference(object: &PlannedChange) -> String {
+fn difference(object: &PlannedChange) -> Painted {
     let text = |side: &Option<Value>| {
         side.as_ref().and_then(|value| yaml::render_readable(value).ok()).unwrap_or_default()
     };
     let (before, after) = (text(&object.before), text(&object.after));
     let name = format!("{}/{}", object.kind, object.name);
     if before == after {
-        return format!("{name}: what is masked changes, and nothing else\n");
+        return format!("{name}: what is masked changes, and nothing else\n").into();
     }
     let diff = TextDiff::from_lines(&before, &after);
     let mut unified = diff.unified_diff();
@@ -81,11 +81,11 @@ fn difference(object: &PlannedChange) -> String {
     unified.split_inclusive('\n').map(coloured).collect()
 }
 
-fn coloured(line: &str) -> String {
+fn coloured(line: &str) -> Painted {
     let tone = match line.chars().next() {
         Some('+') => Tone::Good,
         Some('-') => Tone::Bad,
-        _ => return line.to_owned(),
+        _ => return Painted::plain(line),
     };
-    format!("{}\n", output::paint(line.trim_end_matches('\n'), tone))
+    [output::paint(line.trim_end_matches('\n'), tone), Painted::plain("\n")].into_iter().collect()
 }

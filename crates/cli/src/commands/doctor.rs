@@ -6,7 +6,7 @@ use ompipe_core::diagnosis::{Finding, Verdict};
 use super::target;
 use crate::args::{Args, DoctorArgs};
 use crate::failure::{Exit, Failure};
-use crate::output::{self, Tone};
+use crate::output::{self, Painted, Tone};
 use crate::{inputs, progress};
 
 pub(super) async fn execute(args: &Args, doctor: &DoctorArgs) -> Result<Exit, Failure> {
@@ -32,11 +32,11 @@ async fn look(client: &K8sPipelineClient, doctor: &DoctorArgs) -> Result<Vec<Fin
     }
 }
 
-fn describe(findings: &[Finding]) -> String {
-    findings.iter().map(line).collect::<Vec<_>>().join("\n")
+fn describe(findings: &[Finding]) -> Painted {
+    findings.iter().flat_map(line).collect::<Painted>().without_last_newline()
 }
 
-fn line(finding: &Finding) -> String {
+fn line(finding: &Finding) -> [Painted; 2] {
     let (mark, tone) = match finding.verdict {
         Verdict::Good => ("ok", Tone::Good),
         Verdict::Warning => ("warn", Tone::Warning),
@@ -45,5 +45,6 @@ fn line(finding: &Finding) -> String {
     let remedy = finding.remedy.as_deref().map(|remedy| format!("\n       {remedy}"));
     let Finding { check, detail, .. } = finding;
     let mark = output::paint(&format!("{mark:<4}"), tone);
-    format!("{mark}   {check}: {detail}{}", remedy.unwrap_or_default())
+    let rest = format!("   {check}: {detail}{}\n", remedy.unwrap_or_default());
+    [mark, Painted::plain(&rest)]
 }

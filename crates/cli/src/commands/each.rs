@@ -9,11 +9,11 @@ use crate::output;
 
 /// Does something with each pipeline. One that fails keeps no other from its turn; the exit code is
 /// that of the first failure.
-pub(super) async fn each<T: Serialize>(
+pub(super) async fn each<T: Serialize, D: Into<output::Painted>>(
     args: &Args,
     sources: Vec<(IngestionPipeline, Option<Service>)>,
     name: fn(&T) -> String,
-    describe: fn(&T) -> String,
+    describe: fn(&T) -> D,
     work: impl AsyncFn(IngestionPipeline, Option<Service>) -> Result<T, Failure>,
 ) -> Result<Exit, Failure> {
     let (mut done, mut exit, is_one) = (Vec::new(), Exit::Success, sources.len() == 1);

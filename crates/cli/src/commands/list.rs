@@ -7,7 +7,7 @@ use super::target;
 use crate::args::{Args, ListArgs, Output};
 use crate::failure::{Exit, Failure};
 use crate::inputs;
-use crate::output::{self, Tone};
+use crate::output::{self, Painted, Tone};
 
 pub(super) async fn execute(args: &Args, list: &ListArgs) -> Result<Exit, Failure> {
     let client = inputs::client(args).await?;
@@ -26,12 +26,12 @@ pub(super) async fn execute(args: &Args, list: &ListArgs) -> Result<Exit, Failur
             target::nothing(&client, list.selector.as_deref())
         })?;
     } else {
-        output::print(table(args, list, &pipelines))?;
+        table(args, list, &pipelines).print()?;
     }
     Ok(Exit::Success)
 }
 
-fn table(args: &Args, list: &ListArgs, pipelines: &[DeployedPipeline]) -> String {
+fn table(args: &Args, list: &ListArgs, pipelines: &[DeployedPipeline]) -> Painted {
     let now = output::now();
     let text = match (args.output == Output::Wide, list.all_namespaces) {
         (true, _) => {

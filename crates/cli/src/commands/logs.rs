@@ -26,9 +26,9 @@ pub(super) async fn execute(args: &Args, logs: &LogsArgs) -> Result<Exit, Failur
     let query = query(logs)?;
     if logs.lines.previous || !query.is_everything() {
         let lines = client.log_lines(&pipeline, selection(logs, wanted), query).await?;
-        return print_lines(lines).await;
+        return print_lines(lines, logs.raw).await;
     }
-    let mut stdout = io::stdout().lock();
+    let mut stdout = output::LogWriter::new(io::stdout().lock(), logs.raw);
     let announce = |source: &LogSource| {
         output::note(format_args!("attempt {}, log of pod {}:", source.attempt, source.pod));
     };
@@ -62,8 +62,9 @@ fn query(logs: &LogsArgs) -> Result<LineQuery, Failure> {
 
 async fn print_lines(
     mut lines: BoxStream<'static, Result<Vec<u8>, Error>>,
+    is_raw: bool,
 ) -> Result<Exit, Failure> {
-    let mut stdout = io::stdout().lock();
+    let mut stdout = output::LogWriter::new(io::stdout().lock(), is_raw);
     while let Some(text) = lines.try_next().await? {
         if let Err(error) = stdout.write_all(&text) {
             output::ignore_closed(Err(error))?;
@@ -90,7 +91,8 @@ async fn print_page(
         let pipeline = target::identity_or_archived(client, &logs.target).await?;
         let run = target::run(client, &pipeline, logs.run.as_ref()).await?;
         let page = client.log_page(&pipeline, selection(logs, run), Some(page)).await?;
-        output::ignore_closed(io::stdout().lock().write_all(page.text.as_bytes()))?;
+        let mut stdout = output::LogWriter::new(io::stdout().lock(), logs.raw);
+        output::ignore_closed(stdout.write_all(page.text.as_bytes()))?;
     }
     Ok(Exit::Success)
 }

@@ -83,7 +83,12 @@ pub(super) async fn follow(
     followed: Followed<'_>,
 ) -> Result<Run, Failure> {
     let log_to_stderr = output.is_structured() || output == Output::Name;
-    let mut terminal = Terminal { log_to_stderr, last: None };
+    let log: Box<dyn Write + Send> = if log_to_stderr {
+        Box::new(output::LogWriter::new(io::stderr(), false))
+    } else {
+        Box::new(output::LogWriter::new(io::stdout(), false))
+    };
+    let mut terminal = Terminal { log, last: None };
     let Followed { kind, job, run, .. } = followed;
     tokio::select! {
         ended = client.follow(kind, job, run, &mut terminal) => Ok(ended?),
@@ -136,7 +141,7 @@ pub(super) fn describe(run: &Run) -> String {
 
 /// Shows a run: its log on stdout, what happens to it on stderr.
 struct Terminal {
-    log_to_stderr: bool,
+    log: Box<dyn Write + Send>,
     last: Option<String>,
 }
 
@@ -158,12 +163,7 @@ impl RunObserver for Terminal {
     }
 
     fn log(&mut self, piece: &[u8]) -> io::Result<()> {
-        if self.log_to_stderr {
-            io::stderr().lock().write_all(piece)
-        } else {
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(piece)?;
-            stdout.flush()
-        }
+        self.log.write_all(piece)?;
+        self.log.flush()
     }
 }

@@ -70,7 +70,7 @@ fn print(output: Output, pipeline: &PipelineIdentity, rows: &[Row]) -> Result<()
         output::table(HEADER, rows.iter().map(|row| cells(row, now)))
     };
     let tone = |row: &Row| (row.run.state_in_words(), Tone::of(row.run.state));
-    output::print(output::painted(&table, &rows.iter().map(tone).collect::<Vec<_>>()))
+    output::painted(&table, &rows.iter().map(tone).collect::<Vec<_>>()).print()
 }
 
 const HEADER: [&str; 7] = ["RUN", "AGE", "TOOK", "TRIES", "OPENMETADATA", "REASON", "STATE"];

@@ -24,25 +24,32 @@ pub enum Admission {
 }
 
 impl K8sPipelineClient {
-    /// Asks whose a token is, and whether that one has a right in the namespace of the pipelines.
+    /// Asks whose a token is that was made for `audience`, and whether that one has a right in the
+    /// namespace of the pipelines. A token for the API server itself is nobody's here: whoever takes it
+    /// could use it there.
     ///
     /// # Errors
     /// Kubernetes refuses: whoever asks needs `create` on `tokenreviews` and `subjectaccessreviews`
     /// (`ClusterRole` `system:auth-delegator`).
-    pub async fn admission(&self, token: &str, right: Right) -> Result<Admission> {
-        let Some(user) = self.user_of(token).await? else { return Ok(Admission::Unknown) };
+    pub async fn admission(&self, token: &str, audience: &str, right: Right) -> Result<Admission> {
+        let Some(user) = self.user_of(token, audience).await? else {
+            return Ok(Admission::Unknown);
+        };
         let has = self.user_has(user, right).await?;
         Ok(if has { Admission::Allowed } else { Admission::Forbidden })
     }
 
-    async fn user_of(&self, token: &str) -> Result<Option<UserInfo>> {
-        let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: None };
+    async fn user_of(&self, token: &str, audience: &str) -> Result<Option<UserInfo>> {
+        let audiences = Some(vec![audience.to_owned()]);
+        let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences };
         let review = TokenReview { spec, ..TokenReview::default() };
         let api: Api<TokenReview> = Api::all(self.cluster().calls.clone());
         let answer = api.create(&PostParams::default(), &review).await;
         let answer = answer.map_err(|e| KubernetesError::new("reviewing a token", e))?;
         let status = answer.status.unwrap_or_default();
-        Ok(status.user.filter(|_| status.authenticated == Some(true)))
+        // A cluster that knows no audiences names none, and means those of the API server.
+        let is_for = status.audiences.iter().flatten().any(|named| named == audience);
+        Ok(status.user.filter(|_| status.authenticated == Some(true) && is_for))
     }
 
     async fn user_has(&self, user: UserInfo, right: Right) -> Result<bool> {

@@ -2,6 +2,7 @@
 //! page, whatever the size of the log.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{
@@ -20,6 +21,9 @@ use super::K8sPipelineClient;
 use super::lines::Live;
 use super::runs::RunObjects;
 use crate::error::{Error, KubernetesError, Result};
+
+/// How long a node may send nothing of a log that is not followed.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// Which log of which run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,8 +68,24 @@ impl K8sPipelineClient {
         selection: LogSelection,
         after: Option<&str>,
     ) -> Result<LogPage> {
+        self.log_page_in_turn(pipeline, selection, after, async || Ok(())).await
+    }
+
+    /// As [`Self::log_page`], of which only so many are held at the same time: once a log begins to
+    /// come, `turn` is awaited, and what it gives is kept until the page is there.
+    ///
+    /// # Errors
+    /// Those too of `turn`.
+    pub async fn log_page_in_turn<T>(
+        &self,
+        pipeline: &PipelineIdentity,
+        selection: LogSelection,
+        after: Option<&str>,
+        turn: impl AsyncFnOnce() -> Result<T>,
+    ) -> Result<LogPage> {
         let index = page_index(after)?;
         if let Some(log) = self.archived_log(pipeline, selection).await? {
+            let _turn = turn().await?;
             return match selection.attempt {
                 None => Ok(log.page(index).await?),
                 Some(_) => page_of(log.stream(selection.attempt), index).await,
@@ -73,6 +93,10 @@ impl K8sPipelineClient {
         }
         let mut pager = LogPager::new(index);
         let mut log = std::pin::pin!(self.live_log(pipeline, selection).await?);
+        // A node that hangs must not keep the turn from others.
+        let first = log.try_next().await?;
+        let _turn = turn().await?;
+        pager.push(&first.unwrap_or_default());
         while let Some(piece) = log.try_next().await? {
             pager.push(&piece);
         }
@@ -204,10 +228,27 @@ async fn page_of(
 
 fn pieces(pods: Api<Pod>, pod: String, follow: bool) -> impl Stream<Item = Result<Vec<u8>>> + Send {
     let opened = async move {
-        let log = open(&pods, &pod, follow).await?;
-        Ok(stream::try_unfold((Box::pin(log), pod), next_piece))
+        let log = in_time(&pod, follow, open(&pods, &pod, follow)).await??;
+        Ok(stream::try_unfold((Box::pin(log), pod), move |(log, pod)| async move {
+            in_time(&pod.clone(), follow, next_piece((log, pod))).await?
+        }))
     };
     opened.try_flatten_stream()
+}
+
+/// What a node says of a log, which is there already unless the log is followed, in the time that the
+/// node has for it.
+async fn in_time<T>(pod: &str, follow: bool, work: impl Future<Output = T>) -> Result<T> {
+    if follow {
+        return Ok(work.await);
+    }
+    tokio::time::timeout(SILENCE, work).await.map_err(|_| Error::LogBrokeOff {
+        pod: pod.to_owned(),
+        source: std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("its node has sent nothing for {} seconds", SILENCE.as_secs()),
+        ),
+    })
 }
 
 async fn open(pods: &Api<Pod>, pod: &str, follow: bool) -> Result<impl AsyncBufRead + use<>> {

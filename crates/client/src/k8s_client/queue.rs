@@ -9,7 +9,8 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{Patch, PatchParams};
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use ompipe_api::OMJob;
@@ -26,6 +27,9 @@ use crate::object::Object;
 
 /// Pause after a call that failed.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// Pause before a kind that is not there is looked for again.
+const ABSENT: Duration = Duration::from_mins(5);
 
 /// A pipeline's queue that is being tended; gives the pipeline back when nobody waits any more.
 type Tending<'c> = BoxFuture<'c, PipelineIdentity>;
@@ -146,16 +150,34 @@ impl K8sPipelineClient {
 
     /// Every change of the selected runs, of both kinds; those of a kind that is not there are none.
     fn watch_runs(&self, which: watcher::Config) -> BoxStream<'static, Event<Workload>> {
+        let om_jobs = self.streams::<OMJob>();
         let jobs = watcher(self.streams::<Job>(), which.clone())
             .default_backoff()
             .map_ok(|event| of_run(event, Workload::of_job));
-        let om_jobs = watcher(self.streams::<OMJob>(), which)
-            .default_backoff()
-            .map_ok(|event| of_run(event, OMJob::workload));
+        // A watch without the right would tell so in the log at every try, for ever.
+        let om_jobs = stream::once(until_seen(self.api::<OMJob>())).map(move |()| {
+            let api = watcher(om_jobs.clone(), which.clone());
+            api.default_backoff().map_ok(|event| of_run(event, OMJob::workload))
+        });
+        let om_jobs = om_jobs.flatten();
         let told = stream::select(jobs, om_jobs).filter_map(|event| {
             let event = event.inspect_err(|error| debug!(%error, "a watch is taken up again"));
             std::future::ready(event.ok().flatten())
         });
         told.boxed()
+    }
+}
+
+/// Waits until objects of a kind may be listed: in mode job there may be neither the kind nor the right.
+async fn until_seen(api: Api<OMJob>) {
+    loop {
+        match api.list(&ListParams::default().limit(1)).await {
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
+                debug!(reason = status.message, "no OMJobs are looked at");
+                sleep(ABSENT).await;
+            }
+            // What else goes wrong passes, and the watch waits for that.
+            Ok(_) | Err(_) => return,
+        }
     }
 }

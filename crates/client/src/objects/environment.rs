@@ -74,7 +74,7 @@ fn config(delivery: ConfigDelivery, revision: &str) -> EnvVar {
     }
 }
 
-/// The user's variables: those that look like a credential from the Secret.
+/// The user's variables: those that may be a credential from the Secret.
 fn extra(variables: &ExtraVariables, secret: &str) -> impl Iterator<Item = EnvVar> {
     let plain = variables.plain().map(|variable| match &variable.value {
         Some(value) => literal(&variable.name, value),

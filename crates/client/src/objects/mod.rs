@@ -37,7 +37,7 @@ use ompipe_core::{
 };
 use serde_json::Value;
 
-pub(crate) use secret::{read_pipeline, revision_of};
+pub(crate) use secret::{is_variable_key, read_pipeline, revision_of};
 pub use task::TaskObjects;
 pub(crate) use task::owner;
 

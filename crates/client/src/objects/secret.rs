@@ -57,9 +57,17 @@ pub(super) fn digest_of(config: &K8sPipelineClientConfig, runnable: &RunnablePip
     revision::digest(data.iter().map(|(key, value)| (key.as_str(), value.0.as_slice())))
 }
 
-/// The key under which a revision keeps an extra variable that looks like a credential.
+/// What begins the key of an extra variable.
+const VARIABLE: &str = "env.";
+
+/// The key under which a revision keeps an extra variable that may be a credential.
 pub(super) fn variable_key(name: &str) -> String {
-    format!("env.{name}")
+    format!("{VARIABLE}{name}")
+}
+
+/// True for the key of an extra variable.
+pub(crate) fn is_variable_key(key: &str) -> bool {
+    key.starts_with(VARIABLE)
 }
 
 /// The revision label of an object.
@@ -104,7 +112,7 @@ pub(super) fn report_token(pipeline: &IngestionPipeline) -> Option<&SecretString
     pipeline.server_connection.as_ref()?.report_token()
 }
 
-/// The extra variables that look like a credential.
+/// The extra variables that may be a credential.
 pub(super) fn variables(variables: &ExtraVariables) -> impl Iterator<Item = (String, ByteString)> {
     let entry =
         |(name, value): (&str, &str)| (variable_key(name), ByteString(value.as_bytes().to_vec()));

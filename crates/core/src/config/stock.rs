@@ -112,7 +112,7 @@ fn is_dropwizard_server(section: &Value) -> bool {
 
 /// Dropwizard has more keys than are listed here, and none of these.
 fn has_own_keys(section: &Map<String, Value>) -> bool {
-    const OWN: [&str; 10] = [
+    const OWN: [&str; 11] = [
         "listen",
         "healthListen",
         "basePath",
@@ -120,6 +120,7 @@ fn has_own_keys(section: &Map<String, Value>) -> bool {
         "tls",
         "openMetadataVersion",
         "kubernetesAuthentication",
+        "tokenAudience",
         "limits",
         "shutdown",
         "logFormat",

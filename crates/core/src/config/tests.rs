@@ -103,20 +103,21 @@ fn a_node_selector(#[case] parameters: Value) {
 #[case::kubernetes(json!([{ "name": "A", "value": "1" }, { "name": "B", "value": "x:y" }]))]
 fn extra_variables(#[case] given: Value) {
     let config = read(&json!({ "extraEnvVars": given })).unwrap().config;
-    let pairs: Vec<_> = config
-        .extra_env_vars
-        .plain()
-        .map(|variable| (variable.name.as_str(), variable.value.as_deref().unwrap()))
-        .collect();
+    let pairs: Vec<_> = config.extra_env_vars.secret().collect();
     assert_eq!(pairs, [("A", "1"), ("B", "x:y")]);
 }
 
 #[test]
-fn a_variable_that_looks_like_a_credential_is_kept_apart() {
-    let given = json!({ "extraEnvVars": ["DB_PASSWORD:hunter2", "LOG_LEVEL:DEBUG"] });
+fn a_variable_is_kept_apart_unless_it_is_known_to_be_harmless() {
+    let given = json!({ "extraEnvVars": [
+        "DB_PASSWORD:hunter2", "LOG_LEVEL:DEBUG", "MODE:fast", "HTTP_PROXY:http://u:hunter2@proxy",
+        { "name": "OF_THE_CLUSTER", "valueFrom": { "configMapKeyRef": { "name": "a", "key": "b" } } },
+    ] });
     let variables = read(&given).unwrap().config.extra_env_vars;
-    assert_eq!(variables.secret().collect::<Vec<_>>(), [("DB_PASSWORD", "hunter2")]);
-    assert_eq!(variables.plain().count(), 1);
+    let secret: Vec<_> = variables.secret().map(|(name, _)| name).collect();
+    assert_eq!(secret, ["DB_PASSWORD", "MODE", "HTTP_PROXY"]);
+    let plain: Vec<_> = variables.plain().map(|variable| variable.name.as_str()).collect();
+    assert_eq!(plain, ["LOG_LEVEL", "OF_THE_CLUSTER"]);
     assert!(!format!("{variables:?}").contains("hunter2"));
 }
 
@@ -325,7 +326,7 @@ fn the_environment_overrides_the_file() {
     assert_eq!(config.namespace.as_str(), "from-env");
     assert_eq!(config.resources.limits.unwrap()["cpu"].0, "8");
     assert_eq!(config.tolerations[0].key.as_deref(), Some("spot"));
-    assert_eq!(config.extra_env_vars.plain().next().unwrap().name, "A");
+    assert_eq!(config.extra_env_vars.secret().next(), Some(("A", "1")));
     assert_eq!(config.node_selector["a"], "b", "an empty variable overrides nothing");
     assert_eq!(checked.notices.len(), 4);
 }

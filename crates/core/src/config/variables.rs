@@ -33,6 +33,34 @@ pub fn is_reserved_env(name: &str) -> bool {
     name == CONFIG_FILE_ENV || RESERVED_ENV.contains(&name)
 }
 
+/// Variables that hold no credential by what they are for, so that people may see them in pod specs.
+const HARMLESS: [&str; 24] = [
+    "AWS_DEFAULT_REGION",
+    "AWS_REGION",
+    "CURL_CA_BUNDLE",
+    "HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "LANG",
+    "LC_ALL",
+    "LOGLEVEL",
+    "LOG_LEVEL",
+    "MALLOC_ARENA_MAX",
+    "NO_PROXY",
+    "OMP_NUM_THREADS",
+    "OMPIPE_REPORT_SECONDS",
+    "PATH",
+    "PYTHONPATH",
+    "PYTHONUNBUFFERED",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TZ",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
 /// Variables for the worker beside ompipe's own. A value may be a credential, so `Debug` shows
 /// names only.
 #[derive(Clone, Default)]
@@ -82,8 +110,14 @@ impl fmt::Debug for ExtraVariables {
     }
 }
 
+/// Every value may be a credential, whatever its name, except for a few names; and also under those
+/// where it looks like one, such as a proxy with a password.
 fn is_secret(variable: &EnvVar) -> bool {
-    variable.value.as_deref().is_some_and(|value| redaction::is_secret(&variable.name, value))
+    let is_harmless = HARMLESS.contains(&variable.name.as_str());
+    variable
+        .value
+        .as_deref()
+        .is_some_and(|value| !is_harmless || redaction::is_secret(&variable.name, value))
 }
 
 fn env_entry(item: &Value) -> Result<EnvVar, String> {

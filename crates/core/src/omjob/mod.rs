@@ -28,6 +28,7 @@ mod decision;
 mod names;
 mod observed;
 mod pod;
+mod restored;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use decision::{Action, Decision};
 pub use names::{attempt_of, pod_name};
 pub use observed::{Limits, Observed, Report, Source};
 pub use pod::PodSeen;
+pub use restored::{ENDED, ended_value, of_restored};
 pub use status::{Condition, ConditionKind, Phase, PodRef, Reporting, Stage, StageStatus, Status};
 
 /// Finalizer of an `OMJob` whose exit handler has not run yet: a deleted one waits for it.

@@ -1,13 +1,13 @@
 //! Who gets the report of a run: read off the worker's config, of which as little as possible has
 //! to be right, since a config that broke the ingestion must not break the report too.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::fields::Fields;
+use crate::redaction::Secrets;
 use crate::{ServerConnection, redaction, yaml};
 
 /// Why nothing can be reported with a config. No variant holds a value of it.
@@ -39,11 +39,8 @@ pub struct Recipient {
     pub subject: Option<Subject>,
     /// Name of the service whose entities the run reads, if the config says so.
     pub service: Option<String>,
-    secrets: BTreeSet<String>,
+    secrets: Secrets,
 }
-
-/// A line of a secret of several lines that is shorter may be in any log.
-const LONG_ENOUGH: usize = 12;
 
 /// What runs, by its fully qualified name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,12 +76,6 @@ impl Recipient {
         }
         let mut secrets = redaction::secrets_of(&document);
         secrets.extend(token.map(|token| token.expose_secret().to_owned()));
-        // Logs are masked line by line.
-        let of_several = secrets.iter().filter(|secret| secret.contains('\n'));
-        let lines: Vec<String> = of_several
-            .flat_map(|secret| secret.lines().map(|line| line.trim().to_owned()))
-            .collect();
-        secrets.extend(lines.into_iter().filter(|line| line.len() >= LONG_ENOUGH));
         let service = document.pointer("/source/serviceName").and_then(Value::as_str);
         let service = service.map(str::to_owned);
         Ok(Self { connection, subject: subject(&document), service, secrets })
@@ -93,7 +84,7 @@ impl Recipient {
     /// `text`, which comes from elsewhere, without the secrets of the config.
     #[must_use]
     pub fn scrub(&self, text: &str) -> String {
-        redaction::scrub(text, &self.secrets)
+        self.secrets.scrub(text)
     }
 
     /// Where a text can be cut without cutting a secret or a character: `at`, or before it.

@@ -26,7 +26,14 @@ pub(super) async fn apply(
     for action in &decision.actions {
         match action {
             ScheduleAction::Create { name, .. } => {
-                done = create(context, schedule, name).await?;
+                let whole;
+                let template = if view.is_whole {
+                    schedule
+                } else {
+                    whole = read_whole(context, view).await?;
+                    &whole
+                };
+                done = create(context, template, name).await?;
             }
             ScheduleAction::Delete { name } => delete(context, view, children, name).await?,
             ScheduleAction::Record(status) => record = ScheduleStatus::clone(status),
@@ -59,6 +66,16 @@ pub(super) async fn refuse(
 struct Done {
     message: Option<String>,
     made: Option<OMJobReference>,
+}
+
+/// The schedule with what its runs are made of.
+async fn read_whole(context: &Context, view: &ScheduleView) -> Result<CronOMJob, Error> {
+    let api: Api<CronOMJob> = context.writes.read(&view.namespace().unwrap_or_default());
+    let whole = api.get(&view.name_any()).await.map_err(Error::api("read the CronOMJob"))?;
+    if whole.uid() != view.uid() || whole.meta().generation != view.meta().generation {
+        return Err(Error::Conflict(format!("the CronOMJob {}", view.name_any())));
+    }
+    Ok(whole)
 }
 
 async fn create(context: &Context, schedule: &CronOMJob, name: &str) -> Result<Done, Error> {

@@ -21,6 +21,7 @@ use crate::clock;
 use crate::error::{Error, code};
 use crate::events::{Kind, Note};
 use crate::last_resort;
+use crate::queue::Taken;
 use crate::tracking::PodId;
 
 /// One pass over a Job: it ends when nothing is left to do, or at the first error.
@@ -28,6 +29,8 @@ pub(super) struct Pass<'r> {
     reporter: &'r Reporter,
     /// The Job as it was seen, or as our last write left it.
     run: Arc<RunView>,
+    /// Its place among the reconciles that go on.
+    place: Option<Taken>,
     /// What was read last.
     live: Option<Live>,
 }
@@ -43,8 +46,12 @@ pub(super) enum Outcome {
 }
 
 impl<'r> Pass<'r> {
-    pub(super) const fn new(reporter: &'r Reporter, run: Arc<RunView>) -> Self {
-        Self { reporter, run, live: None }
+    pub(super) const fn new(
+        reporter: &'r Reporter,
+        run: Arc<RunView>,
+        place: Option<Taken>,
+    ) -> Self {
+        Self { reporter, run, place, live: None }
     }
 
     /// Does what was decided about `observed`.
@@ -67,7 +74,11 @@ impl<'r> Pass<'r> {
                 }
                 Action::ReadFresh => return self.read_fresh().await,
                 // Once and large: in every pass it would be most of what moves.
-                Action::Report(end) => return Box::pin(self.report(end, observed)).await,
+                Action::Report(end) => {
+                    // A server that hangs must not keep others from their turn.
+                    drop(self.place.take());
+                    return Box::pin(self.report(end, observed)).await;
+                }
                 Action::Settle(reported) => self.settle(reported).await?,
                 Action::LetGo => {
                     self.note_end(None).await;

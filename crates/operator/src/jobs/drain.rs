@@ -10,9 +10,13 @@ use serde_json::json;
 use tokio::time::Duration;
 
 use super::Reporter;
-use super::view::RunView;
+use super::view::{RunPod, RunView};
+use super::watches::{job_selector, pod_selector};
+use crate::by_owner::ByOwner;
+use crate::context::Context;
 use crate::error::{Error, code};
 use crate::scope::Scope;
+use crate::tracking::Pods;
 
 const FORBIDDEN: u16 = 403;
 
@@ -47,7 +51,7 @@ pub(super) async fn drain(reporter: &Arc<Reporter>) {
 
 async fn let_go(reporter: &Reporter) -> Result<(), Error> {
     for run in reporter.cache.state_filter(|run| run.seen().held) {
-        remove_finalizer(reporter, &run).await?;
+        remove_finalizer(&reporter.context, &run).await?;
     }
     for attempt in reporter.pods.filter(|attempt| attempt.seen.tracked) {
         reporter.attempts().release(attempt.id()).await?;
@@ -55,8 +59,30 @@ async fn let_go(reporter: &Reporter) -> Result<(), Error> {
     Ok(())
 }
 
-async fn remove_finalizer(reporter: &Reporter, run: &RunView) -> Result<(), Error> {
-    let api = reporter.context.writes.to::<RunView>(&run.namespace().unwrap_or_default())?;
+/// Lets go of everything as the API server has it, without caches.
+pub(crate) async fn let_go_of(scope: &Scope, context: &Context) -> Result<(), Error> {
+    let client = context.writes.client();
+    let of_runs = ListParams::default().labels(&job_selector());
+    let runs = scope.api::<RunView>(client).list(&of_runs).await;
+    for run in runs.map_err(Error::api("list the Jobs"))?.items {
+        if run.seen().held {
+            remove_finalizer(context, &run).await?;
+        }
+    }
+    let pods =
+        scope.api::<RunPod>(client).list(&ListParams::default().labels(&pod_selector())).await;
+    let cache: ByOwner<RunPod> = ByOwner::default();
+    let held = Pods { writes: &context.writes, cache: &cache, archiver: None };
+    for pod in pods.map_err(Error::api("list the pods of Jobs"))?.items {
+        if let Some(attempt) = pod.attempt.as_ref().filter(|attempt| attempt.seen.tracked) {
+            held.let_go(attempt.id()).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn remove_finalizer(context: &Context, run: &RunView) -> Result<(), Error> {
+    let api = context.writes.to::<RunView>(&run.namespace().unwrap_or_default())?;
     let metadata = json!({ "uid": run.uid(), "$deleteFromPrimitiveList/finalizers": [FINALIZER] });
     let patch = Patch::Strategic(json!({ "metadata": metadata }));
     match api.patch(&run.name_any(), &PatchParams::default(), &patch).await {

@@ -33,14 +33,14 @@ use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, result_of};
 use crate::metrics::Controller;
-use crate::queue::{Failures, Lane, Places, Queue};
+use crate::queue::{Failures, Lane, Places, Queue, Taken};
 use crate::ready::Ready;
 use crate::retry::after_failure;
 use crate::scope::Scope;
 use crate::settings::Settings;
 use crate::tracking::Pods;
 use apply::{Outcome, Pass};
-pub(crate) use drain::require_rights;
+pub(crate) use drain::{let_go_of, require_rights};
 use view::{RunPod, RunView};
 
 /// Decisions that may follow each other in one pass; more would be a defect of `decide`.
@@ -169,7 +169,7 @@ async fn control(
 /// One pass, measured.
 async fn reconcile(run: Arc<RunView>, reporter: Arc<Reporter>) -> Result<Action, Error> {
     let (key, context) = (ObjectRef::from_obj(&*run), &reporter.context);
-    // It keeps its place until this ends.
+    // It keeps its place until this ends, or until it waits for OpenMetadata.
     let taken = reporter.queue.take(&key);
     taken.as_ref().inspect(|one| context.metrics.dequeued(Controller::Job, one.waited));
     let idle = context.draining || !context.writes.leadership().is_held();
@@ -178,17 +178,21 @@ async fn reconcile(run: Arc<RunView>, reporter: Arc<Reporter>) -> Result<Action,
         return Ok(Action::await_change());
     }
     let begin = Instant::now();
-    let result = pass(&run, &reporter).await;
+    let result = pass(&run, &reporter, taken).await;
     context.metrics.reconciled(Controller::Job, result_of(&result), begin.elapsed());
     result.inspect(|_| reporter.failures.clear(&key))
 }
 
 /// Decides and applies until nothing is left to do now.
-async fn pass(run: &Arc<RunView>, reporter: &Reporter) -> Result<Action, Error> {
+async fn pass(
+    run: &Arc<RunView>,
+    reporter: &Reporter,
+    place: Option<Taken>,
+) -> Result<Action, Error> {
     let mut observed = run.observed(reporter.attempts_of(run), Source::Cache);
     observed.outage = reporter.context.servers.is_down_for(run.uid());
     let look = reporter.explain(run, &mut observed).await;
-    let mut pass = Pass::new(reporter, Arc::clone(run));
+    let mut pass = Pass::new(reporter, Arc::clone(run), place);
     for _ in 0..DECISIONS {
         let decision = decide(&observed, clock::now());
         match pass.apply(&decision, &observed).await? {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use ompipe_core::job::{AttemptSeen, Observed, RECORD, REPORTED};
+use ompipe_core::job::{AttemptSeen, FINALIZER, Observed, RECORD, REPORTED};
 use ompipe_core::labels;
 use ompipe_core::omjob::Source;
 use serde::Deserialize;
@@ -13,6 +13,9 @@ use serde::Deserialize;
 use crate::by_owner::Owned;
 use crate::tracking::Tracked;
 use crate::view::{Attempt, view_of};
+
+/// Longest record in an annotation.
+const MOST_OF_RECORD: usize = 16 << 10;
 
 /// A Job that is a run.
 #[derive(Clone, Debug, Deserialize)]
@@ -56,14 +59,21 @@ impl RunView {
 
 fn slim(metadata: ObjectMeta) -> ObjectMeta {
     let mut annotations = metadata.annotations.unwrap_or_default();
-    annotations.retain(|key, _| [RECORD, REPORTED].contains(&key.as_str()));
+    // Ours have a few hundred bytes; anybody may write others there.
+    annotations.retain(|key, value| {
+        [RECORD, REPORTED].contains(&key.as_str()) && value.len() <= MOST_OF_RECORD
+    });
     ObjectMeta {
         name: metadata.name,
         namespace: metadata.namespace,
         uid: metadata.uid,
         resource_version: metadata.resource_version,
         deletion_timestamp: metadata.deletion_timestamp,
-        finalizers: metadata.finalizers,
+        // Ours is put on and taken off by name.
+        finalizers: metadata.finalizers.map(|mut all| {
+            all.retain(|finalizer| finalizer == FINALIZER);
+            all
+        }),
         annotations: Some(annotations),
         ..ObjectMeta::default()
     }

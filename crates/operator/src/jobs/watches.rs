@@ -33,14 +33,14 @@ pub(super) async fn keep(
 }
 
 /// The Jobs of [`ompipe_core::job::is_ours`].
-fn job_selector() -> String {
+pub(super) fn job_selector() -> String {
     let (name, component) = (labels::NAME, labels::COMPONENT);
     let (product, works) = (labels::NAME_VALUE, [labels::COMPONENT_VALUE, labels::AUTOMATION]);
     format!("{name}={product},{component} in ({})", works.join(","))
 }
 
 /// Their pods, as far as their maker labelled them.
-fn pod_selector() -> String {
+pub(super) fn pod_selector() -> String {
     format!("{}={},{}", labels::NAME, labels::NAME_VALUE, labels::JOB_UID)
 }
 

@@ -8,26 +8,29 @@ use kube::{Api, ResourceExt};
 use ompipe_api::{OMJob, OMJobStatus, status_patch};
 use ompipe_core::WorkloadKind;
 use ompipe_core::omjob::{
-    Action, Decision, FINALIZER, Lasting, Observed, PodSeen, Reason, Refusal, Report, Stage,
-    Status, Trouble,
+    Action, Decision, ENDED, FINALIZER, Lasting, Observed, PodSeen, Reason, Refusal, Report, Stage,
+    Status, Trouble, ended_value,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Context, happening, observe, pod};
+use super::{Context, finalizers, happening, observe, pod};
 use crate::archive::RunObject;
 use crate::clock;
 use crate::create::create;
 use crate::error::{Error, code};
 use crate::last_resort;
+use crate::queue::Taken;
 use crate::tracking::PodId;
-use crate::view::{JobView, PodView};
+use crate::view::{JobView, PodView, WholeJob};
 
 /// One pass over an `OMJob`: it ends when nothing is left to do, or at the first error.
 pub(super) struct Pass<'c> {
     context: &'c Context,
     /// The `OMJob` as it was seen, or as our last write left it: what the next write expects.
     job: Arc<JobView>,
+    /// Its place among the reconciles that go on.
+    place: Option<Taken>,
     /// When it was asked for.
     triggered: Option<Instant>,
 }
@@ -46,9 +49,10 @@ impl<'c> Pass<'c> {
     pub(super) const fn new(
         context: &'c Context,
         job: Arc<JobView>,
+        place: Option<Taken>,
         triggered: Option<Instant>,
     ) -> Self {
-        Self { context, job, triggered }
+        Self { context, job, place, triggered }
     }
 
     /// Does what was decided about `observed`.
@@ -84,6 +88,8 @@ impl<'c> Pass<'c> {
                     self.context.attempts().release(PodId { namespace, name, uid }).await?;
                 }
                 Action::ReportLastResort => {
+                    // A server that hangs must not keep others from their turn.
+                    drop(self.place.take());
                     // Seldom and large: in every pass it would be most of what moves.
                     let report = Some(Box::pin(self.report()).await?);
                     let again = Observed { report, ..self.again() };
@@ -149,11 +155,18 @@ impl<'c> Pass<'c> {
     }
 
     async fn set_finalizers(&mut self, change: impl FnOnce(&mut Vec<String>)) -> Result<(), Error> {
-        let mut finalizers = self.job.finalizers().to_vec();
+        let mut finalizers = finalizers::of(self.context, &self.job).await?;
         change(&mut finalizers);
-        let patch = json!({ "metadata": {
+        let mut metadata = json!({
             "resourceVersion": self.job.resource_version(), "finalizers": finalizers,
-        }});
+        });
+        let phase = self.job.record.phase;
+        if phase.is_terminal() && self.job.deleted().is_none() {
+            // A backup keeps metadata, and no status.
+            let ended = ended_value(phase, &self.job.name_any(), self.job.uid());
+            metadata["annotations"] = json!({ ENDED: ended });
+        }
+        let patch = json!({ "metadata": metadata });
         let patched = patch_merge(&self.jobs()?, &self.job.name_any(), patch).await;
         self.took(patched, "write the OMJob's finalizers")
     }
@@ -181,7 +194,16 @@ impl<'c> Pass<'c> {
 
     /// Makes a pod; `Some` when the API server refuses it.
     async fn create_pod(&self, stage: Stage, attempt: u32) -> Result<Option<Refusal>, Error> {
+        // Not many large ones are in memory at the same time.
+        let mut large = None;
         let spec = match self.job.stage_spec(stage) {
+            Some(spec) => spec,
+            None => {
+                large = Some(self.context.large_objects.acquire().await);
+                self.whole().await?.stage_spec(stage)
+            }
+        };
+        let spec = match spec {
             Ok(spec) => spec,
             Err(message) => return Ok(Some(self.refused(stage, unreadable(&message)))),
         };
@@ -191,7 +213,9 @@ impl<'c> Pass<'c> {
         if !violations.is_empty() {
             return Ok(Some(self.refused(stage, forbidden(&violations))));
         }
-        match create(self.context.writes.leading()?, &pod).await {
+        let created = create(self.context.writes.leading()?, &pod).await;
+        drop(large);
+        match created {
             Ok(pod) => {
                 self.created(stage, &pod);
                 Ok(None)
@@ -199,6 +223,16 @@ impl<'c> Pass<'c> {
             Err(error) if code(&error) == 409 => self.find(stage, &pod.name_any()).await,
             Err(error) => Ok(Some(self.refused(stage, refusal(&error)))),
         }
+    }
+
+    /// The `OMJob` with its specification, as it was decided about.
+    async fn whole(&self) -> Result<WholeJob, Error> {
+        let (api, name) = (self.context.writes.to(&self.namespace())?, self.job.name_any());
+        let whole: WholeJob = api.get(&name).await.map_err(Error::api("read the OMJob"))?;
+        if !self.job.is_described_by(&whole) {
+            return Err(Error::Conflict(format!("the OMJob {name}")));
+        }
+        Ok(whole)
     }
 
     fn created(&self, stage: Stage, pod: &PodView) {

@@ -11,6 +11,7 @@
 //! writes; an error ends a pass and changes no phase.
 
 mod apply;
+pub(crate) mod finalizers;
 mod happening;
 mod observe;
 mod orphan;
@@ -30,6 +31,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, result_of};
 use crate::metrics::Controller;
+use crate::queue::Taken;
 use crate::retry::after_failure;
 use crate::view::JobView;
 use apply::{Outcome, Pass};
@@ -56,7 +58,7 @@ pub(crate) async fn control(
 /// One pass, measured.
 async fn reconcile(job: Arc<JobView>, context: Arc<Context>) -> Result<Action, Error> {
     let key = ObjectRef::from_obj(&*job);
-    // It keeps its place until this ends.
+    // It keeps its place until this ends, or until it waits for OpenMetadata.
     let taken = context.jobs.take(&key);
     let waited = taken.as_ref().map(|taken| taken.waited);
     waited.inspect(|waited| context.metrics.dequeued(Controller::OmJob, *waited));
@@ -66,7 +68,7 @@ async fn reconcile(job: Arc<JobView>, context: Arc<Context>) -> Result<Action, E
     }
     let begin = Instant::now();
     let triggered = waited.and_then(|waited| begin.checked_sub(waited));
-    let result = pass(job, &context, triggered).await;
+    let result = pass(job, &context, taken, triggered).await;
     context.metrics.reconciled(Controller::OmJob, result_of(&result), begin.elapsed());
     let next_look = result?;
     context.job_failures.clear(&key);
@@ -83,11 +85,12 @@ fn is_ours(context: &Context, job: &JobView) -> bool {
 async fn pass(
     job: Arc<JobView>,
     context: &Context,
+    place: Option<Taken>,
     triggered: Option<Instant>,
 ) -> Result<Option<Timestamp>, Error> {
     let mut observed = observe::cached(context, &job);
     let look = observe::explain(context, &job, &mut observed).await;
-    let mut pass = Pass::new(context, job, triggered);
+    let mut pass = Pass::new(context, job, place, triggered);
     for _ in 0..DECISIONS {
         let decision = decide(&observed, clock::now());
         match pass.apply(&decision, &observed).await? {

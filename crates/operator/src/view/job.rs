@@ -29,11 +29,29 @@ pub(crate) struct JobView {
 
 #[derive(Clone, Debug)]
 struct Active {
-    spec: Box<RawValue>,
+    /// `None` where it is too large to be kept: it is read again when a pod is made.
+    spec: Option<Box<RawValue>>,
     status: Option<OMJobStatus>,
 }
 
 super::view_of!(JobView, OMJob);
+
+/// An `OMJob` whose specification is needed and not kept.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct WholeJob {
+    #[serde(deserialize_with = "meta::read")]
+    metadata: ObjectMeta,
+    spec: Box<RawValue>,
+}
+
+super::view_of!(WholeJob, OMJob);
+
+impl WholeJob {
+    /// What a stage's pod is to be. An error says which field cannot be read.
+    pub(crate) fn stage_spec(&self, stage: Stage) -> Result<StagePodSpec, String> {
+        stage_spec(self.spec.get(), stage)
+    }
+}
 
 #[derive(Deserialize)]
 struct Wire {
@@ -71,12 +89,17 @@ impl From<Course> for Limits {
 
 impl From<Wire> for JobView {
     fn from(wire: Wire) -> Self {
-        let record = wire.status.as_ref().map(OMJobStatus::recorded).unwrap_or_default();
+        let has_status = wire.status.as_ref().is_some_and(|status| status.phase.is_some());
+        let restored = if has_status { None } else { wire.metadata.restored() };
+        let recorded = || wire.status.as_ref().map(OMJobStatus::recorded).unwrap_or_default();
+        let record = restored.unwrap_or_else(recorded);
         // The schema has checked these fields.
         let course: Course = serde_json::from_str(wire.spec.get()).unwrap_or_default();
         let mut metadata = ObjectMeta::from(wire.metadata);
-        let active = is_active(&record, &metadata)
-            .then(|| Arc::new(Active { spec: wire.spec, status: wire.status }));
+        let active = is_active(&record, &metadata).then(|| {
+            let spec = Some(wire.spec).filter(|spec| spec.get().len() <= super::MOST_KEPT);
+            Arc::new(Active { spec, status: wire.status })
+        });
         if active.is_none() {
             metadata.labels = None;
         }
@@ -103,7 +126,7 @@ impl HasStatus for JobView {
     }
 
     fn status_mut(&mut self) -> &mut Option<OMJobStatus> {
-        let empty = || Arc::new(Active { spec: RawValue::NULL.to_owned(), status: None });
+        let empty = || Arc::new(Active { spec: None, status: None });
         &mut Arc::make_mut(self.active.get_or_insert_with(empty)).status
     }
 }
@@ -137,14 +160,17 @@ impl JobView {
         meta::owner_of(&self.metadata, "CronOMJob")
     }
 
-    /// What a stage's pod is to be. An error says which field cannot be read.
-    pub(crate) fn stage_spec(&self, stage: Stage) -> Result<StagePodSpec, String> {
-        let spec = self.active.as_ref().map_or("{}", |active| active.spec.get());
-        let field = match stage {
-            Stage::Main => "mainPodSpec",
-            Stage::Exit => "exitHandlerSpec",
-        };
-        read_field(spec, field).map_err(|error| format!("spec.{field}: {error}"))
+    /// What a stage's pod is to be; `None` where that is not kept. An error says which field cannot be
+    /// read.
+    pub(crate) fn stage_spec(&self, stage: Stage) -> Option<Result<StagePodSpec, String>> {
+        Some(stage_spec(self.active.as_ref()?.spec.as_ref()?.get(), stage))
+    }
+
+    /// True for the same object with the same specification.
+    pub(crate) fn is_described_by(&self, whole: &WholeJob) -> bool {
+        let same =
+            |of: fn(&ObjectMeta) -> Option<String>| of(&self.metadata) == of(&whole.metadata);
+        self.metadata.generation == whole.metadata.generation && same(|meta| meta.uid.clone())
     }
 
     /// Since when OpenMetadata does not know the end of the run.
@@ -179,6 +205,14 @@ impl JobView {
     }
 }
 
+fn stage_spec(spec: &str, stage: Stage) -> Result<StagePodSpec, String> {
+    let field = match stage {
+        Stage::Main => "mainPodSpec",
+        Stage::Exit => "exitHandlerSpec",
+    };
+    read_field(spec, field).map_err(|error| format!("spec.{field}: {error}"))
+}
+
 fn read_field(spec: &str, field: &str) -> Result<StagePodSpec, String> {
     type Fields<'t> = std::collections::BTreeMap<&'t str, &'t RawValue>;
     let fields: Fields<'_> = serde_json::from_str(spec).map_err(|error| error.to_string())?;
@@ -199,6 +233,47 @@ fn without_value(error: &serde_path_to_error::Error<serde_json::Error>) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn view(metadata: &serde_json::Value, more: &serde_json::Value) -> JobView {
+        let mut object = serde_json::json!({
+            "metadata": metadata, "spec": { "mainPodSpec": { "image": "i" } },
+        });
+        if let (Some(object), Some(more)) = (object.as_object_mut(), more.as_object()) {
+            object.extend(more.clone());
+        }
+        serde_json::from_str(&object.to_string()).unwrap()
+    }
+
+    #[test]
+    fn a_run_that_a_backup_brings_back_is_over() {
+        let ended = serde_json::json!({
+            "name": "run", "uid": "u2",
+            "annotations": { "pipelines.openmetadata.org/ended": "Failed run u1", "other": "x" },
+        });
+        let restored = view(&ended, &serde_json::json!({}));
+        assert!(restored.record.phase.is_terminal());
+        let known = serde_json::json!({ "status": { "phase": "Running" } });
+        assert!(!view(&ended, &known).record.phase.is_terminal(), "its status counts");
+        let new = serde_json::json!({ "name": "run", "uid": "u1" });
+        assert!(!view(&new, &serde_json::json!({})).record.phase.is_terminal());
+    }
+
+    #[test]
+    fn a_large_specification_is_not_kept() {
+        let metadata = serde_json::json!({ "name": "run", "uid": "u", "generation": 1 });
+        let small = view(&metadata, &serde_json::json!({}));
+        assert_eq!(small.stage_spec(Stage::Main).unwrap().unwrap().image, "i");
+        let padding = "x".repeat(super::super::MOST_KEPT);
+        let spec = serde_json::json!({ "spec": { "mainPodSpec": { "image": padding } } });
+        let large = view(&metadata, &spec);
+        assert!(large.stage_spec(Stage::Main).is_none());
+        let whole: WholeJob = serde_json::from_str(
+            &serde_json::json!({ "metadata": metadata, "spec": spec["spec"] }).to_string(),
+        )
+        .unwrap();
+        assert!(large.is_described_by(&whole));
+        assert_eq!(whole.stage_spec(Stage::Main).unwrap().image.len(), super::super::MOST_KEPT);
+    }
 
     #[test]
     fn an_unreadable_specification_is_named_without_its_value() {

@@ -10,9 +10,14 @@ mod schedule;
 
 pub(crate) use attempt::{Attempt, Seen};
 pub(crate) use child::Child;
-pub(crate) use job::JobView;
+pub(crate) use job::{JobView, WholeJob};
+pub(crate) use meta::MOST_NAMES;
 pub(crate) use pod::PodView;
 pub(crate) use schedule::ScheduleView;
+
+/// Largest specification that is kept, in bytes. Those of OpenMetadata and ompipe have a few kilobytes;
+/// a larger one is read again when it is needed.
+const MOST_KEPT: usize = 32 << 10;
 
 /// Lets a view be watched and written as the kind that it is a view of.
 macro_rules! view_of {

@@ -1,11 +1,11 @@
-//! A `CronOMJob` as the caches keep it: whole, for there are few, and read leniently, so that one that
-//! cannot be read does not stop the others.
+//! A `CronOMJob` as the caches keep it: whole where it is small, for there are few, and read leniently, so
+//! that one that cannot be read does not stop the others.
 
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::object::HasStatus;
-use ompipe_api::{CronOMJob, CronOMJobSpec, CronOMJobStatus};
+use ompipe_api::{CronOMJob, CronOMJobSpec, CronOMJobStatus, OMJobSpec, TRIGGER};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -17,6 +17,8 @@ pub(crate) struct ScheduleView {
     /// Its specification, or why that cannot be read.
     pub(crate) spec: Result<Arc<CronOMJobSpec>, String>,
     status: Option<CronOMJobStatus>,
+    /// False where what its runs are made of is too large to be kept.
+    pub(crate) is_whole: bool,
 }
 
 super::view_of!(ScheduleView, CronOMJob);
@@ -30,13 +32,30 @@ struct Wire {
 
 impl From<Wire> for ScheduleView {
     fn from(wire: Wire) -> Self {
-        let spec = serde_json::from_str(wire.spec.get());
-        Self {
-            metadata: ObjectMeta { managed_fields: None, ..wire.metadata },
-            spec: spec.map(Arc::new).map_err(|error| format!("spec: {error}")),
-            status: wire.status,
+        let mut metadata = ObjectMeta { managed_fields: None, ..wire.metadata };
+        let mut spec = serde_json::from_str::<CronOMJobSpec>(wire.spec.get())
+            .map_err(|error| format!("spec: {error}"));
+        let is_whole =
+            wire.spec.get().len() <= super::MOST_KEPT && size_of(&metadata) <= super::MOST_KEPT;
+        if !is_whole {
+            // Read again when a run is made.
+            metadata.labels = None;
+            metadata.annotations.iter_mut().for_each(|all| all.retain(|key, _| key == TRIGGER));
+            metadata.owner_references = None;
+            metadata.finalizers = None;
+            spec = spec.map(|spec| CronOMJobSpec { om_job_spec: OMJobSpec::default(), ..spec });
         }
+        Self { metadata, spec: spec.map(Arc::new), status: wire.status, is_whole }
     }
+}
+
+/// How much memory the parts take that may be large.
+fn size_of(metadata: &ObjectMeta) -> usize {
+    let pairs = [&metadata.labels, &metadata.annotations].into_iter().flatten().flatten();
+    let pairs = pairs.map(|(key, value)| key.len().saturating_add(value.len()));
+    let finalizers = metadata.finalizers.iter().flatten().map(String::len);
+    let owners = metadata.owner_references.iter().flatten().map(|owner| owner.name.len() + 100);
+    pairs.chain(finalizers).chain(owners).fold(0, usize::saturating_add)
 }
 
 impl HasStatus for ScheduleView {

@@ -19,11 +19,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use jiff::Timestamp;
 use ompipe_client::{Admission, Error, K8sPipelineClient, Right};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::problem::{NOT_ALLOWED, Problem};
+use super::token;
 use crate::app::{App, Shared};
 use crate::credentials::{BASIC_CHALLENGE, Digests, SecretDigest, presented};
 use crate::guesses::WINDOW_SECONDS;
@@ -32,8 +35,11 @@ use crate::guesses::WINDOW_SECONDS;
 const GROUP: &str = "pipelines.openmetadata.org";
 /// How long an answer of Kubernetes counts.
 const FRESH: Duration = Duration::from_secs(10);
-/// Answers that are kept at most.
+/// Answers of each sort that are kept at most.
 const MOST_ANSWERS: usize = 1024;
+/// Questions to Kubernetes at the same time: with ompipe's own calls they share what the API server
+/// gives one client.
+const QUESTIONS: usize = 8;
 
 /// Lets a request pass whose caller may do what it asks.
 pub(super) async fn guard(
@@ -108,13 +114,25 @@ fn refuse_login(app: &App, headers: &HeaderMap, peer: SocketAddr) -> Problem {
 
 /// What Kubernetes said of tokens a moment ago. No token is kept: only digests are.
 pub(super) struct Tokens {
+    audience: String,
     digests: Digests,
-    known: Mutex<HashMap<SecretDigest, (Instant, Admission)>>,
+    known: Known,
+    /// Tokens that are nobody's, apart from the others: whoever invents some must not push those out.
+    unknown: Known,
+    questions: Semaphore,
 }
 
+type Known = Mutex<HashMap<SecretDigest, (Instant, Admission)>>;
+
 impl Tokens {
-    pub(super) fn new() -> Self {
-        Self { digests: Digests::new(), known: Mutex::default() }
+    pub(super) fn new(audience: &str) -> Self {
+        Self {
+            audience: audience.to_owned(),
+            digests: Digests::new(),
+            known: Known::default(),
+            unknown: Known::default(),
+            questions: Semaphore::new(QUESTIONS),
+        }
     }
 
     async fn admission(
@@ -123,11 +141,17 @@ impl Tokens {
         token: &str,
         right: Right,
     ) -> Result<Admission, Error> {
+        #[expect(clippy::disallowed_methods, reason = "a request is the outermost caller")]
+        if !token::may_be_for(&self.audience, token, Timestamp::now()) {
+            return Ok(Admission::Unknown);
+        }
         let asked = self.digest(token, right);
         if let Some(known) = self.known(&asked) {
             return Ok(known);
         }
-        let said = client.admission(token, right).await?;
+        // Nobody closes them.
+        let _turn = self.questions.acquire().await;
+        let said = client.admission(token, &self.audience, right).await?;
         self.note(asked, said);
         Ok(said)
     }
@@ -137,14 +161,17 @@ impl Tokens {
     }
 
     fn known(&self, asked: &SecretDigest) -> Option<Admission> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, said) = known.get(asked)?;
-        (at.elapsed() < FRESH).then_some(*said)
+        [&self.known, &self.unknown].into_iter().find_map(|known| {
+            let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            let (at, said) = known.get(asked)?;
+            (at.elapsed() < FRESH).then_some(*said)
+        })
     }
 
     /// Where there is no room, nothing is kept: Kubernetes is then asked again.
     fn note(&self, asked: SecretDigest, said: Admission) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = if said == Admission::Unknown { &self.unknown } else { &self.known };
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST_ANSWERS {
             known.retain(|_, (at, _)| at.elapsed() < FRESH);
         }
@@ -195,7 +222,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_counts_for_a_moment_and_for_one_right_alone() {
-        let (tokens, get) = (Tokens::new(), right_for(&Method::GET, "/runs"));
+        let (tokens, get) = (Tokens::new("ompipe"), right_for(&Method::GET, "/runs"));
         let asked = tokens.digest("token", get);
         tokens.note(asked, Admission::Allowed);
         assert_eq!(tokens.known(&asked), Some(Admission::Allowed));
@@ -212,8 +239,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_so_many_answers_are_kept() {
-        let (tokens, get) = (Tokens::new(), right_for(&Method::GET, "/runs"));
-        let note = |n: usize| tokens.note(tokens.digest(&n.to_string(), get), Admission::Unknown);
+        let (tokens, get) = (Tokens::new("ompipe"), right_for(&Method::GET, "/runs"));
+        let note = |n: usize| tokens.note(tokens.digest(&n.to_string(), get), Admission::Forbidden);
+        let good = tokens.digest("good", get);
+        tokens.note(good, Admission::Allowed);
+        let invented =
+            |n: usize| tokens.note(tokens.digest(&format!("x{n}"), get), Admission::Unknown);
+        (0..2 * MOST_ANSWERS).for_each(invented);
+        assert_eq!(tokens.known(&good), Some(Admission::Allowed));
         (0..2 * MOST_ANSWERS).for_each(note);
         assert_eq!(tokens.known.lock().unwrap().len(), MOST_ANSWERS);
         tokio::time::advance(FRESH).await;

@@ -24,6 +24,7 @@ mod problem;
 mod range;
 mod run;
 mod runs;
+mod token;
 
 use std::fmt;
 use std::sync::Arc;
@@ -65,7 +66,9 @@ impl Api {
             base_path: settings.base_path.clone(),
             page: page::render(&document, &settings.base_path),
             document: document.to_string(),
-            tokens: settings.kubernetes_authentication.then(Tokens::new),
+            tokens: settings
+                .kubernetes_authentication
+                .then(|| Tokens::new(&settings.token_audience)),
             log_readers: Arc::new(Semaphore::new(LOG_READERS)),
         }
     }

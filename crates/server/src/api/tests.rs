@@ -216,3 +216,59 @@ async fn only_so_many_logs_are_read_at_once() {
     drop(places);
     assert!(app.api.place().is_ok());
 }
+
+/// Requests that nobody would make: each is answered, none with a fault of the server's own.
+#[tokio::test(start_paused = true)]
+async fn every_request_is_answered() {
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let paths = prop_oneof![
+        "/api/v1(/[a-zA-Z0-9%._~!$&'()*+,;=:@-]{0,12}){0,6}",
+        "(/pluginsv2/api/v2|/api/v2|/api/v1)/openmetadata/(health|health-auth|trigger|kill|deploy|delete|status|last_dag_logs|run_automation)(\\?[a-z_=&%0-9]{0,30})?",
+        "/[a-zA-Z0-9%._~-]{0,200}",
+    ];
+    let methods =
+        prop::sample::select(vec!["GET", "POST", "DELETE", "PUT", "PATCH", "OPTIONS", "X"]);
+    let bodies =
+        prop_oneof![any::<Vec<u8>>(), "[\\[\\]{}:,\"0-9a-z]{0,60}".prop_map(String::into_bytes),];
+    let headers = prop::collection::vec(
+        (
+            prop::sample::select(vec![
+                "authorization",
+                "content-type",
+                "range",
+                "accept-encoding",
+                "last-event-id",
+                "idempotency-key",
+                "x-request-id",
+                "origin",
+                "host",
+                "sec-fetch-site",
+            ]),
+            "[ -~]{0,40}",
+        ),
+        0..4,
+    );
+    let (app, mut runner) = (application().await, TestRunner::deterministic());
+    let login = format!("Basic {}", STANDARD.encode(LOGIN));
+    for _ in 0..300 {
+        let strategy = (&methods, &paths, &headers, &bodies, any::<bool>());
+        let (method, path, headers, body, logs_in) =
+            strategy.new_tree(&mut runner).unwrap().current();
+        let mut request = Request::builder().method(method).uri(&path);
+        for (name, value) in &headers {
+            request = request.header(*name, value);
+        }
+        if logs_in {
+            request = request.header(AUTHORIZATION, &login);
+        }
+        // What is no request at all does not get here.
+        let Ok(mut request) = request.body(axum::body::Body::from(body)) else { continue };
+        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answer = crate::routes(&app).oneshot(request).await.unwrap();
+        assert_ne!(answer.status(), 500, "{method} {path} {headers:?}");
+    }
+}

@@ -48,6 +48,8 @@ pub struct Settings {
     pub open_metadata_version: Option<ServerVersion>,
     /// Whether our own API takes tokens of Kubernetes too (`TokenReview`).
     pub kubernetes_authentication: bool,
+    /// Whom those tokens have to be for.
+    pub token_audience: String,
     /// How much at once.
     pub limits: Limits,
     /// How it ends.
@@ -135,11 +137,21 @@ impl Settings {
             tls: fields.object("tls", TlsFiles::read).flatten(),
             open_metadata_version: fields.parsed("openMetadataVersion"),
             kubernetes_authentication: fields.boolean("kubernetesAuthentication").unwrap_or(false),
+            token_audience: read_audience(fields),
             limits: fields.object("limits", Limits::read).unwrap_or_default(),
             shutdown: fields.object("shutdown", Shutdown::read).unwrap_or_default(),
             log_format: fields.parsed("logFormat").unwrap_or_default(),
         };
         file.map(|_| settings)
+    }
+}
+
+fn read_audience(fields: &mut Fields<'_>) -> String {
+    const KEY: &str = "tokenAudience";
+    match fields.string(KEY) {
+        None => "ompipe".to_owned(),
+        Some("") => fields.note(KEY, "must not be empty").unwrap_or_default(),
+        Some(audience) => audience.to_owned(),
     }
 }
 

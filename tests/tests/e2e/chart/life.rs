@@ -149,3 +149,54 @@ async fn a_release_installed_again_works_at_once() {
     }
     home.end().await;
 }
+
+/// The chart of the first commit, if this clone has it.
+fn first_chart() -> Option<tempfile::TempDir> {
+    const FIRST: &str = "5118d30992147c6bb850aa3675088bb02a9ecd44";
+    let directory = tempfile::tempdir().unwrap();
+    let archive = std::process::Command::new("git")
+        .args(["-C", &ompipe_tests::helm::repository("."), "archive", "--format=tar"])
+        .args(["-o", directory.path().join("chart.tar").to_str().unwrap(), FIRST, "charts/ompipe"])
+        .status();
+    archive.ok().filter(std::process::ExitStatus::success)?;
+    let extracted = std::process::Command::new("tar")
+        .args(["-x", "-f", "chart.tar"])
+        .current_dir(directory.path())
+        .status();
+    extracted.ok().filter(std::process::ExitStatus::success)?;
+    Some(directory)
+}
+
+/// A new release has its runs in a namespace of their own, which an upgrade makes of no former one.
+#[tokio::test]
+#[expect(clippy::print_stdout, reason = "a test that was not carried out says so")]
+async fn an_upgrade_of_the_first_chart_leaves_runs_where_they_are() {
+    let Some(chart) = first_chart() else {
+        println!("skipped: this clone has no history");
+        return;
+    };
+    let home = Home::new("chartfirst").await;
+    let release = home.release("blue");
+    let mut values = home.operator(&json!({ "replicas": 1 }));
+    values["pipelineServiceClientConfig"]["k8s"].as_object_mut().unwrap().remove("namespace");
+    let path = chart.path().join("charts/ompipe").display().to_string();
+    let (first, before) = (release.clone().of_chart(&path), values.clone());
+    helm(&first, move |release| release.install(&before)).await;
+    let after = values.clone();
+    let notes = helm(&release, move |release| release.upgrade(&after)).await;
+    let stays = format!("Runs live in namespace {}.", home.namespace);
+    assert!(notes.contains(&stays), "{notes}");
+    assert!(notes.contains(&format!("The operator works in: {}", home.namespace)), "{notes}");
+    // The next upgrade knows it too.
+    let again = values.clone();
+    let notes = helm(&release, move |release| release.upgrade(&again)).await;
+    assert!(notes.contains(&stays), "{notes}");
+    let roles = home.api::<Role>().list(&ListParams::default()).await.unwrap();
+    let roles: Vec<String> = roles.iter().map(ResourceExt::name_any).collect();
+    assert!(roles.iter().any(|name| name == "blue-ompipe-operator"), "{roles:?}");
+    let fresh = home.release("green");
+    let notes = helm(&fresh, move |release| release.notes_of_cluster(&values)).await;
+    assert!(notes.contains("Runs live in namespace openmetadata-pipelines."), "{notes}");
+    helm(&release, ompipe_tests::helm::Release::uninstall).await;
+    home.end().await;
+}

@@ -8,6 +8,7 @@ mod installed;
 mod life;
 mod metrics;
 mod notes;
+mod pod_policy;
 mod rights;
 mod service;
 mod verbs;

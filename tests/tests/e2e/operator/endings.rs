@@ -324,6 +324,70 @@ async fn without_a_ttl_a_run_stays() {
     stage.scene.end().await;
 }
 
+/// Backup tools bring back specifications and no status.
+#[tokio::test]
+async fn a_finished_run_that_a_backup_brings_back_does_not_run_again() {
+    let stage = Stage::new("restored").await;
+    let _operator = Operator::start(&stage.scene, &[]);
+    stage.run("run", "true", json!({})).await;
+    let over = stage.over("run").await;
+    let ended = stage
+        .job("run", "a run that says in its metadata that it ended", |job| {
+            job.annotations().contains_key("pipelines.openmetadata.org/ended")
+        })
+        .await;
+    stage.jobs().delete("run", &DeleteParams::background()).await.unwrap();
+    stage.gone("run").await;
+    let metadata = json!({
+        "name": "run", "labels": ended.labels(), "annotations": ended.annotations(),
+    });
+    let (version, kind) = ("pipelines.openmetadata.org/v1", "OMJob");
+    let backup = from(json!({
+        "apiVersion": version, "kind": kind, "metadata": metadata, "spec": over.spec,
+    }));
+    stage.jobs().create(&PostParams::default(), &backup).await.unwrap();
+    let restored = stage.over("run").await;
+    assert_eq!(phase(&restored), Some(Phase::Succeeded));
+    assert!(stage.pods().get_opt("run-main").await.unwrap().is_none(), "it ran again");
+    // Without that annotation it is a new run, as whoever wants it again makes it.
+    stage.jobs().delete("run", &DeleteParams::background()).await.unwrap();
+    stage.gone("run").await;
+    let again = from(json!({
+        "apiVersion": version, "kind": kind, "metadata": { "name": "run" }, "spec": over.spec,
+    }));
+    stage.jobs().create(&PostParams::default(), &again).await.unwrap();
+    stage.over("run").await;
+    assert!(stage.pods().get_opt("run-main").await.unwrap().is_some());
+    stage.scene.end().await;
+}
+
+/// Kubernetes ends the operator's pods with the others, and makes no new ones there.
+#[tokio::test]
+async fn a_namespace_that_is_deleted_with_its_operator_does_not_hang() {
+    let stage = Stage::new("inside").await;
+    let operator = Operator::start(&stage.scene, &[]);
+    operator.ready("leader").await;
+    stage.run("run", "trap '' TERM; sleep 600 & wait; sleep 600", json!({})).await;
+    stage.running("run-main").await;
+    let namespaces: Api<Namespace> = Api::all(stage.scene.client.clone());
+    let name = &stage.scene.namespace;
+    namespaces.delete(name, &DeleteParams::default()).await.unwrap();
+    eventually("a namespace that is being deleted", || async {
+        let pod = stage.pods().get_opt("run-main").await.map_err(|error| error.to_string())?;
+        let deleted = pod.is_none_or(|pod| pod.metadata.deletion_timestamp.is_some());
+        if deleted { Ok(()) } else { Err("its pods stand".to_owned()) }
+    })
+    .await;
+    operator.terminate().await;
+    let job = stage.jobs().get_opt("run").await.unwrap();
+    assert!(job.is_none_or(|job| job.finalizers().is_empty()), "it was not let go of");
+    eventually("a namespace that is gone", || async {
+        let left = namespaces.get_opt(name).await.map_err(|error| error.to_string())?;
+        left.map_or(Ok(()), |left| Err(format!("{:?}", left.status)))
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_namespace_that_is_deleted_does_not_hang() {
     let stage = Stage::new("namespace").await;

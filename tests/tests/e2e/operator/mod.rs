@@ -5,6 +5,7 @@ mod boundaries;
 mod crash;
 mod cron;
 mod endings;
+mod memory;
 mod outages;
 mod process;
 mod replicas;

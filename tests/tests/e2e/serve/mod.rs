@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `recorded` | the requests of the real Java client, byte for byte, are answered as it reads answers |
 //! | `contract` | every row of the contract: codes, bodies, idempotence |
+//! | `fairness` | what hangs and who is hostile holds a share |
 //! | `queue` | runs that wait for their turn |
 //! | `run` | a pipeline's life, with the real ingestion framework |
 //! | `wire` | HTTP itself: logins, TLS, limits, bad input, an orderly end |
 //! | `replicas` | two of them behind one address |
 
 mod contract;
+mod fairness;
 mod queue;
 mod recorded;
 mod replicas;

@@ -80,7 +80,7 @@ impl Serving {
         Self::with_access(scene, kubeconfig, &json!({}), &section).await
     }
 
-    async fn with_access(
+    pub(crate) async fn with_access(
         scene: &Scene,
         kubeconfig: &str,
         parameters: &Value,

@@ -1,88 +1,46 @@
 //! What is secret in a document, and the document without it
 //! (docs/adr/0004-config-only-in-secrets.md).
 //!
-//! Three rules, from sure to cautious: whole subtrees that the schemas keep for credentials; keys
-//! that look like a credential; strings that look like one. A value masked once is masked
-//! wherever else it stands, so that a password repeated in a description does not slip through.
+//! Rules by meaning, from sure to cautious: whole subtrees that the schemas keep for credentials; keys
+//! that name a credential; and within every other text the credentials of URLs, `password=…`, and
+//! tokens that are known by their look. A value that is masked once is masked wherever else it stands,
+//! in whatever form, so that a password repeated in a description does not slip through.
 
-use std::collections::BTreeSet;
+#[cfg(test)]
+mod corpus;
+mod inline;
+mod keys;
+mod secrets;
+mod shapes;
+mod urls;
+mod view;
 
+use keys::{Certainty, certainty};
+pub use secrets::Secrets;
 use serde_json::{Map, Value};
 
 /// What stands for a secret in everything that people read.
 pub const PLACEHOLDER: &str = "<from-secret>";
 
-/// Subtrees under which every value is a credential or part of one.
-const SECRET_SUBTREES: [&str; 6] = [
-    "securityconfig", // also dbtSecurityConfig and its like, by ending
-    "serviceconnection",
-    "appprivateconfig",
-    "privateconfiguration",
-    "extraheaders",
-    "sslconfig",
-];
-
-/// Words that make a key look like a credential. Keys are compared in lower case without `_`, `-`.
-const SECRET_WORDS: [&str; 22] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "pwd",
-    "secret",
-    "token",
-    "credential",
-    "privatekey",
-    "apikey",
-    "accesskey",
-    "clientkey",
-    "accountkey",
-    "sslkey",
-    "signingkey",
-    "encryptionkey",
-    "authorization",
-    "cookie",
-    "connectionstring",
-    "jwt",
-    "keytab",
-    "sasurl",
-    "webhook",
-];
-
-/// Keys with such a word that name a setting, not a credential.
-const HARMLESS: [&str; 4] =
-    ["secretsmanagerprovider", "secretsmanagerloader", "tokenuri", "tokenurl"];
-
-/// A masked value of at least this length is also masked inside other strings. Shorter ones are
-/// ordinary words too often (`postgres`).
-const MIN_REPEATED: usize = 12;
-
 /// `document` with everything secret replaced by [`PLACEHOLDER`].
 #[must_use]
 pub fn mask(document: &Value) -> Value {
-    let mut found = BTreeSet::new();
-    let masked = mask_value(document, false, &mut found);
+    let mut found = Secrets::default();
+    let masked = mask_value(document, Certainty::Clear, &mut found);
     mask_repeated(masked, &found)
 }
 
 /// True when a named value should not be seen: by its name, or by how it looks.
 #[must_use]
 pub fn is_secret(key: &str, value: &str) -> bool {
-    is_secret_key(key) || looks_secret(value)
-}
-
-/// `text` without the given secrets; for messages that come from elsewhere.
-#[must_use]
-pub fn scrub(text: &str, secrets: &BTreeSet<String>) -> String {
-    secrets
-        .iter()
-        .filter(|secret| secret.len() >= MIN_REPEATED)
-        .fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), PLACEHOLDER))
+    certainty(key) != Certainty::Clear || !inline::credentials(value).is_empty()
 }
 
 /// `text` on one line, with every word replaced that looks secret, or that follows a name which
 /// says so (`password=…`, `'token': '…'`, `Bearer …`); for text whose secrets nobody knows.
 #[must_use]
 pub fn mask_text(text: &str) -> String {
+    let text = inline::replaced(text, &inline::credentials(text), PLACEHOLDER);
     let mut words = text.split_whitespace();
     let mut masked: Vec<String> = Vec::new();
     while let Some(word) = words.next() {
@@ -125,7 +83,7 @@ fn announces_secret(word: &str) -> bool {
     let name = name.strip_suffix([':', '=']).unwrap_or_default();
     let name = name.rsplit(['{', ',', '(']).next().unwrap_or_default();
     let name = name.trim_matches(['"', '\'', '[']);
-    !name.is_empty() && (is_secret_key(name) || name.eq_ignore_ascii_case("authorization"))
+    !name.is_empty() && certainty(name) != Certainty::Clear
 }
 
 /// The quote that a word opens and does not close.
@@ -136,14 +94,10 @@ fn open_quote(word: &str) -> Option<char> {
 
 /// A word without its secret part.
 fn mask_word(word: &str) -> String {
-    const AROUND: [char; 8] = ['"', '\'', '(', ')', '[', ']', ',', ';'];
-    if looks_secret(word.trim_matches(AROUND)) {
-        return PLACEHOLDER.to_owned();
-    }
     let parts = word.split_inclusive(['?', '&', ';', ',']).map(|part| {
         let Some((name, value)) = part.split_once(['=', ':']) else { return part.to_owned() };
         let plain = name.trim_matches(['"', '\'', '{', '(']);
-        if value.is_empty() || plain.is_empty() || !is_secret_key(plain) {
+        if value.is_empty() || plain.is_empty() || certainty(plain) == Certainty::Clear {
             return part.to_owned();
         }
         let end = part.strip_suffix(['?', '&', ';', ',']).map_or(part.len(), str::len);
@@ -152,78 +106,90 @@ fn mask_word(word: &str) -> String {
     parts.collect()
 }
 
-/// Every string of `document` that [`mask`] would mask.
+/// Every secret of `document` that [`mask`] would mask.
 #[must_use]
-pub fn secrets_of(document: &Value) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    mask_value(document, false, &mut found);
+pub fn secrets_of(document: &Value) -> Secrets {
+    let mut found = Secrets::default();
+    mask_value(document, Certainty::Clear, &mut found);
     found
 }
 
-fn mask_value(value: &Value, secret: bool, found: &mut BTreeSet<String>) -> Value {
+fn mask_value(value: &Value, certainty: Certainty, found: &mut Secrets) -> Value {
     match value {
-        Value::Object(map) => Value::Object(mask_object(map, secret, found)),
-        Value::Array(items) => items.iter().map(|item| mask_value(item, secret, found)).collect(),
-        Value::String(text) if !text.is_empty() && (secret || looks_secret(text)) => {
-            found.insert(text.clone());
+        Value::Object(map) => Value::Object(mask_object(map, certainty, found)),
+        Value::Array(items) => {
+            items.iter().map(|item| mask_value(item, certainty, found)).collect()
+        }
+        Value::String(text) if !text.is_empty() => mask_string(text, certainty, found),
+        Value::Number(number) if certainty != Certainty::Clear => {
+            note(&number.to_string(), certainty, found);
             PLACEHOLDER.into()
         }
-        Value::Number(_) if secret => PLACEHOLDER.into(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 
 fn mask_object(
     map: &Map<String, Value>,
-    secret: bool,
-    found: &mut BTreeSet<String>,
+    outer: Certainty,
+    found: &mut Secrets,
 ) -> Map<String, Value> {
     let mut mask_entry = |(key, value): (&String, &Value)| {
-        (key.clone(), mask_value(value, secret || is_secret_key(key), found))
+        (key.clone(), mask_value(value, outer.max(certainty(key)), found))
     };
     map.iter().map(&mut mask_entry).collect()
 }
 
-fn mask_repeated(value: Value, found: &BTreeSet<String>) -> Value {
+/// A text that is a document has the secrets of that, and any text those that stand within it.
+fn mask_string(text: &str, certainty: Certainty, found: &mut Secrets) -> Value {
+    let inner = document_in(text).map(|inner| secrets_of(&inner)).unwrap_or_default();
+    let parts = inline::credentials(text);
+    for part in &parts {
+        note_credential(&text[part.clone()], found);
+    }
+    let masked = if certainty == Certainty::Clear {
+        let masked = inline::replaced(text, &parts, PLACEHOLDER);
+        if inner.is_empty() { masked } else { inner.scrub(&masked) }
+    } else {
+        PLACEHOLDER.to_owned()
+    };
+    found.merge(inner);
+    note(text, certainty, found);
+    masked.into()
+}
+
+/// Notes a value as what its key says it is.
+fn note(text: &str, certainty: Certainty, found: &mut Secrets) {
+    match certainty {
+        Certainty::Sure => found.add_sure(text),
+        Certainty::Likely => found.add_likely(text),
+        Certainty::Clear => found.add_clear(text),
+    }
+}
+
+/// Notes a credential that stands within a text, and of `user:password` the password too.
+fn note_credential(text: &str, found: &mut Secrets) {
+    found.add_sure(text);
+    if let Some((_, password)) = text.split_once(':') {
+        found.add_sure(password);
+    }
+}
+
+/// The JSON that a text holds.
+fn document_in(text: &str) -> Option<Value> {
+    let is_document = text.trim_start().starts_with(['{', '[']);
+    is_document.then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+fn mask_repeated(value: Value, found: &Secrets) -> Value {
     match value {
         Value::Object(map) => {
             map.into_iter().map(|(key, value)| (key, mask_repeated(value, found))).collect()
         }
         Value::Array(items) => items.into_iter().map(|item| mask_repeated(item, found)).collect(),
-        Value::String(text) => scrub(&text, found).into(),
+        Value::String(text) => found.scrub(&text).into(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
-}
-
-fn is_secret_key(key: &str) -> bool {
-    let plain: String =
-        key.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect();
-    let secret_subtree = SECRET_SUBTREES.iter().any(|subtree| plain.ends_with(subtree));
-    let secret_word = SECRET_WORDS.iter().any(|word| plain.contains(word));
-    secret_subtree || (secret_word && !HARMLESS.contains(&plain.as_str()))
-}
-
-fn looks_secret(text: &str) -> bool {
-    is_jwt(text) || text.contains("-----BEGIN ") || has_url_password(text) || is_aws_key_id(text)
-}
-
-/// Three base64url parts, the first a JSON object.
-fn is_jwt(text: &str) -> bool {
-    text.starts_with("eyJ") && text.split('.').count() == 3
-}
-
-/// `scheme://user:password@host`.
-fn has_url_password(text: &str) -> bool {
-    let Some((_, rest)) = text.split_once("://") else {
-        return false;
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
-}
-
-fn is_aws_key_id(text: &str) -> bool {
-    let upper = |c: u8| c.is_ascii_uppercase() || c.is_ascii_digit();
-    text.len() == 20 && text.starts_with("AKIA") && text.bytes().all(upper)
 }
 
 #[cfg(test)]
@@ -293,6 +259,7 @@ mod tests {
     #[test]
     fn secrets_of_finds_what_mask_hides() {
         let document = json!({ "a": [{ "token": "t1" }], "b": "plain" });
-        assert_eq!(secrets_of(&document), BTreeSet::from(["t1".to_owned()]));
+        let secrets = secrets_of(&document);
+        assert!(secrets.contains("t1") && !secrets.contains("plain"));
     }
 }
