@@ -100,6 +100,8 @@ null, so an empty text means null there.
 {{- with $server.basePath }}{{ $_ := set $section "basePath" . }}{{ end }}
 {{- with $server.openMetadataVersion }}{{ $_ := set $section "openMetadataVersion" . }}{{ end }}
 {{- if $server.kubernetesAuthentication }}{{ $_ := set $section "kubernetesAuthentication" true }}{{ end }}
+{{- if not $server.pipelineMetrics }}{{ $_ := set $section "pipelineMetrics" false }}{{ end }}
+{{- if or (not $server.ui.enabled) $server.ui.actions }}{{ $_ := set $section "ui" $server.ui }}{{ end }}
 {{- mergeOverwrite $section (deepCopy $server.extraConfig) | toYaml }}
 {{- end }}
 

@@ -16,6 +16,7 @@ pub mod config;
 pub mod cron;
 pub mod diagnosis;
 pub mod fields;
+pub mod history;
 pub mod job;
 pub mod kubernetes;
 pub mod labels;

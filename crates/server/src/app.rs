@@ -18,11 +18,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::api::Api;
+use crate::board::Board;
 use crate::credentials::Credentials;
 use crate::guesses::{Failed, Guesses};
 use crate::metrics::Metrics;
+use crate::pipeline_metrics::PipelineMetrics;
 use crate::places::Places;
 use crate::reloaded::Reloaded;
+use crate::settings::Ui;
 use crate::version::VersionSource;
 
 /// How long the reading of a page waits for its turn.
@@ -39,6 +42,10 @@ pub(crate) struct App {
     pub(crate) guesses: Guesses,
     pub(crate) metrics: Metrics,
     pub(crate) api: Api,
+    pub(crate) board: Board,
+    pub(crate) ui: Ui,
+    /// `None` where they are switched off.
+    pub(crate) pipeline_metrics: Option<PipelineMetrics>,
     /// Places for requests under way.
     pub(crate) places: Places,
     /// How many of the places for logs each pipeline has.

@@ -1,5 +1,6 @@
 //! The second port: health for the kubelet, metrics for Prometheus.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -11,7 +12,7 @@ use http::header::CONTENT_TYPE;
 use ompipe_client::{PipelineServiceClient, ServiceStatus};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Shared;
@@ -21,6 +22,12 @@ use crate::app::Shared;
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// The same when something was wrong.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How old what the metrics say of pipelines may be, so that scrapes by several readers are one listing.
+const SCRAPE_EVERY: Duration = Duration::from_secs(10);
+/// Time for that listing: less than Prometheus' ten seconds for a scrape.
+const SCRAPE_TIME: Duration = Duration::from_secs(5);
+/// How the format ends.
+const LAST_LINE: &str = "# EOF\n";
 /// What Prometheus reads.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -79,8 +86,20 @@ async fn readyz(State(probes): State<Probes>) -> (StatusCode, Json<Value>) {
 }
 
 async fn metrics(State(probes): State<Probes>) -> Response {
-    match probes.app.metrics.encode() {
-        Ok(text) => ([(CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    match (probes.app.metrics.encode(), of_pipelines(&probes.app).await) {
+        (Ok(own), None) => ([(CONTENT_TYPE, METRICS_TYPE)], own).into_response(),
+        (Ok(own), Some(Ok(pipelines))) => {
+            let own = own.strip_suffix(LAST_LINE).unwrap_or(&own);
+            ([(CONTENT_TYPE, METRICS_TYPE)], format!("{own}{pipelines}")).into_response()
+        }
+        (Err(_), _) | (_, Some(Err(_))) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// A cluster that does not answer soon keeps nobody from reading the other metrics.
+async fn of_pipelines(app: &Shared) -> Option<Result<String, fmt::Error>> {
+    let metrics = app.pipeline_metrics.as_ref()?;
+    let snapshot = app.board.snapshot(&app.client, SCRAPE_EVERY);
+    let snapshot = timeout(SCRAPE_TIME, snapshot).await.ok()?.ok()?;
+    Some(metrics.encode(&snapshot))
 }

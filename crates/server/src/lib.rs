@@ -4,13 +4,15 @@
 //! ```text
 //! OpenMetadata ─► listener ─► layers ─► contract ─┐
 //!                 (TLS,       (place,              ├─► K8sPipelineClient ─► Kubernetes
-//! scripts ──────► HTTP 1, 2)  id, login) api ──────┘
+//! scripts ──────► HTTP 1, 2)  id, login) api ──────┤
+//! people ───────►                        page ─────┘
 //! kubelet, Prometheus ─► health
 //! ```
 //! It has no state of its own: any number of replicas may answer behind one address.
 
 mod api;
 mod app;
+mod board;
 mod contract;
 mod credentials;
 mod document;
@@ -20,6 +22,8 @@ mod layers;
 mod metrics;
 mod origin;
 mod orphans;
+mod page;
+mod pipeline_metrics;
 mod places;
 mod refusal;
 mod reloaded;
@@ -45,11 +49,13 @@ use tracing::info;
 
 use api::Api;
 use app::{App, Shared};
+use board::Board;
 use credentials::Credentials;
 use guesses::Guesses;
 use metrics::Metrics;
 use ompipe_core::shares::Shares;
 use ompipe_listener::Listener;
+use pipeline_metrics::PipelineMetrics;
 use places::Places;
 use refusal::Refusal;
 use settings::{BasePath, Settings};
@@ -161,6 +167,9 @@ fn application(
         page_turns: Semaphore::new(PAGES_AT_ONCE),
         look_for_orphans: Notify::new(),
         api: Api::new(settings),
+        ui: settings.ui,
+        board: Board::default(),
+        pipeline_metrics: settings.pipeline_metrics.then(PipelineMetrics::new),
         client,
         metrics,
         stop,
@@ -171,6 +180,7 @@ fn application(
 fn routes(app: &Shared) -> Router {
     contract::routes(app)
         .merge(api::routes(app))
+        .merge(page::routes(app))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(origin::refuse_other_sites))

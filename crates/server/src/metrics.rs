@@ -76,7 +76,8 @@ impl Metrics {
 
     /// A request was answered. Methods that HTTP does not name are one to a metric.
     pub(crate) fn answered(&self, method: &Method, route: &str, code: StatusCode, took: Duration) {
-        let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD];
+        let known =
+            [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD];
         let method = if known.contains(method) { method.as_str() } else { "other" }.to_owned();
         let route = Route { method: method.clone(), route: route.to_owned() };
         let answered = Answered { method, route: route.route.clone(), code: code.as_u16() };

@@ -5,8 +5,8 @@ use http::uri::PathAndQuery;
 
 use crate::settings::BasePath;
 
-/// A path that nothing is served under.
-const NOWHERE: &str = "/";
+/// A path that nothing is served under; `/` is the page.
+const NOWHERE: &str = "/.outside";
 
 /// The target as the routes know it. The Java client doubles a slash where its `apiEndpoint` ends in
 /// one (docs/contracts/openmetadata-http.md#base-path); a path outside of `base` leads nowhere.
@@ -42,7 +42,7 @@ mod tests {
     #[case("", "//a///b/?q=x//y", "/a/b/?q=x//y")]
     #[case("/base", "/base//a?b", "/a?b")]
     #[case("/base", "//base/a", "/a")]
-    #[case("/base", "/elsewhere/a?b", "/?b")]
+    #[case("/base", "/elsewhere/a?b", "/.outside?b")]
     #[case("/base", "/base", "/")]
     fn targets(#[case] base: &str, #[case] asked: &str, #[case] expected: &str) {
         let base = base.parse().unwrap();

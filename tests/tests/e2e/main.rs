@@ -35,6 +35,7 @@ mod logs;
 mod matrix;
 mod models;
 mod operator;
+mod page;
 mod races;
 mod runs;
 mod serve;

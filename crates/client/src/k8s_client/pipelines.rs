@@ -1,11 +1,15 @@
 //! `list`: the deployed pipelines, and finding one by what people call it.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::ResourceExt;
 use kube::api::{ListParams, PartialObjectMeta};
 use ompipe_api::{CronOMJob, OMJob};
+use ompipe_core::archive::RunRecord;
+use ompipe_core::history::newest_first;
 use ompipe_core::labels::{self, PIPELINE_ID, PIPELINE_TYPE};
 use ompipe_core::{IngestionPipeline, PipelineIdentity, Run, Schedule, Service, Workload};
 
@@ -105,6 +109,26 @@ impl K8sPipelineClient {
         selector: &str,
         of_others: &str,
     ) -> Result<Vec<DeployedPipeline>> {
+        Ok(self.observed(reach, selector, of_others).await?.describe(clock::now()))
+    }
+
+    /// Every deployed pipeline by name, and every run that the cluster knows, newest first. Both are of
+    /// one reading.
+    ///
+    /// # Errors
+    /// Kubernetes refuses.
+    pub async fn pipelines_and_runs(&self) -> Result<(Vec<DeployedPipeline>, Vec<RunRecord>)> {
+        let all = labels::selector_of_all();
+        let observed = self.observed(Reach::Namespace, &all, &all).await?;
+        let now = clock::now();
+        let mut pipelines = observed.describe(now);
+        pipelines.sort_by_cached_key(|one| one.identity.fully_qualified_name.clone());
+        let mut runs = observed.records(self.config.namespace.as_str(), now);
+        newest_first(&mut runs);
+        Ok((pipelines, runs))
+    }
+
+    async fn observed(&self, reach: Reach, selector: &str, of_others: &str) -> Result<Observed> {
         let (config_maps, cron_jobs, cron_om_jobs, jobs, om_jobs, pods) = tokio::try_join!(
             self.list_in::<ConfigMap>(reach, selector),
             self.list_in::<CronJob>(reach, of_others),
@@ -114,18 +138,13 @@ impl K8sPipelineClient {
             self.list_in::<Pod>(reach, of_others),
         )?;
         let jobs = jobs.iter().filter_map(Workload::of_job);
-        let workloads: Vec<Workload> =
-            jobs.chain(om_jobs.iter().filter_map(OMJob::workload)).collect();
-        let schedules: Vec<Planned> = cron_jobs
-            .iter()
-            .map(Planned::of_cron_job)
-            .chain(cron_om_jobs.iter().map(Planned::of_cron_om_job))
-            .collect();
-        let now = clock::now();
-        let described = config_maps
-            .iter()
-            .filter_map(|config_map| describe(config_map, &schedules, &workloads, &pods, now));
-        Ok(described.collect())
+        let cron_jobs = cron_jobs.iter().map(Planned::of_cron_job);
+        Ok(Observed {
+            config_maps,
+            schedules: cron_jobs.chain(cron_om_jobs.iter().map(Planned::of_cron_om_job)).collect(),
+            workloads: jobs.chain(om_jobs.iter().filter_map(OMJob::workload)).collect(),
+            pods: by_owner(pods),
+        })
     }
 
     /// The deployed pipeline with a name or fully qualified name.
@@ -250,33 +269,86 @@ impl Planned {
     }
 }
 
+/// The objects of pipelines as they were listed.
+struct Observed {
+    config_maps: Vec<ConfigMap>,
+    schedules: Vec<Planned>,
+    workloads: Vec<Workload>,
+    /// By the UID of their owner: a run is read with its own pods alone, since with all of them a list
+    /// of thousands would take minutes.
+    pods: HashMap<String, Vec<Pod>>,
+}
+
+/// Namespace and id of a pipeline.
+type Key<'o> = (Option<&'o str>, Option<&'o str>);
+
+impl Observed {
+    fn describe(&self, now: Timestamp) -> Vec<DeployedPipeline> {
+        let mut schedules: HashMap<Key<'_>, &Planned> = HashMap::new();
+        for planned in &self.schedules {
+            let key = (planned.namespace.as_deref(), planned.pipeline_id.as_deref());
+            schedules.entry(key).or_insert(planned);
+        }
+        let mut latest: HashMap<Key<'_>, &Workload> = HashMap::new();
+        for workload in &self.workloads {
+            let id = workload.labels.get(PIPELINE_ID).map(String::as_str);
+            let known = latest.entry((workload.namespace.as_deref(), id)).or_insert(workload);
+            if workload.order() >= known.order() {
+                *known = workload;
+            }
+        }
+        let describe = |config_map: &ConfigMap| {
+            let id = config_map.labels().get(PIPELINE_ID).map(String::as_str);
+            let key = (config_map.metadata.namespace.as_deref(), id);
+            let last_run = latest.get(&key).map(|workload| self.run(workload));
+            describe(config_map, schedules.get(&key).copied(), last_run, now)
+        };
+        self.config_maps.iter().filter_map(describe).collect()
+    }
+
+    fn records(&self, namespace: &str, now: Timestamp) -> Vec<RunRecord> {
+        let record =
+            |workload| RunRecord::observe(workload, namespace, self.pods_of(workload), now);
+        self.workloads.iter().map(record).collect()
+    }
+
+    fn run(&self, workload: &Workload) -> Run {
+        Run::observe(workload, self.pods_of(workload))
+    }
+
+    fn pods_of(&self, workload: &Workload) -> &[Pod] {
+        self.pods.get(&workload.uid).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+fn by_owner(pods: Vec<Pod>) -> HashMap<String, Vec<Pod>> {
+    let mut owned: HashMap<String, Vec<Pod>> = HashMap::new();
+    for pod in pods {
+        let owner = pod.metadata.owner_references.iter().flatten().next();
+        if let Some(uid) = owner.map(|owner| owner.uid.clone()) {
+            owned.entry(uid).or_default().push(pod);
+        }
+    }
+    owned
+}
+
 fn describe(
     config_map: &ConfigMap,
-    schedules: &[Planned],
-    workloads: &[Workload],
-    pods: &[Pod],
+    planned: Option<&Planned>,
+    last_run: Option<Run>,
     now: Timestamp,
 ) -> Option<DeployedPipeline> {
-    let id = config_map.labels().get(PIPELINE_ID);
-    let namespace = config_map.namespace();
-    let is_own =
-        |planned: &&Planned| planned.pipeline_id.as_ref() == id && planned.namespace == namespace;
-    let planned = schedules.iter().find(is_own);
     let suspended = planned.is_some_and(|planned| planned.suspended);
     let schedule = planned.and_then(|planned| planned.schedule.as_ref());
-    let own = workloads.iter().filter(|workload| {
-        workload.labels.get(PIPELINE_ID) == id && workload.namespace == namespace
-    });
-    let latest = own.max_by_key(|workload| workload.order());
     Some(DeployedPipeline {
         identity: identity(config_map)?,
-        namespace: namespace.clone().unwrap_or_default(),
+        namespace: config_map.namespace().unwrap_or_default(),
         pipeline_type: config_map.labels().get(PIPELINE_TYPE).cloned().unwrap_or_default(),
         schedule: schedule.map(|s| format!("{} {}", s.as_cron(), s.zone())),
         timetable: schedule.cloned(),
         suspended,
         next_run: schedule.filter(|_| !suspended).and_then(|schedule| schedule.next_after(now)),
-        last_run: latest.map(|workload| Run::observe(workload, pods)),
+        last_run,
     })
 }
 

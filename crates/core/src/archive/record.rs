@@ -7,7 +7,7 @@ use super::names::pipeline_key;
 use crate::pod::{MAIN_CONTAINER, PodState, Reason};
 use crate::run::EndReporter;
 use crate::{PipelineState, Run, RunId, Workload, WorkloadKind, labels};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 
 /// Version of what is stored.
 const FORMAT: u32 = 1;
@@ -66,6 +66,9 @@ pub struct RunRecord {
     /// Who told OpenMetadata of its end, where the operator looks after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_by: Option<String>,
+    /// When that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported_at: Option<Timestamp>,
     /// Its attempts, in order, as far as their pods were seen.
     #[serde(default)]
     pub attempts: Vec<AttemptRecord>,
@@ -88,6 +91,12 @@ pub struct AttemptRecord {
     /// When the pod was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
+    /// When the pod got its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled: Option<Timestamp>,
+    /// When its process began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
     /// When its process ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<Timestamp>,
@@ -126,10 +135,17 @@ impl RunRecord {
             config_revision: workload.labels.get(labels::CONFIG_REVISION).cloned(),
             created: run.created,
             finished: run.finished.or_else(|| run.state.is_terminal().then_some(now)),
+            reported_at: run.reported.as_ref().map(|reported| reported.at),
             reported_by: run.reported.map(|reported| reported.by.as_str().to_owned()),
             attempts: attempts.map(AttemptRecord::observe).collect(),
             updated: now,
         }
+    }
+
+    /// Version of what is stored.
+    #[must_use]
+    pub const fn format(&self) -> u32 {
+        self.format
     }
 
     /// The same in the terms of the cluster, for lists that show both.
@@ -194,11 +210,26 @@ impl AttemptRecord {
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
             image: main.map(|main| main.image_id.clone()).filter(|image| !image.is_empty()),
             created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            scheduled: status.and_then(scheduled_at),
+            started: main.and_then(started_at),
             finished: end.as_ref().and_then(|end| end.finished),
             exit_code: end.as_ref().and_then(|end| end.exit_code),
             reason: end.map(|end| end.reason.as_str().to_owned()),
         }
     }
+}
+
+fn scheduled_at(status: &PodStatus) -> Option<Timestamp> {
+    let mut conditions = status.conditions.iter().flatten();
+    let scheduled = conditions.find(|one| one.type_ == "PodScheduled" && one.status == "True")?;
+    scheduled.last_transition_time.as_ref().map(|time| time.0)
+}
+
+fn started_at(main: &ContainerStatus) -> Option<Timestamp> {
+    let state = main.state.as_ref()?;
+    let running = state.running.as_ref().and_then(|running| running.started_at.as_ref());
+    let ended = || state.terminated.as_ref().and_then(|ended| ended.started_at.as_ref());
+    running.or_else(ended).map(|time| time.0)
 }
 
 /// Whether what belongs to a run may be deleted: the run began and ended longer ago than it is to be

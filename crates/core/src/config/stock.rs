@@ -112,7 +112,7 @@ fn is_dropwizard_server(section: &Value) -> bool {
 
 /// Dropwizard has more keys than are listed here, and none of these.
 fn has_own_keys(section: &Map<String, Value>) -> bool {
-    const OWN: [&str; 11] = [
+    const OWN: [&str; 13] = [
         "listen",
         "healthListen",
         "basePath",
@@ -124,6 +124,8 @@ fn has_own_keys(section: &Map<String, Value>) -> bool {
         "limits",
         "shutdown",
         "logFormat",
+        "ui",
+        "pipelineMetrics",
     ];
     OWN.iter().any(|key| section.contains_key(*key))
 }

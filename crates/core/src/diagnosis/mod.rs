@@ -11,6 +11,12 @@ use crate::{PipelineState, Run, Workload};
 
 pub(crate) use run::remedy;
 
+/// What to do about a run that waits or failed for a reason, in the words of the record.
+#[must_use]
+pub fn remedy_of(reason: &str) -> Option<&'static str> {
+    crate::Reason::ALL.iter().find(|one| one.as_str() == reason).map(|one| remedy(*one))
+}
+
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

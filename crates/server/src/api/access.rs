@@ -4,8 +4,9 @@
 //! | Request | Right in the namespace of the pipelines |
 //! |---|---|
 //! | GET of anything below `…/runs` | `get` on `runs.pipelines.openmetadata.org` |
-//! | POST of a run | `create` on the same |
+//! | POST of a run, there or on the page | `create` on the same |
 //! | DELETE of a run | `delete` on the same |
+//! | PATCH of a pipeline | `patch` on `pipelines.pipelines.openmetadata.org` |
 //! | GET of anything else | `get` on `pipelines.pipelines.openmetadata.org` |
 
 use std::collections::HashMap;
@@ -42,7 +43,7 @@ const MOST_ANSWERS: usize = 1024;
 const QUESTIONS: usize = 8;
 
 /// Lets a request pass whose caller may do what it asks.
-pub(super) async fn guard(
+pub(crate) async fn guard(
     State(app): State<Shared>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     route: MatchedPath,
@@ -83,7 +84,11 @@ async fn admission(app: &App, headers: &HeaderMap, right: Right) -> Result<Admis
 fn right_for(method: &Method, route: &str) -> Right {
     let resource = if route.contains("/runs") { "runs" } else { "pipelines" };
     let verb = match *method {
+        // Forms of the page know one method alone.
+        Method::POST if route.ends_with("/kill") => "delete",
+        Method::POST if route.ends_with("/pause") || route.ends_with("/resume") => "patch",
         Method::POST => "create",
+        Method::PATCH => "patch",
         Method::DELETE => "delete",
         _ => "get",
     };
@@ -199,6 +204,11 @@ mod tests {
     #[case(Method::GET, "/api/v1/", "get pipelines")]
     #[case(Method::HEAD, "/api/v1/pipelines/{pipeline}/runs/{runId}/logs", "get runs")]
     #[case(Method::POST, "/api/v1/pipelines/{pipeline}/runs", "create runs")]
+    #[case(Method::PATCH, "/api/v1/pipelines/{pipeline}", "patch pipelines")]
+    #[case(Method::GET, "/api/v1/runs/statistics", "get runs")]
+    #[case(Method::POST, "/pipelines/{pipeline}/runs/{runId}/kill", "delete runs")]
+    #[case(Method::POST, "/pipelines/{pipeline}/pause", "patch pipelines")]
+    #[case(Method::POST, "/pipelines/{pipeline}/runs", "create runs")]
     #[case(Method::DELETE, "/api/v1/pipelines/{pipeline}/runs/{runId}", "delete runs")]
     fn a_request_needs_a_right(
         #[case] method: Method,

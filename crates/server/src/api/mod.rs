@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `pipelines`, `pipelines/{pipeline}`, `…/schedule` | `pipelines` |
 //! | `…/runs`, `…/runs/{runId}` | `runs`, shown as `run` has it |
+//! | `runs`, `runs/statistics`, `…/runs/{runId}/timeline` | `history` |
 //! | `…/runs/{runId}/logs`, `…/logs/pages/{page}` | `logs`, with `range` and `gzip` |
 //! | `…/runs/{runId}/logs/follow` | `follow` |
 //! | `health` | `health` |
@@ -11,11 +12,12 @@
 //!
 //! `access` says who may do what, `asked` reads requests, `problem` refuses them.
 
-mod access;
+pub(crate) mod access;
 mod asked;
 mod follow;
 mod gzip;
 mod health;
+mod history;
 mod logs;
 mod openapi;
 mod page;
@@ -73,8 +75,13 @@ impl Api {
         }
     }
 
+    /// Below which path everything is served.
+    pub(crate) const fn base_path(&self) -> &BasePath {
+        &self.base_path
+    }
+
     /// A path as callers have to ask for it.
-    fn path(&self, path: &str) -> String {
+    pub(crate) fn path(&self, path: &str) -> String {
         format!("{}{path}", self.base_path)
     }
 
@@ -93,6 +100,11 @@ impl fmt::Debug for Api {
     }
 }
 
+/// Whether a caller can read gzip.
+pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
+    gzip::is_accepted(headers)
+}
+
 /// True for the paths of the API. Among them are those that the Airflow client of older servers asks
 /// for, which reads other refusals.
 pub(crate) fn has_path(path: &str) -> bool {
@@ -109,10 +121,13 @@ pub(crate) fn routes(app: &Shared) -> Router<Shared> {
         .route("/openapi.json", get(openapi::show))
         .route("/health", get(health::show))
         .route("/pipelines", get(pipelines::list))
-        .route("/pipelines/{pipeline}", get(pipelines::detail))
+        .route("/runs", get(history::list))
+        .route("/runs/statistics", get(history::statistics))
+        .route("/pipelines/{pipeline}", get(pipelines::detail).patch(pipelines::change))
         .route("/pipelines/{pipeline}/schedule", get(pipelines::schedule))
         .route("/pipelines/{pipeline}/runs", get(runs::list).post(runs::start))
         .route("/pipelines/{pipeline}/runs/{runId}", get(runs::detail).delete(runs::stop))
+        .route("/pipelines/{pipeline}/runs/{runId}/timeline", get(history::timeline))
         .route("/pipelines/{pipeline}/runs/{runId}/logs", get(logs::whole))
         .route("/pipelines/{pipeline}/runs/{runId}/logs/pages/{page}", get(logs::page))
         .route("/pipelines/{pipeline}/runs/{runId}/logs/follow", get(follow::follow));

@@ -13,7 +13,7 @@ use utoipa::openapi::{
 };
 
 use super::problem::MEDIA_TYPE;
-use super::{PREFIX, follow, health, logs, pipelines, runs};
+use super::{PREFIX, follow, health, history, logs, pipelines, runs};
 use crate::app::Shared;
 use crate::settings::BasePath;
 
@@ -30,11 +30,15 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
     paths(
         pipelines::list,
         pipelines::detail,
+        pipelines::change,
         pipelines::schedule,
+        history::list,
+        history::statistics,
         runs::list,
         runs::start,
         runs::detail,
         runs::stop,
+        history::timeline,
         logs::whole,
         logs::page,
         follow::follow,
@@ -70,7 +74,7 @@ pub(super) fn document(base_path: &BasePath) -> Value {
     document.servers = Some(vec![Server::new(format!("{base_path}{PREFIX}"))]);
     add_logins(&mut document);
     for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.delete];
+        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
         operations.into_iter().flatten().for_each(add_problem);
     }
     serde_json::to_value(document).unwrap_or_default()

@@ -21,7 +21,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 const STYLE: &str = include_str!("page.css");
 
 /// The methods of HTTP that the API has.
-const METHODS: [&str; 3] = ["get", "post", "delete"];
+const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
 
 pub(super) async fn show(State(app): State<Shared>) -> Response {
     ([(CONTENT_SECURITY_POLICY, POLICY)], Html(app.api.page.clone())).into_response()

@@ -1,17 +1,22 @@
 //! The deployed pipelines, and when they run.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
-use ompipe_client::DeployedPipeline;
-use ompipe_core::{IngestionPipeline, Schedule, Service};
+use ompipe_client::{DeployedPipeline, PipelineServiceClient};
+use ompipe_core::archive::RunRecord;
+use ompipe_core::{IngestionPipeline, RunId, Schedule, Service};
 use serde::Serialize;
+use tracing::info;
 use utoipa::ToSchema;
 
-use super::asked::{Asked, Named, PipelinePath};
+use super::asked::{Asked, Body, Named, PipelinePath};
 use super::problem::Problem;
-use super::run::Run;
+use super::run::{Run, RunState};
 use crate::app::Shared;
+use crate::board::STRIP;
 
 /// Fire times that are told when nobody says how many.
 const FIRE_TIMES: usize = 5;
@@ -50,6 +55,48 @@ pub(super) struct Pipeline {
     /// Its latest run that the cluster still knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_run: Option<Run>,
+    /// Its last runs, newest first; only in the list of all pipelines.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    last_runs: Vec<ShortRun>,
+    /// When it last ended well, as far as its runs are known; only in the list of all pipelines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_success: Option<Timestamp>,
+    /// Since when each of its runs failed; only in the list of all pipelines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failing_since: Option<Timestamp>,
+}
+
+/// A run of a pipeline, in short.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ShortRun {
+    /// Its id.
+    #[schema(value_type = String, format = "uuid")]
+    run_id: RunId,
+    /// What it does, or how it ended.
+    state: RunState,
+    /// When it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<Timestamp>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finished: Option<Timestamp>,
+}
+
+impl From<&RunRecord> for ShortRun {
+    fn from(run: &RunRecord) -> Self {
+        let RunRecord { run_id, state, created, finished, .. } = *run;
+        Self { run_id, state: state.into(), created, finished }
+    }
+}
+
+/// What is to be different about a pipeline.
+#[derive(Debug, ToSchema)]
+#[schema(as = PipelineChange)]
+#[expect(dead_code, reason = "the shape for the OpenAPI document; values are never kept as such")]
+pub(super) struct Wanted {
+    /// Whether its schedule is to be switched off.
+    suspended: bool,
 }
 
 /// When a pipeline runs of itself.
@@ -117,6 +164,9 @@ impl From<DeployedPipeline> for Pipeline {
             schedule,
             next_run,
             last_run: last_run.map(Run::from),
+            last_runs: Vec::new(),
+            last_success: None,
+            failing_since: None,
         }
     }
 }
@@ -141,8 +191,17 @@ fn plan(deployed: &DeployedPipeline) -> Option<Plan> {
     responses((status = 200, description = "The pipelines", body = Pipelines))
 )]
 pub(super) async fn list(State(app): State<Shared>) -> Result<Json<Pipelines>, Problem> {
-    let pipelines = app.client.pipelines().await?.into_iter().map(Pipeline::from).collect();
-    Ok(Json(Pipelines { pipelines }))
+    let snapshot = app.board.snapshot(&app.client, Duration::ZERO).await?;
+    let shown = |deployed: &DeployedPipeline| {
+        let name = &deployed.identity.fully_qualified_name;
+        Pipeline {
+            last_runs: snapshot.runs_of(name).take(STRIP).map(ShortRun::from).collect(),
+            last_success: snapshot.last_success(name),
+            failing_since: snapshot.failing_since(name),
+            ..deployed.clone().into()
+        }
+    };
+    Ok(Json(Pipelines { pipelines: snapshot.pipelines.iter().map(shown).collect() }))
 }
 
 /// Get a pipeline.
@@ -165,6 +224,30 @@ pub(super) async fn detail(
         max_active_runs: stored.max_active_runs.get(),
         service: ingested(&stored, service),
     }))
+}
+
+/// Change a pipeline.
+///
+/// Switches its schedule off and on. Runs that go on are not touched.
+#[utoipa::path(
+    patch,
+    path = "/pipelines/{pipeline}",
+    operation_id = "changePipeline",
+    tag = "pipelines",
+    params(PipelinePath),
+    request_body(content = Wanted, description = "What is to be different"),
+    responses((status = 200, description = "The pipeline as it is now", body = Pipeline))
+)]
+pub(super) async fn change(
+    State(app): State<Shared>,
+    Named(identity): Named,
+    body: Body,
+) -> Result<Json<Pipeline>, Problem> {
+    let suspended = body.read(|fields| fields.boolean("suspended"))?;
+    let suspended = suspended.ok_or_else(|| Problem::with("suspended", "is missing"))?;
+    app.client.toggle_ingestion(&identity, !suspended).await?;
+    info!(pipeline = identity.fully_qualified_name, suspended, "changed");
+    Ok(Json(app.client.pipeline(&identity).await?.into()))
 }
 
 fn ingested(pipeline: &IngestionPipeline, service: Option<Service>) -> Option<IngestedService> {

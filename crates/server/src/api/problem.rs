@@ -144,9 +144,21 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The status of the answer.
+    pub(crate) fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST)
+    }
+
+    /// What happened, and what to do about it.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(mut self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
+        let status = self.status_code();
         let headers = std::mem::take(&mut self.headers);
         (status, *headers, [(CONTENT_TYPE, MEDIA_TYPE)], Json(self)).into_response()
     }

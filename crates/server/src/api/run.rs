@@ -63,6 +63,20 @@ pub(super) enum RunState {
     Stopped,
 }
 
+impl RunState {
+    /// The name of the state.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::PartialSuccess => "partialSuccess",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// Who told OpenMetadata how a run ended.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -97,7 +97,7 @@ async fn everything_that_is_documented_is_there_and_needs_a_login() {
     let document = openapi::document(&BasePath::default());
     let mut operations = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
-        for method in [Method::GET, Method::POST, Method::DELETE] {
+        for method in [Method::GET, Method::POST, Method::PATCH, Method::DELETE] {
             if item[method.as_str().to_lowercase()].is_object() {
                 let path = format!("{PREFIX}{}", path.replace(['{', '}'], ""));
                 let answer = send(&app, method, &path, &[]).await;
@@ -107,8 +107,8 @@ async fn everything_that_is_documented_is_there_and_needs_a_login() {
             }
         }
     }
-    assert_eq!(operations, 12);
-    for path in ["/api/v1", "/api/v1/"] {
+    assert_eq!(operations, 16);
+    for path in ["/api/v1", "/api/v1/", "/", "/pipelines", "/assets/page.js"] {
         send(&app, Method::GET, path, &[]).await.problem(401);
     }
 }

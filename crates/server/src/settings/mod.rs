@@ -10,6 +10,8 @@
 //!   tls: { certificateFile: /etc/tls/tls.crt, privateKeyFile: /etc/tls/tls.key }
 //!   openMetadataVersion: 1.12.14
 //!   limits: { connections: 1024, requests: 256, failedLoginsPerMinute: 60, headerTimeoutSeconds: 30 }
+//!   pipelineMetrics: true
+//!   ui: { enabled: true, actions: false }
 //!   shutdown: { drainSeconds: 5, graceSeconds: 30 }
 //! ```
 
@@ -56,6 +58,37 @@ pub struct Settings {
     pub shutdown: Shutdown,
     /// How it logs.
     pub log_format: LogFormat,
+    /// The page for people.
+    pub ui: Ui,
+    /// Whether there are metrics about pipelines and their runs.
+    pub pipeline_metrics: bool,
+}
+
+/// The page for people, at `/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ui {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Whether runs are started and stopped there, and schedules switched.
+    pub actions: bool,
+}
+
+impl Default for Ui {
+    fn default() -> Self {
+        Self { enabled: true, actions: false }
+    }
+}
+
+impl Ui {
+    fn read(fields: &mut Fields<'_>) -> Self {
+        let default = Self::default();
+        let read = Self {
+            enabled: fields.boolean("enabled").unwrap_or(default.enabled),
+            actions: fields.boolean("actions").unwrap_or(default.actions),
+        };
+        fields.refuse_unknown();
+        read
+    }
 }
 
 /// What TLS is served with.
@@ -141,6 +174,8 @@ impl Settings {
             limits: fields.object("limits", Limits::read).unwrap_or_default(),
             shutdown: fields.object("shutdown", Shutdown::read).unwrap_or_default(),
             log_format: fields.parsed("logFormat").unwrap_or_default(),
+            pipeline_metrics: fields.boolean("pipelineMetrics").unwrap_or(true),
+            ui: fields.object("ui", Ui::read).unwrap_or_default(),
         };
         file.map(|_| settings)
     }

@@ -13,7 +13,10 @@ impl BasePath {
     /// What is left of a path below this one; `None` for a path elsewhere.
     #[must_use]
     pub fn strip<'p>(&self, path: &'p str) -> Option<&'p str> {
-        path.strip_prefix(self.0.as_str()).filter(|rest| rest.starts_with('/'))
+        match path.strip_prefix(self.0.as_str())? {
+            "" => Some("/"),
+            rest => rest.starts_with('/').then_some(rest),
+        }
     }
 }
 

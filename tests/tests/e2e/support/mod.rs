@@ -3,6 +3,7 @@
 mod barrier;
 mod bed;
 mod breakable;
+mod browser;
 mod crds;
 mod deadline;
 mod following;
@@ -15,6 +16,7 @@ mod wait;
 pub(crate) use barrier::{BARRIER, UNTIL_TOLD, release, release_on_node};
 pub(crate) use bed::{Bed, PASSWORD, bed};
 pub(crate) use breakable::Breakable;
+pub(crate) use browser::Browser;
 pub(crate) use crds::install_crds;
 pub(crate) use deadline::{end_now, late_job, late_omjob};
 pub(crate) use outcome::Outcome;
