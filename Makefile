@@ -1,7 +1,7 @@
 # ompipe: what a person types. Everything that is built goes below .build/ and target/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit contract models e2e e2e-down fault-matrix chaos lint images release sbom sandbox helm chart manifests crds bench bench-build bench-operator bench-server deny hooks clean
+.PHONY: help demo test nightly unit contract models e2e e2e-down fault-matrix chaos lint images release sbom sandbox helm chart manifests crds bench bench-build bench-operator bench-server deny hooks clean
 
 # A cluster that the shell happens to point at is not for tests: it has to be named, KUBECONFIG=FILE.
 ifneq ($(origin KUBECONFIG),command line)
@@ -16,8 +16,12 @@ demo: ## Run a real ingestion on a real Kubernetes, on this machine or with KUBE
 
 test: ## Run every test, on a sandbox of its own or with KUBECONFIG=FILE
 	@setup/packages test
+	@setup/axe
 	@setup/build --first-step 2 --steps 8 kubernetes tests images helm models worker
 	@tests/all
+
+nightly: ## Run every test in its long form, for which `make test` has no time
+	@OMPIPE_TEST_NIGHTLY=yes $(MAKE) test
 
 unit: ## Run the tests that need neither root nor a cluster
 	cargo test --workspace --lib --bins --test cli --test crds --test omjob_model --test standin --test fault_matrix --test log --test untrusted --locked
@@ -28,6 +32,7 @@ contract: helm models ## Run the tests against recorded requests, OpenMetadata's
 
 e2e: ## Run end-to-end tests on a sandbox that stays up; T=kill:: for a group or one test
 	@setup/packages test
+	@setup/axe
 	@setup/build kubernetes images helm
 	tests/on-cluster --keep tests/cargo-test --workspace --test e2e -- $(T)
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tell whether the ingestion worker of one release line would accept generated configs.
 
-Runs in an environment that `build` made of that line, with `images/ingestion` in PYTHONPATH, reads a JSON list of `{"title", "pipelineType", "config"}` from
-standard input, and prints a JSON object: for each title the list of what the line's own code has against it.
+Runs in an environment that `build` made of that line, with `images/ingestion` in PYTHONPATH, reads a JSON list of
+`{"title", "pipelineType", "config"}` from standard input, and prints a JSON object: for each title the list of what the
+line's own code has against it.
 
 A worker looks up the workflow class of the pipeline's type, parses the config, takes the member of a union that fits
 for source config and connection, and hands each step its own config. All of that is looked at; nothing is run.

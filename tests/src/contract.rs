@@ -14,6 +14,11 @@ use serde_json::{Map, Value, json};
 pub const SERVICE: &str = "shop";
 /// Name of the pipeline that the table speaks of.
 pub const PIPELINE: &str = "nightly";
+/// Schedule of the pipeline, which does not fire while a test runs.
+pub const SCHEDULE: &str = "0 2 29 2 *";
+/// The same after `scheduleSpread` of 59 minutes, which moves it by 41: by the id that its fully qualified name
+/// gives the pipeline.
+pub const MOVED_SCHEDULE: &str = "41 2 29 2 *";
 /// Fully qualified name of the pipeline.
 pub const PIPELINE_FQN: &str = "shop.nightly";
 /// Name, also the fully qualified one, of the automation.
@@ -434,9 +439,28 @@ fn limits() -> Vec<Row> {
     ]
 }
 
+/// The annotation that a schedule has which `scheduleSpread` moved.
+const SCHEDULE_BEFORE_SPREAD: &str =
+    "/object/metadata/annotations/pipelines.openmetadata.org~1schedule-before-spread";
+
 fn schedules() -> Vec<Row> {
     const WHY: &str = "only what a schedule makes is started late or kept by number";
+    const MOVED: &str = "only a schedule can be moved";
+    let spread = |key, value| {
+        Row::new(key, value)
+            .at(
+                &SCHEDULED,
+                vec![
+                    ("/object/spec/schedule", json!(MOVED_SCHEDULE)),
+                    (SCHEDULE_BEFORE_SPREAD, json!(SCHEDULE)),
+                ],
+            )
+            .nowhere(&ON_DEMAND, MOVED)
+    };
     vec![
+        spread("scheduleSpread", json!(59)),
+        spread("serviceScheduleSpread", json!({ SERVICE: 59 })),
+        spread("pipelineScheduleSpread", json!({ PIPELINE_FQN: 59 })),
         Row::new("concurrencyPolicy", json!("Replace"))
             .at(&SCHEDULED, vec![("/object/spec/concurrencyPolicy", json!("Replace"))])
             .nowhere(&ON_DEMAND, "the client itself obeys it when it is asked to run"),

@@ -172,7 +172,7 @@ class Coverage(unittest.TestCase):
 
     def test_every_night_runs_all_tests(self):
         self.assertTrue(load("nightly")["on"]["schedule"])
-        self.assertIn("test", self.targets("nightly"))
+        self.assertIn("nightly", self.targets("nightly"))
 
     def test_tags_publish_a_release(self):
         workflow = load("release")

@@ -38,7 +38,8 @@ impl Archive {
 
     /// Notes what a pipeline is called.
     pub(crate) async fn keep_name(&self, pipeline: &str, record: &RunRecord) -> Result<()> {
-        let Some(name) = PipelineName::of(pipeline, record) else { return Ok(()) };
+        let Some(fqn) = &record.pipeline else { return Ok(()) };
+        let name = PipelineName::new(pipeline, fqn);
         let path = self.name_path(&record.namespace, pipeline);
         let text = serde_json::to_vec(&name)
             .map_err(|error| Error::Damaged { object: path.to_string(), why: error.to_string() })?;

@@ -263,6 +263,7 @@ mod tests {
             authority: None,
             token: Some("own".into()),
             delivery: ConfigDelivery::Env,
+            spread: ScheduleSpread::default(),
             worker: None,
         }
     }

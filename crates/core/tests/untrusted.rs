@@ -149,7 +149,9 @@ proptest! {
     #[test]
     fn logs(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20), index in 0usize..3) {
         let mut pager = LogPager::new(index);
-        pieces.iter().for_each(|piece| pager.push(piece));
+        for piece in &pieces {
+            pager.push(piece);
+        }
         if let Ok(page) = pager.finish() {
             prop_assert!(page.text.len() <= 983_040);
         }

@@ -60,7 +60,7 @@ async fn let_go(context: &Context, jobs: &Store<JobView>) -> Result<(), Error> {
 }
 
 pub(crate) async fn remove_finalizer(context: &Context, job: &JobView) -> Result<(), Error> {
-    let mut finalizers = finalizers::of(context, job).await?;
+    let mut finalizers = finalizers::of(&context.writes, job).await?;
     finalizers.retain(|finalizer| finalizer != FINALIZER);
     let patch = json!({ "metadata": {
         "resourceVersion": job.resource_version(), "finalizers": finalizers,

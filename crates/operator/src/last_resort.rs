@@ -192,7 +192,10 @@ impl Run {
 }
 
 /// Whose secrets may be in the log of a run; `None` where its config cannot be read.
-pub(crate) async fn secrets(context: &Context, run: &Run) -> Result<Option<Recipient>, kube::Error> {
+pub(crate) async fn secrets(
+    context: &Context,
+    run: &Run,
+) -> Result<Option<Recipient>, kube::Error> {
     match recipient(context, run).await {
         Ok(addressed) => Ok(Some(addressed.recipient)),
         Err(Error::Kubernetes(error)) if !matches!(code(&error), 403 | 404) => Err(error),

@@ -1,5 +1,5 @@
 //! Metrics about pipelines and their runs, for plain Jobs and `OMJob`s alike, read off the same
-//! [`Snapshot`](crate::board::Snapshot) as the page.
+//! [`Snapshot`] as the page.
 //!
 //! Every replica counts every run, so that sums over replicas count twice: take the greatest of them. A run
 //! that had ended before this replica first looked is not counted.

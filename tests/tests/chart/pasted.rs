@@ -49,7 +49,7 @@ fn every_key_of_upstreams_chart_is_taken() {
     let parameters = rendered.parameters();
     assert_eq!(parameters["runAsUser"], 1001);
     assert_eq!(parameters["serviceAccountName"], "openmetadata-ingestion");
-    assert_eq!(rendered.checked().namespace.as_str(), "ns");
+    assert_eq!(rendered.checked().namespace.as_str(), "openmetadata-pipelines");
     rendered.one("ServiceAccount", "openmetadata-ingestion");
     assert_eq!(rendered.operator_variable("RECONCILIATION_THREADS").as_deref(), Some("5"));
 }

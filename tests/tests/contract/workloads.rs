@@ -11,7 +11,7 @@ use ompipe_core::{
     WorkflowConfig,
 };
 use ompipe_tests::contract::{
-    ALL, APPLICATION, AUTOMATION, PIPELINE, PIPELINE_FQN, SERVICE, Stage, cut, view,
+    ALL, APPLICATION, AUTOMATION, PIPELINE, PIPELINE_FQN, SCHEDULE, SERVICE, Stage, cut, view,
 };
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ fn each_of(
     config: &K8sPipelineClientConfig,
     make: impl Fn(Stage, &Value) -> Value,
 ) -> ByStage<Value> {
-    let runnable = runnable();
+    let runnable = runnable(config);
     let slug = Slug::candidates(PIPELINE, PIPELINE_FQN).next().unwrap();
     let objects = Objects::new(config, &runnable, &slug);
     let automation = automation();
@@ -84,14 +84,13 @@ pub(crate) fn run() -> RunId {
     "a1b2c3d4-e5f6-7890-abcd-ef1234567890".parse().unwrap()
 }
 
-fn runnable() -> RunnablePipeline {
+fn runnable(config: &K8sPipelineClientConfig) -> RunnablePipeline {
     let pipeline = IngestionPipeline::read(&json!({
-        "id": "11111111-2222-3333-4444-555555555555",
         "name": PIPELINE,
         "pipelineType": "metadata",
         "fullyQualifiedName": PIPELINE_FQN,
         "sourceConfig": { "config": { "type": "DatabaseMetadata" } },
-        "airflowConfig": { "scheduleInterval": "0 2 * * 0" },
+        "airflowConfig": { "scheduleInterval": SCHEDULE },
         "service": { "type": "databaseService", "name": SERVICE },
         "openMetadataServerConnection": connection(),
     }))
@@ -99,6 +98,8 @@ fn runnable() -> RunnablePipeline {
     let service = json!({ "name": SERVICE, "serviceType": "Postgres" });
     let service = Service::read(&service).unwrap();
     let workflow = WorkflowConfig::build(&pipeline, Some(&service)).unwrap();
+    let window = config.schedule_spread.of(Some(SERVICE), PIPELINE_FQN);
+    let pipeline = pipeline.with_spread(window);
     RunnablePipeline { pipeline, service: Some(service), workflow }
 }
 

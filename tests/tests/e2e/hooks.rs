@@ -12,7 +12,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::support::{Scene, bed, eventually};
+use crate::support::{Scene, bed, end_now, eventually};
 
 /// A worker that says when it is up and ends when it is told to, and a hook that tells its
 /// variables to the container's log.
@@ -56,7 +56,10 @@ async fn stop(scene: &Scene, how: Stop, config: &str, pipeline: &str, pod: &str)
         Stop::Evict => {
             scene.api::<Pod>().evict(pod, &EvictParams::default()).await.unwrap();
         }
-        Stop::Deadline => {}
+        Stop::Deadline => {
+            let job = scene.ours::<Job>().await.into_keys().next().unwrap();
+            end_now(&scene.api::<Job>(), &job).await;
+        }
         Stop::Kill => drop(scene.ompipe(&["kill", "-c", config, "-f", pipeline]).await.good()),
     }
 }
@@ -70,9 +73,7 @@ async fn stop(scene: &Scene, how: Stop, config: &str, pipeline: &str, pod: &str)
 async fn the_hook_runs_with_its_variables(#[case] how: Stop) {
     let scene = Scene::new("hook").await;
     let (pipeline, service) = (scene.pipeline("nightly", &json!({})), scene.service());
-    let mut all = parameters();
-    all["activeDeadlineSeconds"] = json!(if how == Stop::Deadline { 15 } else { 600 });
-    let config = scene.config(&all);
+    let config = scene.config(&parameters());
     let id = RunId::random().to_string();
     let run =
         ["run", "-c", &config, "-f", &pipeline, "--service", &service, "--run-id", &id, "--follow"];

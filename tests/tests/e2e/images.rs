@@ -19,7 +19,8 @@ fn blob(archive: &str, digest: &Value) -> Value {
 }
 
 #[rstest]
-#[case::ompipe("ompipe", "/ompipe", 25)]
+// The tests' program is not optimised for size, unlike the one of a release.
+#[case::ompipe("ompipe", "/ompipe", 30)]
 #[case::exit_handler("exit-handler", "/ompipe-exit", 6)]
 fn an_image_is_small_and_runs_as_nobody(
     #[case] name: &str,

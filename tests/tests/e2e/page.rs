@@ -17,7 +17,11 @@ const PHONE: (u32, u32) = (360, 740);
 
 async fn deploy(scene: &Scene, parameters: &Value, name: &str, fields: &Value) {
     let (config, service) = (scene.config(parameters), scene.service());
-    let pipeline = scene.pipeline(name, fields);
+    // Not every name is one of a file.
+    let file: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let mut fields = fields.clone();
+    fields["name"] = name.into();
+    let pipeline = scene.pipeline(&file, &fields);
     let deploy = ["deploy", "-c", &config, "-f", &pipeline, "--service", &service];
     scene.ompipe(&deploy).await.good();
 }

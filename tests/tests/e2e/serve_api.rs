@@ -456,13 +456,18 @@ async fn many_slow_readers_of_a_long_log_cost_little_memory() {
         _ => request(&serving, Method::GET, &format!("{logs}/follow")),
     };
     let opened = join_all((0..READERS).map(|reader| open(reader).send())).await;
-    // While one is read to its end, all the others wait.
-    for (reader, response) in opened.into_iter().enumerate() {
-        let mut response = response.unwrap().error_for_status().unwrap();
-        let mut read = 0;
-        while let Some(piece) = response.chunk().await.unwrap() {
-            read += piece.len();
+    let opened = opened.into_iter().map(|response| response.unwrap().error_for_status().unwrap());
+    let mut readers: Vec<_> = opened.map(|response| (response, 0, false)).collect();
+    // Each takes a piece while all the others wait. Who takes nothing for half a minute is cut off.
+    while readers.iter().any(|(_, _, is_over)| !is_over) {
+        for (response, read, is_over) in readers.iter_mut().filter(|(_, _, is_over)| !is_over) {
+            match response.chunk().await.unwrap() {
+                Some(piece) => *read += piece.len(),
+                None => *is_over = true,
+            }
         }
+    }
+    for (reader, (_, read, _)) in readers.into_iter().enumerate() {
         let least = if reader % 3 == 1 { BYTES / 2 } else { BYTES };
         assert!(read > least, "reader {reader} got {read} bytes");
     }

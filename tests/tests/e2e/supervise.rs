@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, EvictParams, LogParams};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::operator::Operator;
-use crate::support::{Bed, Outcome, Scene, bed, eventually, install_crds};
+use crate::support::{Bed, Outcome, Scene, bed, end_now, eventually, install_crds};
 
 const FQN: &str = "shop.nightly";
 
@@ -197,9 +198,7 @@ async fn a_stop_ends_the_worker_and_is_reported(
     #[case] expected: &str,
     #[case] error: &str,
 ) {
-    let seconds = if stop == Stop::Deadline { 15 } else { 600 };
-    let parameters = json!({ "activeDeadlineSeconds": seconds });
-    let run = Supervised::with_row(&format!("echo up; {script}"), "running", &parameters).await;
+    let run = Supervised::with_row(&format!("echo up; {script}"), "running", &json!({})).await;
     let pod = run.until_up().await;
     let start = Instant::now();
     match stop {
@@ -207,7 +206,11 @@ async fn a_stop_ends_the_worker_and_is_reported(
             run.scene.api::<Pod>().delete(&pod, &DeleteParams::default()).await.unwrap();
         }
         Stop::Kill => drop(run.call("kill", &[]).await.good()),
-        Stop::Deadline | Stop::InsideTheContainer => {}
+        Stop::Deadline => {
+            let job = run.scene.ours::<Job>().await.into_keys().next().unwrap();
+            end_now(&run.scene.api::<Job>(), &job).await;
+        }
+        Stop::InsideTheContainer => {}
     }
     run.until_states(&[PipelineState::Running, state(expected)]).await;
     // The grace period is a minute.

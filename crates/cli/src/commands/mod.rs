@@ -46,6 +46,7 @@ pub(crate) fn check_output(output: Output, call: &Call) -> Result<(), Failure> {
             | Call::Retry(_)
             | Call::Wait(_)
             | Call::Status(_)
+            | Call::History(_)
             | Call::List(_)
             | Call::Get(_)
             | Call::Pause(_)

@@ -3,8 +3,6 @@
 use futures::stream::BoxStream;
 use futures::{AsyncBufReadExt, Stream, StreamExt, TryFutureExt, TryStreamExt, future, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::api::LogParams;
 use ompipe_archive::ArchivedLog;
 use ompipe_core::PipelineIdentity;
@@ -13,7 +11,7 @@ use ompipe_core::log_lines::{LastLines, LineQuery};
 use ompipe_core::log_mask::LogMask;
 use ompipe_core::run::MAIN_CONTAINER;
 
-use super::logs::{LogSource, separator};
+use super::logs::{Live, LogSource, separator};
 use super::runs::RunObjects;
 use super::{K8sPipelineClient, LogSelection};
 use crate::error::{Error, KubernetesError, Result};
@@ -131,12 +129,6 @@ fn show_into(query: &LineQuery, line: TimedLine<'_>, into: &mut LastLines) {
     if query.show(line, true, &mut text) {
         into.push(text);
     }
-}
-
-/// Reads logs of pods line by line.
-pub(super) struct Live {
-    pub(super) pods: Api<Pod>,
-    pub(super) mask: LogMask,
 }
 
 impl Live {

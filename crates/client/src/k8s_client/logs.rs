@@ -18,7 +18,6 @@ use ompipe_core::run::{self, MAIN_CONTAINER};
 use ompipe_core::{PipelineIdentity, Run, RunId, WorkloadKind};
 
 use super::K8sPipelineClient;
-use super::lines::Live;
 use super::runs::RunObjects;
 use crate::error::{Error, KubernetesError, Result};
 
@@ -55,6 +54,12 @@ pub struct LogSource {
     pub attempt: usize,
     /// Name of the pod.
     pub pod: String,
+}
+
+/// The logs of a run's pods, and what masks them.
+pub(super) struct Live {
+    pub(super) pods: Api<Pod>,
+    pub(super) mask: LogMask,
 }
 
 impl K8sPipelineClient {

@@ -23,7 +23,8 @@ impl K8sPipelineClient {
         let mut sources = attempts.filter_map(|pod| ConfigSource::of(pod.spec.as_ref()?));
         let Some(source) = sources.next() else { return LogMask::new(None) };
         let secrets = self.recipient_in(source).await;
-        let secrets = secrets.inspect_err(|error| debug!(%error, "the secrets of a run are not known"));
+        let secrets =
+            secrets.inspect_err(|error| debug!(%error, "the secrets of a run are not known"));
         LogMask::new(secrets.ok().flatten().map(Arc::new))
     }
 

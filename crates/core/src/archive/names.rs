@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::record::RunRecord;
 use crate::labels::{self, Pairs};
 use crate::pipeline::last_fqn_part;
 use crate::{PipelineIdentity, RunId};
@@ -45,11 +44,10 @@ pub struct PipelineName {
 }
 
 impl PipelineName {
-    /// What a record says; `None` where it names no pipeline.
+    /// The name of the pipeline whose runs are archived below `key`.
     #[must_use]
-    pub fn of(key: &str, record: &RunRecord) -> Option<Self> {
-        let fully_qualified_name = record.pipeline.clone()?;
-        Some(Self { key: key.to_owned(), fully_qualified_name })
+    pub fn new(key: &str, fully_qualified_name: &str) -> Self {
+        Self { key: key.to_owned(), fully_qualified_name: fully_qualified_name.to_owned() }
     }
 
     /// The pipeline, if the archive knows its id and this is its name or fully qualified name.

@@ -1,7 +1,7 @@
 //! What the runs of all pipelines say together: which of them a caller means, page by page; where the
 //! time of one went; and what many of them have in common.
 //!
-//! Everything here is read off [`RunRecord`]s, so that runs of the cluster and archived ones are one list.
+//! Everything here is read off [`RunRecord`](crate::archive::RunRecord)s, so that runs of the cluster and archived ones are one list.
 
 mod filter;
 mod page;

@@ -113,7 +113,7 @@ async fn begin(work: &Work, log: &LogOf) -> Result<Stop, String> {
     } else {
         LogMask::off()
     };
-    let follower = Follower { work, log, writer, mask };
+    let follower = Follower { work, log, writer, mask, time: None };
     follower.follow().await
 }
 
@@ -128,6 +128,8 @@ struct Follower<'w> {
     log: &'w LogOf,
     writer: LogWriter,
     mask: LogMask,
+    /// When the line that the mask holds back was written.
+    time: Option<Timestamp>,
 }
 
 /// How a reading of a log ended.
@@ -277,12 +279,16 @@ impl Follower<'_> {
     /// Writes a line, or a part of one, without the secrets of the run.
     fn push(&mut self, text: &[u8], time: Timestamp) {
         let Self { mask, writer, .. } = self;
+        self.time = Some(time);
         mask.push(text, |masked| writer.push_line(masked, time));
     }
 
     /// Writes what is left of a line without an end.
     fn finish(&mut self) {
-        let Self { mask, writer, .. } = self;
-        mask.finish(|masked| writer.push(masked));
+        let Self { mask, writer, time, .. } = self;
+        mask.finish(|masked| match time {
+            Some(time) => writer.push_line(masked, *time),
+            None => writer.push(masked),
+        });
     }
 }

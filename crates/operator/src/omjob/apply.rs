@@ -155,7 +155,7 @@ impl<'c> Pass<'c> {
     }
 
     async fn set_finalizers(&mut self, change: impl FnOnce(&mut Vec<String>)) -> Result<(), Error> {
-        let mut finalizers = finalizers::of(self.context, &self.job).await?;
+        let mut finalizers = finalizers::of(&self.context.writes, &self.job).await?;
         change(&mut finalizers);
         let mut metadata = json!({
             "resourceVersion": self.job.resource_version(), "finalizers": finalizers,
@@ -196,12 +196,11 @@ impl<'c> Pass<'c> {
     async fn create_pod(&self, stage: Stage, attempt: u32) -> Result<Option<Refusal>, Error> {
         // Not many large ones are in memory at the same time.
         let mut large = None;
-        let spec = match self.job.stage_spec(stage) {
-            Some(spec) => spec,
-            None => {
-                large = Some(self.context.large_objects.acquire().await);
-                self.whole().await?.stage_spec(stage)
-            }
+        let spec = if let Some(spec) = self.job.stage_spec(stage) {
+            spec
+        } else {
+            large = Some(self.context.large_objects.acquire().await);
+            self.whole().await?.stage_spec(stage)
         };
         let spec = match spec {
             Ok(spec) => spec,

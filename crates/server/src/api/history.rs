@@ -16,8 +16,7 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 use utoipa::ToSchema;
 
-use super::asked::{Asked, NamedRun};
-use super::openapi::RunPath;
+use super::asked::{Asked, NamedRun, RunPath};
 use super::problem::Problem;
 use super::run::RunState;
 use crate::app::{App, Shared};

@@ -1,5 +1,5 @@
 //! The page for people, at `/`: what fails, what runs, what comes next, and why. Made on the server of
-//! the same [`Snapshot`](crate::board::Snapshot) as the API's lists; a small script keeps it up to date
+//! the same [`Snapshot`] as the API's lists; a small script keeps it up to date
 //! and shows logs. Nothing comes from elsewhere, and nothing is inline.
 //!
 //! | Path | File |

@@ -9,6 +9,9 @@ const ERROR = /\b(error|exception|traceback|fatal|critical)\b/i;
 const visible = (text) =>
   text.replace(HIDDEN, (c) => `[U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}]`);
 
+// Browsers fetch nothing from an address with a user and password in it, which the address of a page may have.
+const here = (address) => new URL(address, location.origin).href;
+
 const log = document.getElementById("log");
 if (log) showLog(log);
 else setInterval(renew, RENEW_EVERY);
@@ -19,7 +22,7 @@ async function renew() {
   const busy = main.contains(document.activeElement) || !getSelection().isCollapsed;
   if (document.hidden || busy || main.querySelector("form[method=post]")) return;
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    const answer = await fetch(here(location.pathname + location.search), { headers: { accept: "text/html" } });
     if (!answer.ok) return;
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
     const scrolled = [...main.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
@@ -76,7 +79,7 @@ function showLog(log) {
 
   if (log.dataset.follow) {
     status.textContent = "Following the log.";
-    const events = new EventSource(log.dataset.follow);
+    const events = new EventSource(here(log.dataset.follow));
     events.addEventListener("log", (event) => add(JSON.parse(event.data).text));
     events.addEventListener("warning", (event) => { status.textContent = visible(JSON.parse(event.data).message); });
     events.addEventListener("end", () => {
@@ -85,7 +88,7 @@ function showLog(log) {
     });
     return;
   }
-  fetch(log.dataset.log).then(async (answer) => {
+  fetch(here(log.dataset.log)).then(async (answer) => {
     if (!answer.ok) {
       const problem = await answer.json().catch(() => ({}));
       return end(visible(problem.detail ?? "The log cannot be read."));

@@ -93,7 +93,7 @@ impl<'a> Site<'a> {
         let longest = runs.iter().filter_map(|run| self.seconds(run)).max().unwrap_or(1).max(1);
         let label = strip_label(&runs);
         html! {
-            svg.strip viewBox="0 0 150 24" width="150" height="24" role="img" aria-label=(label) {
+            svg.strip viewBox="0 0 150 24" width="150" height="24" role="group" aria-label=(label) {
                 @for (index, run) in runs.iter().enumerate() {
                     @let height = 4 + self.seconds(run).unwrap_or(0) * 20 / longest;
                     a href=(self.run_path(pipeline, run)) tabindex="-1" aria-hidden="true" {

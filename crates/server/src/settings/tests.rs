@@ -100,7 +100,7 @@ fn base_paths(#[case] text: &str, #[case] expected: Option<&str>) {
 #[rstest]
 #[case("/ompipe/x", Some("/x"))]
 #[case("/ompipe/", Some("/"))]
-#[case("/ompipe", None)]
+#[case("/ompipe", Some("/"))]
 #[case("/ompipes/x", None)]
 #[case("/x", None)]
 fn what_is_below_a_base_path(#[case] path: &str, #[case] expected: Option<&str>) {

@@ -1,4 +1,4 @@
-//! The ValidatingAdmissionPolicy of the chart refuses what the operator would refuse, and nothing else.
+//! The `ValidatingAdmissionPolicy` of the chart refuses what the operator would refuse, and nothing else.
 
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -13,6 +13,7 @@ use crate::support::{Scene, eventually, from, install_crds};
 
 const RELEASE: &str = "release";
 
+#[expect(clippy::needless_pass_by_value, reason = "every caller makes the value in place")]
 fn template(spec: Value) -> Value {
     json!({ "image": "i", "podTemplate": { "spec": spec } })
 }

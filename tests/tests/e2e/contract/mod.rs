@@ -34,7 +34,7 @@ fn pod_of(stage: &Value) -> Value {
 
 /// A pipeline with a schedule that does not fire while a test runs.
 fn scheduled() -> Value {
-    json!({ "airflowConfig": { "scheduleInterval": "0 2 29 2 *" } })
+    json!({ "airflowConfig": { "scheduleInterval": ompipe_tests::contract::SCHEDULE } })
 }
 
 /// A client with these parameters, for what the program has no command for.

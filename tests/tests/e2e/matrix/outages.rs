@@ -15,9 +15,9 @@ use super::witness::has_ended;
 use crate::support::{Breakable, eventually, release_on_node};
 
 /// The longest time, in seconds, after which the scheduler and the kubelet, both of which an exit
-/// handler's pod needs, try an API server again that was away: 30, and by chance up to twice as many
-/// (client-go, `Reflector`).
-const KUBERNETES_TRIES_AGAIN: f64 = 60.0;
+/// handler's pod needs one after the other, try an API server again that was away: 30 each, and by chance
+/// up to twice as many (client-go, `Reflector`).
+const KUBERNETES_TRIES_AGAIN: f64 = 120.0;
 
 /// A run of each mode, and the pod of its worker, which is up.
 async fn up_in_all_modes(cluster: &Breakable, row: &str, worker: &str) -> Vec<(Run, String)> {

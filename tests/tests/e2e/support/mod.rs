@@ -23,4 +23,4 @@ pub(crate) use outcome::Outcome;
 pub(crate) use quota::no_pods_allowed;
 pub(crate) use scene::{Scene, from};
 pub(crate) use serving::{Answer, LOGIN, PREFIX, Serving, VERSION, answer};
-pub(crate) use wait::eventually;
+pub(crate) use wait::{eventually, is_nightly};

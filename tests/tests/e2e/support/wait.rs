@@ -24,3 +24,8 @@ where
         }
     }
 }
+
+/// True where tests have the time for their long form: `make nightly`.
+pub(crate) fn is_nightly() -> bool {
+    std::env::var_os("OMPIPE_TEST_NIGHTLY").is_some()
+}
