@@ -27,10 +27,17 @@ fn corpus() -> Vec<Credential> {
         let is_json = shape.value.starts_with('{');
         let inner = if is_json { &escaped[1..escaped.len() - 1] } else { canary.as_str() };
         let value = shape.value.replace("%s", inner);
-        let seen = if shape.canary.contains("%s") { letters } else { digits };
-        Credential { value, canary: if canary.contains(&seen) { seen } else { canary }, ..shape }
+        let seen = if canary.contains(&letters) { letters } else { around(&canary, &digits) };
+        Credential { value, canary: seen, ..shape }
     };
     shapes.into_iter().enumerate().map(with_secret).collect()
+}
+
+/// The digits with two characters on each side, or the whole text without them: a trace is full of ports, sequence
+/// numbers and bytes, and now and then one of them contains any given six digits.
+fn around(canary: &str, digits: &str) -> String {
+    let Some(start) = canary.find(digits) else { return canary.to_owned() };
+    canary[start - 2..start + digits.len() + 2].to_owned()
 }
 
 #[derive(serde::Deserialize)]

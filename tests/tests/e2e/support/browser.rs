@@ -1,8 +1,11 @@
 //! Debian's Chromium, driven as the W3C's `WebDriver` says: enough of it for our page.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +19,23 @@ pub(crate) struct Browser {
     _driver: Child,
     session: String,
     client: Client,
+}
+
+impl Drop for Browser {
+    /// Closes the session, also after a failed test: Chromium outlives a `chromedriver` that is killed.
+    fn drop(&mut self) {
+        let path = self.session.strip_prefix("http://").unwrap();
+        let (host, path) = path.split_once('/').unwrap();
+        let request = format!("DELETE /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let closed = TcpStream::connect(host).and_then(|mut connection| {
+            connection.set_read_timeout(Some(Duration::from_secs(10)))?;
+            connection.write_all(request.as_bytes())?;
+            connection.read(&mut [0; 1])
+        });
+        if let Err(error) = closed {
+            eprintln!("Chromium may still run, because chromedriver did not close its session: {error}");
+        }
+    }
 }
 
 impl Browser {
