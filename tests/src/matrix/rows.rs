@@ -185,6 +185,7 @@ pub const ROWS: &[Row] = &[
     Row::new(Group::NeverStarts, "a volume cannot be mounted"),
     Row::new(Group::NeverStarts, "a sidecar crashes again and again"),
     //
+    Row::new(Group::Surroundings, "a webhook adds a sidecar"),
     Row::new(Group::Surroundings, "operator killed before the pod").except(NO_OPERATOR),
     Row::new(Group::Surroundings, "operator killed while running").except(NO_OPERATOR),
     Row::new(Group::Surroundings, "operator killed while exiting").except(NO_OPERATOR),

@@ -74,6 +74,8 @@ pub(crate) static COLLECTIONS: &[Collection] = &[
     Collection::root("services/dashboardServices", "dashboardService"),
     Collection::root("services/databaseServices", "databaseService"),
     Collection::root("services/driveServices", "driveService"),
+    Collection::root("services/llmServices", "llmService"),
+    Collection::root("services/mcpServices", "mcpService"),
     Collection::root("services/messagingServices", "messagingService"),
     Collection::root("services/metadataServices", "metadataService"),
     Collection::root("services/mlmodelServices", "mlmodelService"),

@@ -5,7 +5,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use crate::support::{Scene, eventually};
+use crate::support::{INJECTED, Injector, Scene, eventually};
 
 const RUN_ID: &str = "app.kubernetes.io/run-id";
 const REVISION: &str = "pipelines.openmetadata.org/config-revision";
@@ -109,6 +109,28 @@ async fn what_is_deployed_and_what_would_change() {
     assert_eq!(detail["scheduleObject"], "CronJob om-cronjob-nightly");
     assert_eq!(detail["service"], "shop");
     assert!(detail["image"].as_str().unwrap().contains("worker"), "{detail}");
+    scene.end().await;
+}
+
+/// What a webhook adds to the objects is neither a change nor undone.
+#[tokio::test]
+async fn what_a_webhook_adds_is_no_change() {
+    let (scene, config, stream) = scene().await;
+    let injector = Injector::start(&scene).await;
+    let service = scene.service();
+    let call = async |verb: &str| {
+        let args = [verb, "-c", &config, "-f", &stream, "--service", &service];
+        scene.ompipe(&args).await.good().stdout
+    };
+    call("deploy").await;
+    let schedule = async || scene.ours::<CronJob>().await["om-cronjob-nightly"].clone();
+    let first = schedule().await;
+    assert!(first.annotations().contains_key(INJECTED), "{:?}", first.metadata);
+    assert!(call("diff").await.contains("pipeline shop.nightly is deployed as it is"));
+    call("deploy").await;
+    let second = schedule().await;
+    assert_eq!(second.resource_version(), first.resource_version(), "{:?}", second.metadata);
+    injector.remove().await;
     scene.end().await;
 }
 

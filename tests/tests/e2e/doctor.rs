@@ -1,9 +1,10 @@
 //! `doctor`: what works is good, and what does not is named with its remedy.
 
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
-use kube::api::DeleteParams;
+use k8s_openapi::api::core::v1::{LimitRange, Pod, ServiceAccount};
+use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
+use crate::access::{documented_rules, limited_kubeconfig};
 use crate::support::{Scene, eventually};
 
 /// What the doctor finds about a pipeline, or without one.
@@ -62,11 +63,25 @@ async fn a_good_run_is_good() {
     scene.end().await;
 }
 
+/// With the Role of docs/rbac.yaml, every check has an answer.
+#[tokio::test]
+async fn the_documented_rights_suffice_for_every_check() {
+    let scene = Scene::new("doctor").await;
+    scene.add_nightly();
+    let (config, _) = deployed(&scene, &json!({})).await;
+    let (_, unlimited) = findings(&scene, &config, &["nightly"]).await;
+    let kubeconfig = limited_kubeconfig(&scene, "caller", &documented_rules()).await;
+    let doctor = ["doctor", "-c", &config, "-o", "json", "nightly"];
+    let limited = scene.ompipe_with(&doctor, &[("KUBECONFIG", kubeconfig.as_str())]).await.json();
+    assert_eq!(limited.as_array().unwrap(), &unlimited);
+    scene.end().await;
+}
+
 #[tokio::test]
 async fn what_runs_need_and_have_not_is_named() {
     let scene = Scene::new("doctor").await;
     let account: ServiceAccount = crate::support::from(json!({ "metadata": { "name": "bare" } }));
-    scene.api().create(&kube::api::PostParams::default(), &account).await.unwrap();
+    scene.api().create(&PostParams::default(), &account).await.unwrap();
     for (parameters, check, words) in [
         (
             json!({ "serviceAccountName": "absent" }),
@@ -102,6 +117,29 @@ async fn a_run_that_cannot_start_says_what_to_do() {
     })
     .await;
     assert!(detail.1.contains("(ImagePull)"), "{detail:?}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_limit_range_that_refuses_the_pod_is_named_with_what_to_change() {
+    let scene = Scene::new("doctor").await;
+    let floor: LimitRange = crate::support::from(json!({
+        "metadata": { "name": "floor" },
+        "spec": { "limits": [{ "type": "Container", "min": { "memory": "1Gi" } }] },
+    }));
+    scene.api().create(&PostParams::default(), &floor).await.unwrap();
+    let (config, _) = deployed(&scene, &json!({})).await;
+    scene.ompipe(&["run", "-c", &config, "nightly"]).await.good();
+    let run = eventually("the refusal", || async {
+        let (_, found) = findings(&scene, &config, &["nightly"]).await;
+        let run =
+            found.iter().find(|finding| finding["check"] == "run" && finding["verdict"] != "good");
+        run.cloned().ok_or_else(|| format!("{found:?}"))
+    })
+    .await;
+    let (detail, remedy) = (run["detail"].as_str().unwrap(), run["remedy"].as_str().unwrap());
+    assert!(detail.contains("minimum memory usage per Container is 1Gi"), "{detail}");
+    assert!(remedy.contains("exitHandlerResources"), "{remedy}");
     scene.end().await;
 }
 

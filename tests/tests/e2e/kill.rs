@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use ompipe_api::OMJob;
 use ompipe_core::RunId;
 use serde_json::{Value, json};
@@ -101,6 +101,29 @@ async fn a_run_between_two_attempts_is_stopped() {
     .await;
     let killed = scene.ompipe(&["kill", "-c", &config, "-f", &pipeline]).await.good();
     assert!(killed.stdout.starts_with("stopping 1 run"), "{killed:?}");
+    nothing_left(&scene).await;
+    scene.end().await;
+}
+
+/// `kubectl delete job --cascade=orphan` leaves the pod of a run, which belongs to no Job then.
+#[tokio::test]
+async fn a_pod_that_its_job_left_behind_is_stopped() {
+    let scene = Scene::new("kill").await;
+    let pipeline = scene.pipeline("nightly", &json!({}));
+    let config = scene.config(&json!({
+        "extraEnvVars": ["WORKER_MAIN:trap 'exit 1' TERM; sleep 600 & wait"],
+    }));
+    started(&scene, &config, &pipeline).await;
+    until(&scene, &config, &pipeline, |run| run["state"] == "running").await;
+    let job = scene.ours::<Job>().await.into_keys().next().unwrap();
+    scene.api::<Job>().delete(&job, &DeleteParams::orphan()).await.unwrap();
+    eventually("a pod without a Job", || async {
+        let pods = scene.ours::<Pod>().await;
+        let orphans = pods.values().filter(|pod| pod.owner_references().is_empty()).count();
+        if orphans == 1 { Ok(()) } else { Err(format!("{orphans} of {}", pods.len())) }
+    })
+    .await;
+    scene.ompipe(&["kill", "-c", &config, "-f", &pipeline]).await.good();
     nothing_left(&scene).await;
     scene.end().await;
 }

@@ -63,7 +63,7 @@ async fn denied_by_a_webhook(
 ) {
     let plan = Plan::new("denied by a webhook", mode, "true").says("queued");
     let run = plan.prepare().await;
-    let webhook = Webhook::start(&run.scene, true, denied).await;
+    let webhook = Webhook::start(&run.scene, true, denied()).await;
     webhook.in_force(&run.scene).await;
     run.start().await;
     match mode {

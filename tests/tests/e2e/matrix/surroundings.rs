@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use super::run::{Plan, Run, Truth, WAITS};
 use super::witness::has_ended;
 pub(super) use crate::support::UNTIL_TOLD;
-use crate::support::{bed, eventually};
+use crate::support::{INJECTED, Injector, bed, eventually};
 
 const SUCCEEDED: Truth = Truth::Is(Success, "");
 const FAILED: Truth = Truth::Is(Failed, "Error: ended with exit code 1");
@@ -79,6 +79,25 @@ async fn an_operator_that_is_killed_while_exiting(
     run.start_operator().await;
     run.healed();
     run.ends(SUCCEEDED).await;
+}
+
+/// The object that the API server has is not the one that was sent, and its pod has a container more.
+#[rstest]
+#[tokio::test]
+async fn a_sidecar_that_a_webhook_adds(
+    #[values(Mode::Operator, Mode::JobAndOperator, Mode::Supervised, Mode::Hook)] mode: Mode,
+) {
+    let worker = format!("{UNTIL_TOLD}; exit 1");
+    let plan = Plan::new("a webhook adds a sidecar", mode, &worker);
+    let run = plan.prepare().await;
+    let injector = Injector::start(&run.scene).await;
+    run.start().await;
+    let name = run.up().await;
+    let pod = run.scene.api::<Pod>().get(&name).await.unwrap();
+    assert!(pod.annotations().contains_key(INJECTED), "{:?}", pod.metadata);
+    run.tell(&name).await;
+    run.ends(FAILED).await;
+    injector.remove().await;
 }
 
 #[rstest]

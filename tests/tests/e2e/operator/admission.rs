@@ -3,41 +3,32 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::post;
-use axum::{Json, Router};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use ompipe_api::{OMJob, Phase};
-use ompipe_tests::tls::TlsListener;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use super::stage::{condition, phase, reason};
 use super::{Operator, Stage};
-use crate::support::{Scene, bed, eventually, from};
+use crate::support::{Reviewer, Scene, eventually, from};
 
 /// A webhook for the workers' pods of one namespace.
 pub(crate) struct Webhook {
     answers: Arc<AtomicBool>,
     configurations: Api<ValidatingWebhookConfiguration>,
     name: String,
-    _serving: JoinSet<()>,
+    _reviewer: Reviewer,
 }
 
 impl Webhook {
-    /// Begins to serve `review`, and asks the API server to call it.
-    pub(crate) async fn start(scene: &Scene, answers: bool, review: fn(&str) -> Value) -> Self {
-        let (listener, certificate) = TlsListener::bind(bed().host).await.unwrap();
-        let url = format!("https://{}/", axum::serve::Listener::local_addr(&listener).unwrap());
+    /// Begins to serve `response`, and asks the API server to call it.
+    pub(crate) async fn start(scene: &Scene, answers: bool, response: Value) -> Self {
         let answers = Arc::new(AtomicBool::new(answers));
-        let routes =
-            Router::new().route("/", post(answer)).with_state((Arc::clone(&answers), review));
-        let mut serving = JoinSet::new();
-        serving.spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        let is_up = Arc::clone(&answers);
+        let review = move |_: &Value| is_up.load(Ordering::Acquire).then(|| response.clone());
+        let reviewer = Reviewer::start(review).await;
         let name = scene.namespace.clone();
         let configurations = Api::all(scene.client.clone());
         let configuration = from(json!({
@@ -45,7 +36,7 @@ impl Webhook {
             "webhooks": [{
                 "name": "pods.ompipe.test", "sideEffects": "None", "timeoutSeconds": 5,
                 "admissionReviewVersions": ["v1"], "failurePolicy": "Fail",
-                "clientConfig": { "url": url, "caBundle": base64(&certificate) },
+                "clientConfig": reviewer.client_config,
                 "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": name } },
                 // The exit handler's pods pass.
                 "objectSelector": { "matchExpressions": [{
@@ -59,7 +50,7 @@ impl Webhook {
             }],
         }));
         configurations.create(&PostParams::default(), &configuration).await.unwrap();
-        Self { answers, configurations, name, _serving: serving }
+        Self { answers, configurations, name, _reviewer: reviewer }
     }
 
     /// Waits until the API server calls it: a new configuration takes a while.
@@ -83,40 +74,15 @@ impl Webhook {
     }
 }
 
-type Serving = (Arc<AtomicBool>, fn(&str) -> Value);
-
-async fn answer(
-    State((answers, review)): State<Serving>,
-    Json(asked): Json<Value>,
-) -> Result<Json<Value>, StatusCode> {
-    if !answers.load(Ordering::Acquire) {
-        return Err(StatusCode::SERVICE_UNAVAILABLE);
-    }
-    let uid = asked["request"]["uid"].as_str().unwrap();
-    let answer = json!({
-        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": review(uid),
-    });
-    Ok(Json(answer))
-}
-
-pub(crate) fn denied(uid: &str) -> Value {
+pub(crate) fn denied() -> Value {
     let why = json!({ "message": "images of this registry are not signed" });
-    json!({ "uid": uid, "allowed": false, "status": why })
-}
-
-fn allowed(uid: &str) -> Value {
-    json!({ "uid": uid, "allowed": true })
-}
-
-fn base64(text: &str) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(text)
+    json!({ "allowed": false, "status": why })
 }
 
 #[tokio::test]
 async fn a_denial_is_the_end_of_the_run_in_the_webhooks_words() {
     let stage = Stage::new("denied").await;
-    let webhook = Webhook::start(&stage.scene, true, denied).await;
+    let webhook = Webhook::start(&stage.scene, true, denied()).await;
     webhook.in_force(&stage.scene).await;
     let _operator = Operator::start(&stage.scene, &[]);
     stage.run("run", "true", json!({})).await;
@@ -132,7 +98,7 @@ async fn a_denial_is_the_end_of_the_run_in_the_webhooks_words() {
 #[tokio::test]
 async fn a_webhook_that_is_not_there_is_waited_for() {
     let stage = Stage::new("nohook").await;
-    let webhook = Webhook::start(&stage.scene, false, allowed).await;
+    let webhook = Webhook::start(&stage.scene, false, json!({ "allowed": true })).await;
     webhook.in_force(&stage.scene).await;
     let _operator = Operator::start(&stage.scene, &[]);
     stage.run("run", "true", json!({})).await;
