@@ -1,5 +1,5 @@
 //! Addresses that no OpenMetadata server has, and that are dangerous to call: a metadata service of a
-//! cloud hands out credentials of the machine to whoever reaches it.
+//! cloud hands out credentials of the machine to every caller that reaches it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +14,7 @@ const METADATA_V6: [Ipv6Addr; 2] = [
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
 ];
-/// How an IPv6 address begins that stands for one of IPv4 behind a NAT64 (RFC 6052).
+/// Prefix of the IPv6 addresses that map IPv4 addresses behind a NAT64 (RFC 6052).
 const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
 
 /// True for addresses that must not be called because a config says so: link-local ones, metadata
@@ -51,7 +51,7 @@ fn is_off_limits_v6(address: Ipv6Addr) -> bool {
         || METADATA_V6.contains(&address)
 }
 
-/// The address of IPv4 that one of IPv6 stands for.
+/// The IPv4 address that an IPv6 address maps.
 fn inner(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = address.segments();
     if segments[..6] == NAT64 {

@@ -22,7 +22,7 @@ pub(crate) const KEYS: &[&str] = &[
     "workflowDefaultViewOrientation",
     "workflowTimeout",
 ];
-/// What OpenMetadata's schema has for a retry delay that nobody set, in seconds.
+/// The default retry delay of OpenMetadata's schema, in seconds.
 const DEFAULT_RETRY_DELAY: i64 = 300;
 
 /// What a pipeline says about its own runs.

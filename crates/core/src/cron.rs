@@ -139,7 +139,7 @@ pub fn decide_schedule(observed: &ObservedSchedule, now: Timestamp) -> ScheduleD
     decision
 }
 
-/// A trigger is followed while suspended too, and beside any other run: somebody wants it.
+/// A trigger also counts while the schedule is suspended or another run is active, because a user asked for it.
 fn follow_trigger(
     observed: &ObservedSchedule,
     status: &mut ScheduleStatus,

@@ -1,5 +1,5 @@
 //! Reads the fields of an untyped object and notes every problem instead of stopping at the
-//! first (docs/adr/0008-reject-input-as-a-whole.md). Strings that stand for numbers or booleans are
+//! first (docs/adr/0008-reject-input-as-a-whole.md). Strings that spell numbers or booleans are
 //! accepted, since Helm and environment variables can only give strings.
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads `map`, which stands at `path` of the document (empty for the document itself).
+    /// Reads `map`, which is at `path` of the document (empty for the document itself).
     pub fn new(path: impl Into<String>, map: &'a Map<String, Value>) -> Self {
         Self { path: path.into(), map, asked: BTreeSet::new(), problems: Vec::new() }
     }
@@ -137,7 +137,7 @@ impl<'a> Fields<'a> {
         unknown.map(problem).collect()
     }
 
-    /// Counts keys as asked for whose values nobody reads.
+    /// Counts keys as known although their values are not used.
     pub fn know(&mut self, keys: &[&'static str]) {
         self.asked.extend(keys);
     }
@@ -171,7 +171,7 @@ impl<'a> Fields<'a> {
         &self.asked
     }
 
-    /// Where a field of this object stands in the document.
+    /// The path of a field of this object in the document.
     #[must_use]
     pub fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }

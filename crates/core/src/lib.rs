@@ -1,5 +1,5 @@
 //! The pure domain of ompipe: what a pipeline is, what its worker gets, what its objects are
-//! called, when it runs and how its runs stand. No network, no Kubernetes client, no clock: time
+//! called, when it runs and what state its runs are in. No network, no Kubernetes client, no clock: time
 //! and observations come in as arguments, decisions go out as values (docs/adr/0001-pure-core.md).
 //!
 //! ```text

@@ -8,7 +8,7 @@ use crate::report::Recipient;
 
 /// Longest line that is masked at once; a longer one is masked in parts.
 const LONGEST: usize = 256 << 10;
-/// What of such a part is kept for the next one: a secret may stand on the border.
+/// How much of such a part is kept for the next one: a secret may cross the border.
 const OVERLAP: usize = 16 << 10;
 
 /// What a mask hides.
@@ -170,7 +170,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
-        /// Also within a line that is masked in parts, and wherever the secret stands in it.
+        /// Also within a line that is masked in parts, and wherever the secret is in it.
         #[test]
         fn the_text_does_not_depend_on_the_pieces(
             before in LONGEST - OVERLAP - 100..LONGEST + 100, piece in 1000usize..600_000,

@@ -10,7 +10,7 @@ use crate::PipelineType;
 /// Most bytes in a page: 1 MiB less what JSON and headers may add.
 pub const PAGE_BYTES: usize = 983_040;
 
-/// One page, and where it stands.
+/// One page, and its place among the pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPage {
     /// The text.

@@ -25,7 +25,7 @@ const MAX_OM_JOB: usize = 58;
 /// Longest name of a `CronOMJob`: a run's name adds a hyphen and ten digits, its pods' more.
 const MAX_CRON_OM_JOB: usize = 47;
 
-/// The part of every object name that stands for one pipeline.
+/// The part of every object name that identifies one pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slug {
     /// Sanitised pipeline name: lower-case letters, digits, inner single hyphens; never empty.
@@ -50,7 +50,7 @@ impl Slug {
         std::iter::once(first).chain(longer.map(form))
     }
 
-    /// The best form, for objects that a run's id keeps apart, so that nobody has to own the name.
+    /// The best form, for objects that a run's id keeps apart, so that no object has to own the name.
     #[must_use]
     pub fn first(name: &str, fqn: &str) -> Self {
         let base = sanitise(name);
@@ -308,7 +308,7 @@ mod tests {
     }
 
     /// Deploys pipelines one after the other as the client does: each takes the first candidate
-    /// whose names belong to nobody else.
+    /// whose names no other pipeline has.
     fn deploy(owners: &mut HashMap<String, String>, name: &str, fqn: &str) -> Option<Slug> {
         let free = |slug: &Slug| {
             all_names(slug).iter().all(|name| owners.get(name).is_none_or(|owner| owner == fqn))

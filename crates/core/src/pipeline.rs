@@ -98,7 +98,7 @@ pub struct IngestionPipeline {
     pub enable_streamable_logs: bool,
     /// Name of the ingestion runner that the pipeline asks for.
     pub ingestion_runner: Option<String>,
-    /// Unknown keys of what a server sent, and other things to tell whoever deploys it.
+    /// Unknown keys of what a server sent, and other notices for the user who deploys it.
     remarks: Vec<String>,
     document: Map<String, Value>,
 }
@@ -196,7 +196,7 @@ impl IngestionPipeline {
         self
     }
 
-    /// What whoever deploys this is to know: keys that are unknown or have no effect, and steps of
+    /// Notices for the user who deploys this: keys that are unknown or have no effect, and steps of
     /// the schedule that Kubernetes reads otherwise.
     #[must_use]
     pub fn notices(&self, now: jiff::Timestamp) -> Vec<String> {
@@ -205,7 +205,7 @@ impl IngestionPipeline {
         remarks.chain(self.notice_of_token()).collect()
     }
 
-    /// That nobody but the worker can report, because only the worker can read the token.
+    /// The notice that only the worker can report, because only the worker can read the token.
     fn notice_of_token(&self) -> Option<String> {
         let is_elsewhere = self.server_connection.as_ref()?.token_is_elsewhere();
         is_elsewhere.then(|| {
@@ -270,7 +270,7 @@ impl PipelineIdentity {
         self.id == derived_id(&self.fully_qualified_name)
     }
 
-    /// True when both stand for one pipeline: the same entity, or what took its FQN after it was
+    /// True if both identify one pipeline: the same entity, or what took its FQN after it was
     /// deleted and made anew.
     #[must_use]
     pub fn is_same_pipeline(&self, other: &Self) -> bool {
@@ -321,7 +321,7 @@ pub fn quote_fqn_part(name: &str) -> String {
     }
 }
 
-/// The last part of an FQN, as it is without quotes: the name of what the FQN stands for.
+/// The last part of an FQN, as it is without quotes: the name of the entity itself.
 #[must_use]
 pub fn last_fqn_part(fqn: &str) -> String {
     let mut quoted = false;

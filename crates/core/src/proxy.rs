@@ -54,7 +54,7 @@ impl Proxies {
 }
 
 impl Proxy {
-    /// A proxy of HTTP, which stands for what has no scheme; `None` for other kinds.
+    /// An HTTP proxy, which is the default without a scheme; `None` for other kinds.
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         match text.split_once("://") {
@@ -74,7 +74,7 @@ impl Proxy {
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.0.split_once("://").unwrap_or(("http", &self.0));
-        // A password may hold a slash or a question mark that nobody escaped.
+        // A password may contain an unescaped slash or question mark.
         let address = rest.rsplit('@').next().unwrap_or_default();
         let address = address.split(['/', '?', '#']).next().unwrap_or_default();
         write!(f, "{scheme}://{address}")
@@ -111,8 +111,8 @@ fn split_port(address: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// An entry is `*`, an address, a range of addresses, or a name that stands for its subdomains too;
-/// with a dot in front it stands for them alone.
+/// An entry is `*`, an address, a range of addresses, or a name, which includes its subdomains;
+/// with a leading dot it only means the subdomains.
 fn is_excepted(entry: &str, host: &str, port: &str) -> bool {
     if entry == "*" {
         return true;

@@ -24,14 +24,14 @@ impl<'w> Queue<'w> {
         Self { active, waiting }
     }
 
-    /// True when a new run may start at once: there is a place, and nobody waits for it.
+    /// True when a new run may start at once: a slot is free, and no earlier run waits for it.
     #[must_use]
     pub fn has_place(&self, limit: MaxActiveRuns) -> bool {
         self.waiting.is_empty() && self.active.len() < limit.get()
     }
 
     /// The runs that may start now, the oldest first. A place of which a newer one could make use,
-    /// but not the oldest, stays free: nobody is overtaken.
+    /// but not the oldest, stays free, so that no run overtakes another.
     #[must_use]
     pub fn next(&self) -> Vec<&'w Workload> {
         let in_line = self.waiting.iter().zip(self.active.len()..);
@@ -92,7 +92,7 @@ mod tests {
     }
 
     proptest! {
-        /// Never more at a time than the newest of those that start allows, and nobody is overtaken.
+        /// Never more at a time than the newest of those that start allows, and no run overtakes another.
         #[test]
         fn places_are_given_in_order_and_never_twice(workloads in workloads()) {
             let queue = Queue::of(&workloads);

@@ -27,7 +27,7 @@ impl RunId {
         Self(Uuid::new_v5(&pipeline.id, key.as_bytes()))
     }
 
-    /// The first 8 hex digits, as they stand in object names.
+    /// The first 8 hex digits, as object names contain them.
     #[must_use]
     pub fn short(self) -> String {
         self.0.simple().to_string()[..8].to_owned()

@@ -147,7 +147,7 @@ impl Zone {
 impl FromStr for Zone {
     type Err = &'static str;
 
-    /// An empty name is UTC: forms send it for a field that nobody filled in.
+    /// An empty name is UTC: forms send it for an empty field.
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let name = name.trim();
         if name.is_empty() {
@@ -271,7 +271,7 @@ const FIELDS: [Field; 5] = [MINUTE, HOUR, DAY, MONTH, WEEKDAY];
 impl Field {
     /// The field as both Kubernetes and croner read it. For robfig/cron a list with one star in it
     /// is a star: it holds every value, and for days it leaves the decision to the other day field.
-    /// croner knows only the star that stands alone.
+    /// croner only knows a star that is the whole field.
     fn canonical(&self, text: &str) -> Result<String, String> {
         let items: Result<Vec<_>, _> = text.split(',').map(|item| self.item(item)).collect();
         let items = items?;

@@ -59,7 +59,7 @@ impl ServerConnection {
     }
 
     /// The connection that a server returned for its bot. Its token is this one's where the server
-    /// hides its own. Where it names another endpoint, this one's and its TLS stand, since pods may
+    /// hides its own. Where it names another endpoint, this one's and its TLS settings are kept, since pods may
     /// not reach the server under the name that it has for itself.
     #[must_use]
     pub fn over(&self, given: &Value) -> Value {
@@ -149,7 +149,7 @@ impl ServerConnection {
         self.document.get("securityConfig").cloned().unwrap_or_default()
     }
 
-    /// The certificate authority to trust beside the system's.
+    /// The certificate authority to trust in addition to the system's.
     #[must_use]
     pub fn ca_certificate(&self) -> Option<CaCertificate<'_>> {
         if let Some(pem) = &self.authority {

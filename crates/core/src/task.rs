@@ -1,4 +1,4 @@
-//! What runs beside pipelines: automations, such as a test of a connection, and applications
+//! What runs besides pipelines: automations, such as a test of a connection, and applications
 //! (docs/contracts/openmetadata-http.md#automation-workflow, #application). Both pass through
 //! untouched to their worker.
 

@@ -148,7 +148,7 @@ impl WorkflowConfig {
             document.insert("ingestionRunnerName".into(), runner.clone().into());
         }
         let document = Value::Object(document);
-        // Rendering a JSON value as YAML cannot fail; JSON text, which is YAML, stands in.
+        // Rendering a JSON value as YAML cannot fail; JSON text, which is also YAML, is the fallback.
         let text = yaml::render(&document).unwrap_or_else(|_| document.to_string());
         Ok(Self { document, text: text.into() })
     }
@@ -387,7 +387,7 @@ fn service_name(pipeline_type: PipelineType, reference: &ServiceReference) -> St
 }
 
 /// The connection is left out: the worker loads it by name, so that an edited password reaches
-/// the next run and we store nobody's database secret. With `forceEntityOverwriting` the worker
+/// the next run and we store no database secret. With `forceEntityOverwriting` the worker
 /// does not load it.
 fn service_connection(
     pipeline: &IngestionPipeline,

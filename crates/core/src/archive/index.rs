@@ -71,7 +71,7 @@ impl Default for LogIndex {
 }
 
 impl LogIndex {
-    /// Where what is written next stands.
+    /// The position of the next write.
     #[must_use]
     pub const fn end(&self) -> Place {
         Place { page: self.pages, offset: self.part }

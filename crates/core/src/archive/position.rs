@@ -75,7 +75,7 @@ pub struct Resumed {
     known: Known,
 }
 
-/// How lines that were taken before are told from new ones.
+/// How lines that were taken before are distinguished from new ones.
 #[derive(Clone, Debug)]
 enum Known {
     /// The first line will tell.
@@ -117,7 +117,7 @@ impl Resumed {
         }
     }
 
-    /// Looks at the first line: when the log does not begin as it did, its file was rotated. The
+    /// Checks the first line: if the log does not begin as it did, its file was rotated. The
     /// beginning of the gap, if there is one.
     fn begin(&mut self, first: Timestamp) -> Option<Timestamp> {
         let (Known::Unclear, Some(newest)) = (&self.known, self.position.newest) else {
@@ -233,7 +233,7 @@ mod tests {
         }
 
         /// A rotation takes the beginning of the file away. Lines in order are never doubled, and
-        /// whenever one is missing a gap is told.
+        /// whenever one is missing a gap is reported.
         #[test]
         fn a_rotation_doubles_nothing_and_its_gap_is_told(
             log in log(), taken in 0usize..120, rotated in 0usize..120,

@@ -63,7 +63,7 @@ pub struct RunRecord {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<Timestamp>,
-    /// Who told OpenMetadata of its end, where the operator looks after that.
+    /// Who reported its end to OpenMetadata, if the operator tracks it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_by: Option<String>,
     /// When that was.

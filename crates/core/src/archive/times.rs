@@ -1,4 +1,4 @@
-//! The times of the lines of a page, in few bytes: they stand in the header of the page's gzip
+//! The times of the lines of a page, in few bytes: they are in the header of the page's gzip
 //! members, where `zcat` passes them by.
 //!
 //! Numbers of variable length: first the milliseconds of the first time, then, for each further one,

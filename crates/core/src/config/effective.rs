@@ -12,7 +12,7 @@ use crate::{redaction, yaml};
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Origin {
-    /// Nobody has set it.
+    /// The user has not set it.
     Default,
     /// The configuration file.
     File,
@@ -36,7 +36,7 @@ impl fmt::Display for Origin {
 /// One key of the block or of its `parameters`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct EffectiveValue {
-    /// The key, `parameters.` in front where it stands there.
+    /// The key, with the prefix `parameters.` if it belongs to that block.
     pub key: String,
     /// Its value as it was given, secrets masked; the default where it was not.
     pub value: Value,

@@ -91,7 +91,7 @@ pub(super) fn sources_of(key: &str, environment: &BTreeMap<String, String>) -> V
     set.map(str::to_owned).collect()
 }
 
-/// Problems with a value from the environment name the variable, since that is where it stands.
+/// Problems with a value from the environment name the variable, since that is where the user set it.
 pub(super) fn name_sources(
     problems: Vec<Problem>,
     environment: &BTreeMap<String, String>,

@@ -70,7 +70,7 @@ fn noted<T>(fields: &mut Fields<'_>, read: Result<T, Vec<Problem>>) -> Option<T>
     }
 }
 
-/// Reads a partial template that stands at `path`.
+/// Reads the partial template at `path`.
 fn read_template(path: &str, value: &Value) -> Result<PodTemplateSpec, Vec<Problem>> {
     let template: PodTemplateSpec = serde_path_to_error::deserialize(value).map_err(|error| {
         let field = format!("{path}.{}", error.path());

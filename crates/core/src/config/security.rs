@@ -75,7 +75,7 @@ fn seccomp(fields: &mut Fields<'_>) -> Option<SeccompProfile> {
     }
 }
 
-/// The container runtime's profile unless told otherwise, since Pod Security `restricted` asks for
+/// The container runtime's profile by default, since Pod Security `restricted` asks for
 /// one; null and blank text leave it out, as upstream does.
 fn seccomp_type(fields: &mut Fields<'_>) -> Option<SeccompType> {
     const KEY: &str = "seccompProfileType";

@@ -1,4 +1,4 @@
-//! What else stands in the `openmetadata.yaml` of an OpenMetadata server: blocks that configure the
+//! What else the `openmetadata.yaml` contains of an OpenMetadata server: blocks that configure the
 //! server only, and keys of the client's block that only the server reads.
 
 use serde_json::{Map, Value};
@@ -7,7 +7,7 @@ use super::{BLOCK, SERVER_SECTION};
 use crate::Problem;
 use crate::fields::is_like;
 
-/// Top-level blocks of `openmetadata.yaml`, of all releases since 1.0, beside the client's.
+/// Top-level blocks of `openmetadata.yaml`, of all releases since 1.0, except the client's.
 const BLOCKS: [&str; 49] = [
     "admin",
     "ai",
@@ -100,7 +100,7 @@ pub fn server_section(document: &Value) -> Option<&Value> {
     (!is_dropwizard_server(section)).then_some(section)
 }
 
-/// True where the server's keys stand alone: a section with keys of ours is read, and theirs refused.
+/// True if the section has only the server's keys: a section with keys of ours is read, and theirs refused.
 fn is_dropwizard_server(section: &Value) -> bool {
     let known = |key: &String| DROPWIZARD_SERVER.contains(&key.as_str()) || key == "type";
     let distinct = |key: &String| DROPWIZARD_SERVER.contains(&key.as_str());

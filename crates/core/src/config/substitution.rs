@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 8;
 /// Longest variable with its default, in bytes.
 const MAX_LENGTH: usize = 64 << 10;
 
-/// The text with its variables resolved. `$${` stands for `${`. A variable that is not set and has
+/// The text with its variables resolved. `$${` is an escaped `${`. A variable that is not set and has
 /// no default stays as it is, and so does what is no variable at all.
 #[must_use]
 pub fn resolve_variables(text: &str, environment: &BTreeMap<String, String>) -> String {
@@ -52,7 +52,7 @@ fn resolve(text: &str, environment: &BTreeMap<String, String>, depth: usize) -> 
     resolved
 }
 
-/// Where the closing brace of a variable stands. A default may hold variables, but no line break.
+/// Position of the closing brace of a variable. A default may hold variables, but no line break.
 fn end_of_variable(inner: &str) -> Option<usize> {
     let mut open = 0_usize;
     for (position, character) in inner.char_indices().take_while(|(at, _)| *at < MAX_LENGTH) {

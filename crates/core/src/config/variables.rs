@@ -24,10 +24,10 @@ pub const RESERVED_ENV: [&str; 7] = [
     "pipelineStatus",
 ];
 
-/// The variable that stands for `config` where the config is delivered as a file.
+/// The variable that replaces `config` when the config is delivered as a file.
 pub const CONFIG_FILE_ENV: &str = "configFile";
 
-/// True for a variable that ompipe sets itself, so that nobody else may.
+/// True for a variable that ompipe sets itself and that users therefore cannot set.
 #[must_use]
 pub fn is_reserved_env(name: &str) -> bool {
     name == CONFIG_FILE_ENV || RESERVED_ENV.contains(&name)
@@ -61,7 +61,7 @@ const HARMLESS: [&str; 24] = [
     "no_proxy",
 ];
 
-/// Variables for the worker beside ompipe's own. A value may be a credential, so `Debug` shows
+/// Variables for the worker in addition to ompipe's own. A value may be a credential, so `Debug` shows
 /// names only.
 #[derive(Clone, Default)]
 pub struct ExtraVariables(Vec<EnvVar>);
@@ -83,7 +83,7 @@ impl ExtraVariables {
         };
         let (good, bad): (Vec<_>, Vec<_>) = entries.into_iter().partition(Result::is_ok);
         let good: Vec<EnvVar> = good.into_iter().flatten().collect();
-        // The value may be a credential, so only the remedy tells which entry it is.
+        // The value may be a credential, so only the remedy names the entry.
         for remedy in bad.into_iter().filter_map(Result::err) {
             fields.note_secret::<()>(KEY, remedy);
         }
@@ -91,7 +91,7 @@ impl ExtraVariables {
         Self(good)
     }
 
-    /// The variables whose values may stand in a pod spec.
+    /// The variables whose values may appear in a pod spec.
     pub fn plain(&self) -> impl Iterator<Item = &EnvVar> {
         self.0.iter().filter(|variable| !is_secret(variable))
     }

@@ -70,7 +70,7 @@ impl Finding {
 pub struct Subject<'s> {
     /// Its object.
     pub workload: &'s Workload,
-    /// The run as it stands.
+    /// The current state of the run.
     pub run: &'s Run,
     /// Its pods.
     pub pods: &'s [Pod],

@@ -49,7 +49,7 @@ fn is_reason(run: &RunRecord, wanted: &str) -> bool {
     run.reason.as_deref().is_some_and(|reason| reason.eq_ignore_ascii_case(wanted))
 }
 
-/// The service in the fully qualified name of a pipeline, as it stands there.
+/// The service in the fully qualified name of a pipeline, quotes included.
 #[must_use]
 pub fn service_of(pipeline: &str) -> Option<&str> {
     let name = last_fqn_part(pipeline);

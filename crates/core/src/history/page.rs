@@ -83,7 +83,7 @@ pub fn merged(live: Vec<RunRecord>, archived: Vec<RunRecord>) -> Vec<RunRecord> 
     all
 }
 
-/// At most `limit` of the runs that are meant, behind a place. `runs` stand newest first.
+/// At most `limit` of the matching runs, after a cursor. `runs` are sorted, newest first.
 #[must_use]
 pub fn page<'r>(
     runs: &'r [RunRecord],

@@ -16,7 +16,7 @@ pub struct Statistics {
     pub runs: usize,
     /// Those that ended.
     pub ended: usize,
-    /// Part of those that ended well, from 0 to 1, of those that nobody stopped; `None` without any.
+    /// Share of successful runs among those that no user stopped, from 0 to 1; `None` without such a run.
     pub success_rate: Option<f64>,
     /// How long those took that ended; `None` without any.
     pub durations: Option<Durations>,

@@ -17,7 +17,7 @@ pub enum Phase {
     Running,
     /// It waited for its next attempt.
     Retrying,
-    /// Its process had ended, and OpenMetadata was told of it.
+    /// Its process had ended, and its end was reported to OpenMetadata.
     Reporting,
 }
 

@@ -7,17 +7,17 @@ use super::{
 };
 use crate::omjob::{Deletion, End, PodState, REPORT_EVERY, Reason, Source, Trouble};
 
-/// How long after its grace period a deleted pod that nobody calls ended counts as lost.
+/// How long after its grace period a deleted pod without a terminal state counts as lost.
 const LOST_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// How long the operator goes on reporting where no longer TTL says.
 const REPORT_LIMIT: SignedDuration = SignedDuration::from_mins(10);
 /// How long for a Job without a TTL.
 const REPORT_LIMIT_WITHOUT_TTL: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Where a run stands.
+/// The phase of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Its last attempt has not ended, or nobody knows yet whether it was the last.
+    /// Its last attempt has not ended, or it is not yet known whether it was the last.
     Open,
     /// Somebody deleted its Job, and a pod of it lives: that has to go first.
     Stopping,
@@ -161,7 +161,7 @@ impl Run<'_> {
         self.watch(vec![Action::ReadFresh])
     }
 
-    /// What is known of the run, with what its newest pod tells and may not be there to tell later.
+    /// What is known of the run, including what its newest pod says, since that pod may be gone later.
     fn record(&self) -> Record {
         let mut record = self.observed.record.clone();
         let Some(newest) = self.newest() else { return record };
@@ -315,7 +315,7 @@ impl Run<'_> {
     }
 }
 
-/// When a deleted pod that nobody calls ended counts as lost with its node.
+/// When a deleted pod without a terminal state counts as lost with its node.
 fn lost_at(attempt: &AttemptSeen) -> Option<Timestamp> {
     attempt.deletion.map(|deletion| after(deletion.due, LOST_AFTER))
 }

@@ -12,10 +12,10 @@
 //! 1. Nothing is reported before the last attempt ended: between attempts, nothing is said.
 //! 2. A Job that was seen is not gone before its end is reported, or cannot be: [`FINALIZER`].
 //! 3. How its last attempt ended is not lost, whatever happens to the pod: a pod carries
-//!    [`crate::omjob::TRACKING_FINALIZER`] until its end stands on the Job or in OpenMetadata.
+//!    [`crate::omjob::TRACKING_FINALIZER`] until its end is recorded on the Job or in OpenMetadata.
 //! 4. What was settled is never reported again.
 //!
-//! Why a finalizer of our own on the pods, beside the Job controller's: that one comes off as soon
+//! Why the pods have a finalizer of ours in addition to the Job controller's: that one comes off as soon
 //! as the pod is counted, and at once when the Job is deleted. A pod that is forced away while no
 //! operator runs would take its exit code along.
 

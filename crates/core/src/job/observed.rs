@@ -65,7 +65,7 @@ pub struct AttemptSeen {
     pub tracked: bool,
     /// Set when somebody deleted it.
     pub deletion: Option<Deletion>,
-    /// How its main container stands.
+    /// The state of its main container.
     pub state: PodState,
 }
 
@@ -145,7 +145,7 @@ fn deadline(job: &Job) -> Option<Timestamp> {
 }
 
 impl AttemptSeen {
-    /// Reads a pod, with the UID of the Job that it belongs to: a label that nobody may override,
+    /// Reads a pod, with the UID of the Job that it belongs to: a label that no user can override,
     /// and that stays when the Job lets its pods go.
     #[must_use]
     pub fn read(pod: &Pod) -> Option<(String, Self)> {

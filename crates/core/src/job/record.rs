@@ -7,7 +7,7 @@ use crate::PipelineState;
 use crate::labels::Pairs;
 use crate::omjob::{End, Reason, Trouble};
 
-/// Annotation: what a pod told that is no longer there to tell it, as JSON.
+/// Annotation: the state of a pod that has been deleted since, as JSON.
 pub const RECORD: &str = "pipelines.openmetadata.org/record";
 /// Annotation: that the end of the run is settled: when, by whom, and as what, as JSON.
 pub const REPORTED: &str = "pipelines.openmetadata.org/reported";
@@ -45,17 +45,17 @@ pub struct LastAttempt {
 pub struct Reported {
     /// When.
     pub at: Timestamp,
-    /// Whose account stands in OpenMetadata.
+    /// Who wrote the row that OpenMetadata has.
     pub by: Reporter,
-    /// What it says; none of an automation, or where nobody could report.
+    /// The state in it; absent for an automation, or if the report failed for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<PipelineState>,
-    /// Why nobody could report.
+    /// Why the report failed for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// Who told OpenMetadata how a run ended.
+/// Who reported the end of a run to OpenMetadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reporter {
@@ -63,7 +63,7 @@ pub enum Reporter {
     Run,
     /// The operator.
     Operator,
-    /// Nobody: it was not possible, and is not tried any more.
+    /// The report failed, and is not tried any more.
     Nobody,
 }
 

@@ -687,6 +687,16 @@ proptest! {
         }
     }
 
+    /// A clock that is an hour before or after the API server's changes no end of a worker.
+    #[test]
+    fn an_end_does_not_depend_on_the_clock(code in 0i32..=255, skew in -3_600i64..=3_600) {
+        let pod = on_node("run-main", &ended(code, "Error"));
+        let decision = decide(&observed(&[pod]), at(90 + skew));
+        let end = status(&decision).main.end.clone().unwrap();
+        prop_assert_eq!(end.exit_code, Some(code));
+        prop_assert_ne!(end.reason, Reason::DeadlineExceeded);
+    }
+
     /// What was recorded is not recorded again: no write without news.
     #[test]
     fn a_record_repeats_nothing(observed in any_observed(), second in 0i64..2_000) {

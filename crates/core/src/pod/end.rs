@@ -116,7 +116,7 @@ impl End {
     }
 }
 
-/// What an exit code of [`FINAL_EXIT_CODES`] stands for.
+/// The meaning of an exit code of [`FINAL_EXIT_CODES`].
 const fn meaning(code: i32) -> &'static str {
     match code {
         2 => ", which means that a config or an argument is not valid",
@@ -126,7 +126,7 @@ const fn meaning(code: i32) -> &'static str {
     }
 }
 
-/// The signal that an exit code stands for: 128 and its number, as shells have it.
+/// The signal behind an exit code: 128 plus its number, as in shells.
 pub(crate) fn signal_of(exit_code: i32) -> Option<i32> {
     (129..=192).contains(&exit_code).then(|| exit_code - 128)
 }

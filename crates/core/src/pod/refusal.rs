@@ -25,7 +25,7 @@ impl Refusal {
     ///
     /// What an administrator can put right without touching the run is for now: quota, rights of
     /// the operator, a missing service account. What only another pod spec can cure is for good.
-    /// A code of 0 stands for no answer.
+    /// A code of 0 means that there was no answer.
     #[must_use]
     pub fn of_answer(code: u16, message: &str) -> Self {
         let says = |text: &str| message.contains(text);

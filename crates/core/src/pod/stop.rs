@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::{End, Reason, Trouble};
 
-/// The signal that the kubelet ends containers with, and nobody else by habit.
+/// The signal with which the kubelet stops containers; other senders rarely use it.
 const SIGTERM: i32 = 15;
 
 /// That a pod is being deleted.
@@ -59,7 +59,7 @@ impl Deletion {
 
 impl End {
     /// The end with its cause, when that is the deletion of the pod; `stop` is what the pod's owner
-    /// stopped it for. A disruption is told by the pod itself, and only a user's kill outdoes it.
+    /// stopped it for. The pod itself names a disruption, and only a user's kill takes precedence over it.
     /// Exit code 0, and an end from before the deletion, need no other cause.
     #[must_use]
     pub fn explained(self, deletion: Option<Deletion>, stop: Option<Trouble>) -> Self {

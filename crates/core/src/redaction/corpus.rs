@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// One shape: `%s` and `%d` in the canary stand for generated letters and digits, `%s` in the value for
+/// One shape: `%s` and `%d` in the canary are placeholders for generated letters and digits, `%s` in the value for
 /// the canary.
 #[derive(Deserialize)]
 struct Shape {

@@ -1,4 +1,4 @@
-//! Credentials within a text whose secrets nobody has told: URLs, `password=…`, tokens by their look,
+//! Credentials within a text whose secrets are not known in advance: URLs, `password=…`, tokens by their look,
 //! and JSON in a text.
 
 use std::ops::Range;

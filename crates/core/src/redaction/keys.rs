@@ -83,7 +83,7 @@ const SECRET_QUERY: [&str; 5] = ["sig", "key", "code", "auth", "hash"];
 pub(super) enum Certainty {
     /// The value may be seen.
     Clear,
-    /// The value stands beside credentials, such as a host or a user.
+    /// The value accompanies credentials, such as a host or a user.
     Likely,
     /// The value is a credential.
     Sure,

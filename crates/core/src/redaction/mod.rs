@@ -3,7 +3,7 @@
 //!
 //! Rules by meaning, from sure to cautious: whole subtrees that the schemas keep for credentials; keys
 //! that name a credential; and within every other text the credentials of URLs, `password=…`, and
-//! tokens that are known by their look. A value that is masked once is masked wherever else it stands,
+//! tokens that are known by their look. A value that is masked once is masked wherever else it occurs,
 //! in whatever form, so that a password repeated in a description does not slip through.
 
 #[cfg(test)]
@@ -19,7 +19,7 @@ use keys::{Certainty, certainty};
 pub use secrets::Secrets;
 use serde_json::{Map, Value};
 
-/// What stands for a secret in everything that people read.
+/// What replaces a secret in everything that people read.
 pub const PLACEHOLDER: &str = "<from-secret>";
 
 /// `document` with everything secret replaced by [`PLACEHOLDER`].
@@ -37,7 +37,7 @@ pub fn is_secret(key: &str, value: &str) -> bool {
 }
 
 /// `text` on one line, with every word replaced that looks secret, or that follows a name which
-/// says so (`password=…`, `'token': '…'`, `Bearer …`); for text whose secrets nobody knows.
+/// says so (`password=…`, `'token': '…'`, `Bearer …`); for text whose secrets are not known.
 #[must_use]
 pub fn mask_text(text: &str) -> String {
     let text = inline::replaced(text, &inline::credentials(text), PLACEHOLDER);
@@ -140,7 +140,7 @@ fn mask_object(
     map.iter().map(&mut mask_entry).collect()
 }
 
-/// A text that is a document has the secrets of that, and any text those that stand within it.
+/// A text that is a document has the secrets of that, and any text those that occur within it.
 fn mask_string(text: &str, certainty: Certainty, found: &mut Secrets) -> Value {
     let inner = document_in(text).map(|inner| secrets_of(&inner)).unwrap_or_default();
     let parts = inline::credentials(text);
@@ -167,7 +167,7 @@ fn note(text: &str, certainty: Certainty, found: &mut Secrets) {
     }
 }
 
-/// Notes a credential that stands within a text, and of `user:password` the password too.
+/// Notes a credential within a text, and of `user:password` the password too.
 fn note_credential(text: &str, found: &mut Secrets) {
     found.add_sure(text);
     if let Some((_, password)) = text.split_once(':') {

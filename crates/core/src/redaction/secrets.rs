@@ -21,7 +21,7 @@ use super::view::View;
 const SHORTEST: usize = 4;
 /// From here on a credential is masked within words too; a shorter one only as a word.
 const WITHIN_WORDS: usize = 8;
-/// From here on a value that only stands beside credentials is masked in texts, and a credential even
+/// From this length on a value that only accompanies credentials is masked in texts, and a credential even
 /// where the document has the same word in the clear.
 const LONG: usize = 12;
 /// Most bytes of all forms. Only a config that was made for it has more, and it is its author's.
@@ -46,7 +46,7 @@ impl Secrets {
         replaced(text, &merged(found), PLACEHOLDER)
     }
 
-    /// True when there are none.
+    /// True without any secret.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sure.is_empty() && self.likely.is_empty()
@@ -130,7 +130,7 @@ impl fmt::Debug for Secrets {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Where {
     Anywhere,
-    /// Where no letter and no digit is beside it.
+    /// Only where no letter and no digit precedes or follows it.
     AsWord,
 }
 

@@ -10,7 +10,7 @@ const ROUNDS: usize = 3;
 /// One way to read a text.
 pub(super) struct View<'t> {
     bytes: Cow<'t, [u8]>,
-    /// For each byte where it stands in the text, and the end; `None` where nothing was decoded.
+    /// For each byte its offset in the text, and the end; `None` where nothing was decoded.
     origins: Option<Vec<usize>>,
 }
 
@@ -41,7 +41,7 @@ impl<'t> View<'t> {
         &self.bytes
     }
 
-    /// Where a part stands in the text.
+    /// The range of a part in the text.
     pub(super) fn origin(&self, part: Range<usize>) -> Range<usize> {
         match &self.origins {
             None => part,

@@ -16,7 +16,7 @@ pub const LOG_LINES: u16 = 500;
 /// The same in bytes: a row is a row of a database, and a line may be long.
 pub const LOG_BYTES: usize = 64 << 10;
 
-/// What stands above the end of the log.
+/// The heading above the end of the log.
 pub(super) const LOG_TITLE: &str = "Pod Logs:";
 
 /// The latest events are enough to see what happened.

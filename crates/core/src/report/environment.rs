@@ -1,5 +1,5 @@
 //! How the exact end of the worker reaches the exit handler: upstream's `pipelineStatus` knows
-//! only good and bad, so the operator sets these variables beside it on the exit handler's pod.
+//! only good and bad, so the operator sets these variables as well on the exit handler's pod.
 
 use crate::omjob::{End, Reason};
 
@@ -27,7 +27,7 @@ pub const TOKEN_ENV: &str = "OMPIPE_REPORT_TOKEN";
 /// or the token that it has.
 pub const HOPELESS: u8 = 4;
 
-/// Most bytes of the sentence: an environment holds more, but nobody reads it.
+/// Most bytes of the sentence: an environment holds more, but no reader wants more.
 const MAX_MESSAGE: usize = 4096;
 
 /// The value of [`PIPELINE_STATUS_ENV`]. Exit handlers of images before 1.12 take `Succeeded` alone
@@ -38,7 +38,7 @@ pub const fn pipeline_status(end: &End) -> &'static str {
 }
 
 /// The variables that tell the exit handler how the worker ended, [`PIPELINE_STATUS_ENV`] last, as
-/// upstream's operator has it. The values are literal: whoever puts them on a pod doubles `$`.
+/// upstream's operator has it. The values are literal: the code that puts them on a pod doubles `$`.
 #[must_use]
 pub fn variables(end: &End) -> Vec<(&'static str, String)> {
     let message = &end.message[..end.message.floor_char_boundary(MAX_MESSAGE)];
@@ -53,7 +53,7 @@ pub fn variables(end: &End) -> Vec<(&'static str, String)> {
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-/// The end that [`variables`] told; `None` when nobody told one, as with upstream's operator and in
+/// The end that [`variables`] describe; `None` if they are absent, as with upstream's operator and in
 /// a hook, or when it is no reason of this version.
 pub fn end_told(variable: impl Fn(&str) -> Option<String>) -> Option<End> {
     let number = |name: &str| variable(name)?.parse().ok();

@@ -12,7 +12,7 @@
 //! 0 without a report. So the row is decided once, when the last attempt is over, by the exit
 //! handler, the supervisor and the operator alike. What must hold:
 //!
-//! 1. A row that says `partialSuccess`, `failed` or `stopped` is never touched, so that whoever
+//! 1. A row that says `partialSuccess`, `failed` or `stopped` is never changed, so that whatever
 //!    decides second leaves what the first one wrote.
 //! 2. A row is written over what was read just before, and keeps every field that is not ours.
 

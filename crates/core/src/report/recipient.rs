@@ -60,7 +60,7 @@ impl Recipient {
         Self::read_with(config, None)
     }
 
-    /// The same, with a token that stands for one that is in a secrets manager.
+    /// The same, with a token that refers to a secrets manager.
     ///
     /// # Errors
     /// [`Unusable`].
@@ -104,7 +104,7 @@ impl Recipient {
     }
 }
 
-/// Where a secret begins that stands on both sides of `at`.
+/// Where a secret begins that covers both sides of `at`.
 fn begin_across(text: &[u8], secret: &str, at: usize) -> Option<usize> {
     let length = secret.len();
     let first = (at + 1).saturating_sub(length);

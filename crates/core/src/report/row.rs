@@ -12,9 +12,9 @@ use super::description::LOG_TITLE;
 use crate::omjob::End;
 use crate::{PipelineState, Reason, RunId, diagnosis};
 
-/// Name of the step that tells how the pod ended; upstream's exit handler calls it so too.
+/// Name of the step that describes how the pod ended; upstream's exit handler calls it so too.
 const STEP: &str = "Pod Diagnostics";
-/// Name of what the step tells.
+/// Name of the failure entry inside that step.
 const FAILURE: &str = "Main Container Diagnostics";
 
 /// Fields that every server knows, and without which a row says nothing.
@@ -27,14 +27,14 @@ pub struct Row {
     fields: Map<String, Value>,
 }
 
-/// What goes into a row beside its state.
+/// What goes into a row besides its state.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'e> {
     /// How the run ended.
     pub end: &'e End,
     /// What the cluster knows about its pod, without secrets.
     pub diagnostics: Option<&'e str>,
-    /// The time, for an end that nobody has a time of.
+    /// The current time, for an end without a known time.
     pub now: Timestamp,
 }
 

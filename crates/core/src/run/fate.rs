@@ -9,7 +9,7 @@ use crate::pod::{End, MAIN_CONTAINER, Reason, Trouble};
 
 /// The Job controller counts a pod with this finalizer when it lets go of it.
 const TRACKING_FINALIZER: &str = "batch.kubernetes.io/job-tracking";
-/// What a Job has that does not say (Kubernetes: *Job*).
+/// Kubernetes' default `backoffLimit` of a Job.
 pub(super) const DEFAULT_BACKOFF_LIMIT: i32 = 6;
 /// Pause before the first repeat, and the longest one; each is twice the one before.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
@@ -18,7 +18,7 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(10);
 /// What became of the Job that a pod belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobFate {
-    /// It goes on, or nobody knows.
+    /// It goes on, or its state is unknown.
     Lives,
     /// It is suspended, and makes another attempt when it is resumed.
     Suspended,

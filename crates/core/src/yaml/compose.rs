@@ -21,7 +21,7 @@ const MAX_REPLAYED: usize = 16 << 20;
 /// The key whose value is merged into its map.
 const MERGE: &str = "<<";
 
-/// What to do about a key that stands twice in one map.
+/// What to do about a key that occurs twice in one map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DuplicateKeys {
     /// Refuse the document.
@@ -30,7 +30,7 @@ pub(super) enum DuplicateKeys {
     LastWins,
 }
 
-/// Reads the one document of a text; documents without content beside it are passed over.
+/// Reads the one document of a text; empty documents before or after it are ignored.
 pub(super) fn compose(text: &str, duplicates: DuplicateKeys) -> Result<Value, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();

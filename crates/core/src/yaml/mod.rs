@@ -74,7 +74,7 @@ fn documents(text: &str) -> Vec<String> {
     documents
 }
 
-/// Reads a document that somebody else wrote for `PyYAML`: of a key that stands twice, the last one
+/// Reads a document that another program wrote for `PyYAML`: of a key that occurs twice, the last one
 /// counts, as there.
 ///
 /// # Errors
@@ -99,7 +99,7 @@ pub fn render<T: Serialize>(value: &T) -> Result<String, Error> {
     serde_saphyr::to_string_with_options(value, options).map_err(|e| Error::Syntax(e.to_string()))
 }
 
-/// Writes a value for people: as [`render`], but a text of several lines stands as a block.
+/// Writes a value for people: as [`render`], but a text of several lines becomes a block.
 ///
 /// # Errors
 /// As [`render`].
