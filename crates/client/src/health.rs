@@ -95,7 +95,7 @@ pub fn rights_needed(mode: Mode) -> impl Iterator<Item = Right> {
     })
 }
 
-/// Rights beside [`rights_needed`] that only `doctor` uses: it reads the account of the runs, and asks
+/// Rights in addition to [`rights_needed`] that only `doctor` uses: it reads the account of the runs, and asks
 /// what that account may do. Without them doctor says that it could not check these.
 #[must_use]
 pub const fn rights_of_doctor() -> [Right; 2] {

@@ -129,7 +129,7 @@ impl Preparation {
         })
     }
 
-    /// A pipeline's connection stands; one without gets the configured one, and one whose token is in
+    /// A pipeline's own connection is kept; one without gets the configured one, and one whose token is in
     /// a secrets manager is called with ours.
     fn with_connection(&self, mut pipeline: IngestionPipeline) -> IngestionPipeline {
         if let Some(connection) = &mut pipeline.server_connection {
@@ -142,7 +142,7 @@ impl Preparation {
         }
     }
 
-    /// The same for what runs beside pipelines.
+    /// The same for what runs besides pipelines.
     pub(crate) fn connect(&self, given: Option<ServerConnection>) -> Option<ServerConnection> {
         given.map_or_else(|| self.connection(), |given| Some(self.callable(given)))
     }

@@ -61,7 +61,7 @@ impl<B> Policy<http::Request<Body>, http::Response<B>, BoxError> for Repeats {
         }
     }
 
-    /// Bodies that are streams cannot be sent twice; the objects of this crate are none.
+    /// Streaming bodies cannot be sent twice; this crate sends none.
     fn clone_request(&mut self, request: &http::Request<Body>) -> Option<http::Request<Body>> {
         let mut copy = http::Request::new(request.body().try_clone()?);
         copy.method_mut().clone_from(request.method());

@@ -22,7 +22,7 @@ pub trait PipelineServiceClient {
     /// Stores a pipeline so that it runs on its schedule and on demand.
     ///
     /// Creates or changes two Secrets, a `ConfigMap` and the schedule. All or nothing: when a step
-    /// is refused, what this call wrote is taken back and the former deployment stands. Deploying
+    /// is refused, what this call wrote is taken back and the former deployment stays. Deploying
     /// the same again changes nothing. A run that has started keeps the config that it started
     /// with. Without a schedule, an earlier schedule goes and its runs go on; a schedule of the
     /// other mode, or of upstream's Java client, goes likewise. Of two deploys at once one comes
@@ -153,7 +153,7 @@ pub trait PipelineServiceClient {
         run: RunId,
     ) -> impl Future<Output = Result<Started>> + Send;
 
-    /// Starts an application that no ingestion pipeline stands for. Creates a Job or `OMJob`, and a
+    /// Starts an application that is not an ingestion pipeline. Creates a Job or `OMJob`, and a
     /// Secret that goes with it.
     ///
     /// # Errors
@@ -174,7 +174,7 @@ pub trait PipelineServiceClient {
     fn get_service_status(&self) -> impl Future<Output = ServiceStatus> + Send;
 
     /// Where ingestions connect from, for firewalls: the configured address, else a hint. Nothing
-    /// when the configuration does not want it told.
+    /// if the configuration keeps it private.
     fn get_host_ip(&self) -> Option<String>;
 
     /// True when scheduled runs keep the credentials of the last deploy, so that pipelines must be

@@ -103,13 +103,13 @@ impl Cluster {
         Ok(None)
     }
 
-    /// The Job of that name; `None` when there is none any more.
+    /// The Job of that name; `None` if it no longer exists.
     pub(crate) async fn job(&self, name: &str, until: Instant) -> Result<Option<Job>, Error> {
         self.ask("apis/batch/v1", &format!("jobs/{name}"), &[], until, read).await
     }
 
     /// The pod, its events and the end of its log, as text. What cannot be read is left out; of the
-    /// log the reason stands in its place.
+    /// log, the reason takes its place.
     pub(crate) async fn describe(&self, pod: &Pod, until: Instant) -> String {
         let (events, log) = tokio::join!(self.events(pod, until), self.log(pod, until));
         let log = log.unwrap_or_else(|error| format!("(cannot be read: {error})"));
@@ -174,7 +174,7 @@ fn file(name: &'static str) -> Result<String, Error> {
         .map_err(|source| Error::Unreadable { name, source })
 }
 
-/// An IPv6 address stands in brackets in a URL.
+/// A URL has an IPv6 address in brackets.
 fn bracketed(host: String) -> String {
     if host.contains(':') { format!("[{host}]") } else { host }
 }

@@ -32,7 +32,7 @@ pub enum Error {
     /// No such run.
     #[error("pipelineRunId = {0:?}: must be a UUID such as a1b2c3d4-e5f6-7890-abcd-ef1234567890")]
     BadRunId(String),
-    /// A time that is none.
+    /// The deadline is not a valid number of seconds.
     #[error("{name} = {value:?}: must be a whole number of seconds from 1 to 86400")]
     BadDeadline {
         /// The variable.
@@ -40,7 +40,7 @@ pub enum Error {
         /// Its value.
         value: String,
     },
-    /// Nobody says how it ended.
+    /// No source says how the run ended.
     #[error(
         "nobody says how the run ended: the variable pipelineStatus is missing, and no pod of the run \
          was found"

@@ -19,7 +19,7 @@ use crate::Error;
 pub(crate) struct Input {
     pub(crate) recipient: Recipient,
     pub(crate) run: EndedSubject,
-    /// The exact end, if the operator tells it.
+    /// The exact end, if the operator gives it.
     pub(crate) told: Option<End>,
     /// `pipelineStatus`: whether the run ended well, as far as the orchestrator knows.
     pub(crate) succeeded: Option<bool>,

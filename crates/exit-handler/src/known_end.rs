@@ -1,4 +1,4 @@
-//! How the run ended, by whoever knows best: the operator, the supervisor, the pod, at last
+//! How the run ended, from the best source: the operator, the supervisor, the pod, at last
 //! `pipelineStatus`.
 
 use k8s_openapi::api::core::v1::Pod;
@@ -16,7 +16,7 @@ pub(crate) struct KnownEnd {
 }
 
 impl KnownEnd {
-    /// What somebody told who saw the end.
+    /// What a witness of the end said.
     pub(crate) fn told(end: End) -> Self {
         Self { ending: Ending::of(end.reason), end }
     }

@@ -5,10 +5,10 @@
 //!                       ├─► Known end ─► OpenMetadata::report ─► row with its end
 //! cluster ─► main pod ──┘                      ▲ diagnostics
 //! ```
-//! It runs as the pod `{omjob}-exit` once the worker is gone, or as preStop hook beside a worker
+//! It runs as the pod `{omjob}-exit` once the worker is gone, or as preStop hook in the pod of a worker
 //! that is about to be stopped, or in place as the end of the [supervisor](supervise()), which saw the
-//! end itself. The environment is upstream's; the operator tells the exact end
-//! beside it (`ompipe_core::report`). Of the config only the server and the pipeline's name have to
+//! end itself. The environment is upstream's; the operator adds the exact end
+//! to it (`ompipe_core::report`). Of the config only the server and the pipeline's name have to
 //! be right. Nothing that the cluster does keeps the end from being reported: without rights,
 //! without an answer in time there are less diagnostics.
 

@@ -131,7 +131,7 @@ fn fail(message: &str, code: u8) -> ExitCode {
     code.into()
 }
 
-/// A reader who has gone away is none of our business.
+/// A closed pipe is ignored.
 fn say(mut to: impl Write, text: &str) -> ExitCode {
     let _ = writeln!(to, "{}", text.trim_end());
     ExitCode::SUCCESS

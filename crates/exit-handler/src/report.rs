@@ -14,8 +14,8 @@ use crate::{Error, clock};
 
 /// A preStop hook shares the grace period of 60 s with the end of the container itself.
 const DEADLINE: Duration = Duration::from_secs(40);
-/// A supervisor whose worker is over has time: it holds back nobody but its own pod, and where
-/// nobody else reports, an outage of minutes should not cost the status.
+/// A supervisor whose worker is over has time: it delays only its own pod, and where
+/// no other part reports, an outage of minutes should not cost the status.
 const SUPERVISORS_DEADLINE: Duration = Duration::from_mins(5);
 /// Pause before the first repeat; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 const REFUSED_FOR: Duration = Duration::from_mins(2);
 const REFUSALS_OF_A_REPORT: u32 = 3;
 /// How often OpenMetadata may refuse the token of an exit handler, which gets no other: who called it
-/// may know one. Of a run without an operator nobody does.
+/// may know one. Without an operator there is no such source.
 const REFUSALS: u32 = 2;
 
 /// What the report takes, with the last questions to the cluster: to read the row, to describe the pod, and
@@ -35,7 +35,7 @@ const REPORT_TAKES: Duration = Duration::from_secs(20);
 /// An API server that has not answered for so long cannot be reached from this pod.
 const LONGEST_LOOK: Duration = Duration::from_mins(1);
 
-/// Reports the end that the environment tells of, unless OpenMetadata has it; says what was done.
+/// Reports the end that the environment describes, unless OpenMetadata has it; returns what was done.
 /// Tries until the deadline while OpenMetadata does not answer well.
 ///
 /// # Errors

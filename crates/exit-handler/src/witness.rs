@@ -19,7 +19,7 @@ use crate::{Error, clock};
 /// Time that the cluster gets for each question, however little there is: the end has to be reported
 /// without it too.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A worker that ends at once does so before the kubelet has told that it started, and until then
+/// A worker that ends at once does so before the kubelet has reported that it started, and until then
 /// its log cannot be read: a supervisor looks this often.
 const LOOKS: u32 = 6;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
@@ -41,7 +41,7 @@ pub(crate) struct Witness<'i> {
 /// The Job that a pod belongs to.
 struct Owner {
     fate: JobFate,
-    /// As it was read; `None` when it is gone, or nobody knows.
+    /// As it was read; `None` if it is gone or its state is unknown.
     job: Option<Job>,
 }
 
@@ -60,7 +60,7 @@ impl<'i> Witness<'i> {
         Self { input, connect, seen, until, found, text }
     }
 
-    /// The end that the supervisor saw, that the operator tells, or the pod, or `pipelineStatus`;
+    /// The end that the supervisor saw, that the operator gives, or the pod has, or `pipelineStatus`;
     /// `None` while another attempt of the run follows.
     pub(crate) async fn end(&self) -> Result<Option<KnownEnd>, Error> {
         let told = || self.input.told.clone();
@@ -153,7 +153,7 @@ impl<'i> Witness<'i> {
         Err(NO_ANSWER.to_owned())
     }
 
-    /// The pod's Job. The pods of an `OMJob` have none, and its operator tells the end.
+    /// The pod's Job. The pods of an `OMJob` have none, and its operator gives the end.
     async fn owner(&self, cluster: &Cluster, pod: &Pod) -> Owner {
         let mut owners = pod.metadata.owner_references.iter().flatten();
         let Some(owner) = owners.find(|owner| owner.kind == "Job") else {

@@ -6,7 +6,7 @@
 //!             │                        │
 //!             └─ none left: the oldest connection that waits gives way
 //! ```
-//! Nobody can take a port from the others without a login: a connection without a request ends after
+//! Without a login no caller can take a port from the others: a connection without a request ends after
 //! [`Limits::header_timeout`], a peer has a quarter of the places, and when all are taken, a
 //! connection that only waits is closed for the new one. Who does not read an answer loses it.
 

@@ -1,4 +1,4 @@
-//! The places of a port: who has one, and who gives way when there is none.
+//! The connection slots of a port: which peer holds one, and which connection gives way when all are taken.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -105,7 +105,7 @@ impl Listener {
     }
 }
 
-/// Connections that were closed at once: told now and then, with their number, so that who opens
+/// Connections that were closed at once: logged now and then, with their number, so that who opens
 /// many does not fill the log.
 #[derive(Default)]
 struct Refusals {

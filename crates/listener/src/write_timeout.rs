@@ -1,4 +1,4 @@
-//! Connections whose caller does not read: an answer that nobody takes would keep its place for ever.
+//! Connections whose caller does not read: an answer that is never read would keep its connection for ever.
 
 use std::io;
 use std::pin::Pin;

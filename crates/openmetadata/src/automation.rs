@@ -68,7 +68,7 @@ impl OpenMetadata {
     }
 }
 
-/// What turns a workflow into one that failed. A test of a connection tells why in a step of its
+/// What turns a workflow into one that failed. A test of a connection gives the reason in a step of its
 /// response; other automations have no place for it.
 fn failure(workflow: &Value, end: &End, now: Timestamp) -> Value {
     let status = json!({ "op": "add", "path": "/status", "value": "Failed" });

@@ -1,4 +1,4 @@
-//! Keeps calls away from addresses that a config must not make ompipe call: as they stand in a URL,
+//! Keeps calls away from addresses that a config must not make ompipe call: as a URL has them,
 //! and as a name resolves to them.
 
 use std::net::{IpAddr, SocketAddr};

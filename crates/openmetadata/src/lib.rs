@@ -52,7 +52,7 @@ impl OpenMetadata {
         version(&self.transport).await
     }
 
-    /// As [`Self::version`], of a server that is not logged in to: it tells everybody.
+    /// As [`Self::version`], without a login: every caller may ask for it.
     ///
     /// # Errors
     /// As there, or the endpoint cannot be used.
@@ -190,7 +190,7 @@ fn collection_of(kind: &str) -> Option<String> {
     is_kind.then(|| format!("{kind}s"))
 }
 
-/// What may stand unescaped in one segment of a path: an FQN may hold dots, quotes and slashes.
+/// The characters that need no escape in one segment of a path: an FQN may hold dots, quotes and slashes.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 fn segment(text: &str) -> String {

@@ -23,7 +23,7 @@ pub struct EndedRun<'r> {
     pub id: RunId,
     /// Name of the service whose entities it reads, if that is known.
     pub service: Option<&'r str>,
-    /// When it began, for a row that nobody has written yet.
+    /// When it began, for a row that does not exist yet.
     pub began: Timestamp,
     /// How it ended, as far as the table goes.
     pub ending: Ending,

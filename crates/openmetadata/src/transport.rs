@@ -42,7 +42,7 @@ pub(crate) struct Transport {
     /// What else to say of a call that fails: the proxy that it goes through, the file of an
     /// authority that is not here.
     circumstances: String,
-    /// `None` asks what a server tells everybody.
+    /// `None` asks without a login.
     token: Option<SecretString>,
 }
 
@@ -100,7 +100,7 @@ impl Transport {
         })
     }
 
-    /// As [`Self::get`]; tells an empty place (204) from one that does not exist (404).
+    /// As [`Self::get`]; distinguishes an empty answer (204) from one that does not exist (404).
     pub(crate) async fn look_up(
         &self,
         path: &[&str],
@@ -347,7 +347,8 @@ impl Answer {
     }
 }
 
-/// True for statuses that say by themselves that a later call may succeed, whoever answers.
+/// True for statuses that say by themselves that a later call may succeed, whether OpenMetadata or
+/// something else answers.
 fn may_pass(status: StatusCode) -> bool {
     let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
     status.is_server_error() || passing.contains(&status)

@@ -29,7 +29,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for the whole answer to a call, as long as the API server itself takes at most for most.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why there is no client. Says nothing of what stands in a kubeconfig, which has credentials.
+/// Why there is no client. Contains nothing of the kubeconfig, which has credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kubeconfig that was named cannot be used.
@@ -143,7 +143,7 @@ where
     })
 }
 
-/// What a request asks for, as the API server tells it (Kubernetes: *Authorization*).
+/// What a request asks for, as the API server reads it (Kubernetes: *Authorization*).
 fn verb_of(method: &Method, uri: &Uri) -> Verb {
     let is_watch = || uri.query().is_some_and(|query| query.split('&').any(is_watch_parameter));
     match (method, names_an_object(uri.path())) {
@@ -172,7 +172,7 @@ fn names_an_object(path: &str) -> bool {
     };
     let rest: Vec<&str> = parts.skip(group_parts).collect();
     match rest[..] {
-        // Below a namespace stands a kind, and below that an object.
+        // A namespace is followed by a kind, and that by an object.
         ["namespaces", _, _, ..] => rest.len() > 3,
         _ => rest.len() != 1,
     }

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 
 use crate::error::Error;
 
-/// Does `work` in a task of its own, which goes when nobody waits for it any more. A panic in there is
-/// an error of that piece of work: one object that nobody has thought of must not stop all the others.
+/// Does `work` in a task of its own, which is cancelled when its caller is dropped. A panic in there is
+/// an error of that piece of work: one unforeseen object must not stop all the others.
 pub(crate) async fn apart<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {

@@ -17,7 +17,7 @@ pub(crate) trait Owned: Resource<DynamicType = ()> {
     /// What is kept.
     type Kept: Clone;
 
-    /// The owner's UID and what is kept; `None` for an object of nobody.
+    /// The owner's UID and what is kept; `None` for an object without an owner.
     fn owned(&self) -> Option<(&str, Self::Kept)>;
 }
 
@@ -119,7 +119,7 @@ impl<V> State<V> {
     }
 }
 
-/// A resource version as a number; 0 for what is none.
+/// A resource version as a number; 0 if it is not a number.
 pub(crate) fn version(object: &impl Resource) -> u64 {
     object.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0)
 }

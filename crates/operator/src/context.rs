@@ -31,7 +31,7 @@ const SCHEDULES: usize = 32;
 /// Objects of up to 1.5 MiB that are in memory, each a few times, at the same time.
 const LARGE_OBJECTS: usize = 4;
 
-/// Everything that a reconcile needs beside the object.
+/// Everything that a reconcile needs besides the object.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) writes: Writes,

@@ -15,7 +15,7 @@ use crate::writes::Writes;
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// The pod, its events and the end of its log, as text. What cannot be read is left out; of the log
-/// the reason stands in its place.
+/// the reason takes its place.
 pub(crate) async fn of_pod(writes: &Writes, pod: &Pod) -> String {
     let (events, log) =
         tokio::join!(timeout(LIMIT, events(writes, pod)), timeout(LIMIT, log(writes, pod)));

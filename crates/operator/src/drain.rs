@@ -1,10 +1,10 @@
 //! Letting go of everything, before the operator is uninstalled (`ompipe operator --drain`): without
-//! an operator nobody would ever take our finalizers off.
+//! an operator our finalizers would stay for ever.
 //!
 //! The operator may still run: a drain takes its Lease (`lease::Purpose::Retire`).
 //!
 //! Runs under way may come to their end within the time that they are given; nothing new is begun.
-//! Then what is left is let go: its pods run on, and no exit handler follows.
+//! Then what is left is released: its pods run on, and no exit handler follows.
 
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
@@ -28,7 +28,7 @@ pub(crate) async fn drain(context: &Context, jobs: &Store<JobView>, limit: Durat
             "some runs have not ended in time; the drain releases them as they are"
         );
     }
-    // What fails is tried again: nobody else will ever do it.
+    // It retries what fails, because no other part will ever do it.
     while let Err(error) = let_go(context, jobs).await {
         tracing::warn!(%error, "cannot release OMJobs yet; will retry");
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,6 +1,6 @@
 //! Events on `OMJob`s and `CronOMJob`s: what `kubectl describe` shows.
 //!
-//! They are told beside the work and may be lost; nothing waits for them. An event that repeats is
+//! They are written in the background and may be lost; nothing waits for them. An event that repeats is
 //! one object with a count: its name is a digest of what it says, so that nothing has to remember.
 
 use std::sync::Arc;
@@ -53,14 +53,14 @@ impl Note {
     }
 }
 
-/// Where events are told.
+/// The sender of events.
 #[derive(Clone, Debug)]
 pub(crate) struct Events {
     queue: mpsc::Sender<Event>,
 }
 
 impl Events {
-    /// The events, and the work of writing them, which ends when nobody is left to tell any.
+    /// The events, and the work of writing them, which ends when the last sender is dropped.
     pub(crate) fn new(client: Client) -> (Self, impl Future<Output = ()>) {
         let (queue, mut waiting) = mpsc::channel(WAITING);
         let work = async move {

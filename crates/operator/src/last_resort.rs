@@ -1,4 +1,4 @@
-//! The last resort: the operator itself reports how a run ended, when nobody else did.
+//! The last resort: the operator itself reports how a run ended, when no other part did.
 //!
 //! ```text
 //! OMJob ─┐            ┌─► variable config ─► Secret or ConfigMap ─► server, pipeline ─┐
@@ -206,7 +206,7 @@ pub(crate) async fn secrets(
     }
 }
 
-/// Whose account of a run's end stands in OpenMetadata, and what it says.
+/// Who wrote the row of a run's end that OpenMetadata has, and what it says.
 struct Told {
     by: Reporter,
     state: Option<ompipe_core::PipelineState>,
@@ -313,7 +313,7 @@ impl Ended<'_> {
     }
 }
 
-/// What the worker was told. The placeholder of scheduled `OMJob`s means the object's own id; a
+/// The run id that the worker got. The placeholder of scheduled `OMJob`s means the object's own id; a
 /// scheduled Job's worker reads it off its pod: ours the Job's UID, upstream's that of the pod.
 fn run_id(labels: &Pairs, uid: &str, variables: &[EnvVar], pod_uid: Option<&str>) -> Option<RunId> {
     let told = literal(variables, RUN_ID_ENV).filter(|value| value != RUN_ID_PLACEHOLDER);

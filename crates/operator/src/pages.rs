@@ -90,7 +90,7 @@ where
         };
         let (inner, pages) = (Arc::clone(&self.inner), self.pages.clone());
         async move {
-            // Nobody closes it.
+            // The semaphore is never closed.
             let _turn = pages.turns.acquire().await;
             let mut objects = pages.objects().min(list.limit);
             loop {

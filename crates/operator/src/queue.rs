@@ -1,10 +1,10 @@
 //! What waits to be reconciled: triggers go in, kube's `applier` takes out as many as there are
-//! places. It measures how long they wait, which is the first thing to look at when an operator is
+//! places. It measures how long they wait, which is the first figure to check when an operator is
 //! slow.
 //!
 //! Runs that begin have places of their own: a thousand of them at once do not keep the exit
 //! handlers of runs that have ended waiting, for which people wait. What has no place stays here,
-//! since the `applier` looks at everything that it was given whenever one thing moves.
+//! since the `applier` polls everything that it was given whenever one future makes progress.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -42,7 +42,7 @@ struct Asked {
     lane: Lane,
     /// Given on the way out.
     place: Option<OwnedSemaphorePermit>,
-    /// Asked for on the way out: what begins may look at an older view than who asked.
+    /// Asked for on the way out: the reconcile that begins may see an older view than the request.
     again: bool,
 }
 

@@ -23,7 +23,7 @@ impl Ready {
             + 'static,
     {
         let cache = cache.clone();
-        // An error means that the watch is gone, and with it whoever waits.
+        // An error means that the watch is gone, and its waiters with it.
         let ready = async move { drop(cache.wait_until_ready().await) };
         Self(ready.boxed().shared())
     }

@@ -119,7 +119,7 @@ pub(crate) struct Triggers<J, S> {
     pub(crate) schedules: S,
 }
 
-/// What the controllers look at, beside the pods.
+/// What the controllers watch, besides the pods.
 struct Caches {
     jobs: Store<JobView>,
     schedules: Store<ScheduleView>,
@@ -196,7 +196,7 @@ async fn watch_schedules(
     .await;
 }
 
-/// Looks at everything whenever this replica begins to lead.
+/// Enqueues every object when this replica becomes leader.
 async fn take_over(context: &Context, caches: &Caches) {
     let leadership = context.writes.leadership().clone();
     loop {

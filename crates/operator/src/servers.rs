@@ -15,7 +15,7 @@ use ompipe_openmetadata::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-/// Servers that are remembered; beyond it, those that nobody waits for go. A run's config names them.
+/// Servers that are remembered; beyond it, servers without waiting reports are forgotten. A run's config names them.
 const MOST_SERVERS: usize = 256;
 /// Reports of one namespace that wait for a server, or for its answer. Who may create runs there names
 /// as many servers as they like.
@@ -121,7 +121,7 @@ impl Servers {
         }
         let share = self.shares.take(&namespace.to_owned());
         let share = share.ok_or_else(|| Busy::Share(namespace.to_owned()))?;
-        // Nobody closes the places.
+        // The semaphore is never closed.
         let place = Arc::clone(&server.places).acquire_owned().await.map_err(|_| down())?;
         if !server.begin() {
             return Err(down());
@@ -168,7 +168,7 @@ impl Servers {
     fn server(&self, name: &str) -> Arc<Server> {
         let mut known = lock(&self.known);
         if known.servers.len() >= MOST_SERVERS {
-            // Nobody waits for them: nothing is lost but the memory of a moment.
+            // No report waits for them, so only their recent state is lost.
             known.servers.retain(|_, server| Arc::strong_count(server) > 1);
         }
         let known = known.servers.entry(name.to_owned()).or_insert_with(|| {

@@ -63,7 +63,7 @@ impl<K: Tracked> Pods<'_, K> {
         self.let_go(pod).await
     }
 
-    /// Takes the finalizer off, whoever still wants the pod.
+    /// Removes the finalizer even if another part still needs the pod.
     pub(crate) async fn let_go(&self, pod: PodId<'_>) -> Result<(), Error> {
         let finalizers = json!({
             "uid": pod.uid, "$deleteFromPrimitiveList/finalizers": [TRACKING_FINALIZER],

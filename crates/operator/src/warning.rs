@@ -12,7 +12,7 @@ use crate::writes::Writes;
 
 /// How long a pod may wait without a reason before its events are read; most have started by then.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
-/// Time between two looks at the events of the same pod.
+/// Time between two reads of the events of the same pod.
 const EVERY: SignedDuration = SignedDuration::from_secs(30);
 
 /// A pod that may wait without a reason.

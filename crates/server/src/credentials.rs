@@ -17,7 +17,7 @@ pub(crate) const BASIC_CHALLENGE: HeaderValue =
     HeaderValue::from_static(r#"Basic realm="ompipe", charset="UTF-8""#);
 
 /// Makes digests of secrets with a key that no caller knows, so that a secret need not be kept, and
-/// that however long a comparison takes tells nothing about it.
+/// that the duration of a comparison reveals nothing about it.
 pub(crate) struct Digests {
     key: [u8; 32],
 }
@@ -41,7 +41,7 @@ impl Digests {
     }
 }
 
-/// What stands behind a scheme in the header `Authorization` (RFC 9110 §11.4).
+/// What follows a scheme in the header `Authorization` (RFC 9110 §11.4).
 pub(crate) fn presented<'h>(headers: &'h HeaderMap, scheme: &str) -> Option<&'h str> {
     let (named, value) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     named.eq_ignore_ascii_case(scheme).then_some(value.trim())
@@ -57,7 +57,7 @@ impl Credentials {
     /// Reads a file of credentials, and again when it changes.
     ///
     /// # Errors
-    /// It cannot be read, or has no credentials, or a line that is none.
+    /// It cannot be read, or has no credentials, or a line that is not a pair of user and password.
     pub(crate) fn in_file(file: &Path) -> Result<Reloaded<Self>, String> {
         Reloaded::read(vec![file.to_owned()], |files| Self::parse(&files.concat()))
     }
@@ -109,7 +109,7 @@ fn pair_of(line: &[u8]) -> Option<(&[u8], &[u8])> {
     (!user.is_empty() && !password.is_empty()).then_some((user, password))
 }
 
-/// True for passwords that whoever guesses tries first: those of examples, ours too, and the name of
+/// True for passwords that an attacker tries first: those of examples, ours too, and the name of
 /// the user, as Airflow's `admin:admin`.
 fn is_known(user: &[u8], password: &[u8]) -> bool {
     const KNOWN: [&str; 8] = [

@@ -32,7 +32,7 @@ impl<S: Sync> FromRequest<S> for Document {
         let share = length(&request)?;
         let slow = || Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to come");
         let read = async {
-            // Nobody closes the budget.
+            // The budget is never closed.
             let share = BUDGET.acquire_many(share).await.ok();
             let body = to_bytes(request.into_body(), MAX_BYTES).await;
             let document = parse(&body.map_err(|error| unreadable(&error))?)?;

@@ -1,7 +1,7 @@
 //! Callers who guess: after some failed logins, further ones are not even looked at.
 //!
-//! A caller that has logged in before is always looked at, so that nobody who guesses can lock
-//! OpenMetadata out. Callers are told apart by their address: behind a proxy, all of them are one.
+//! A caller that has logged in before is always checked, so that no guessing caller can lock
+//! OpenMetadata out. Callers are distinguished by their address: behind a proxy, all of them are one.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -128,7 +128,7 @@ impl Guesses {
 }
 
 impl State {
-    /// What is known of a caller. Where there is no room, the one that nobody heard of for longest
+    /// What is known of a caller. Where there is no room, the one that was silent for longest
     /// goes, and those who have logged in go last.
     fn seen(&mut self, address: IpAddr) -> &mut Seen {
         if self.callers.len() >= MOST_CALLERS && !self.callers.contains_key(&address) {

@@ -144,7 +144,7 @@ pub async fn run(
     Ok(())
 }
 
-/// A request for what stands below the base path.
+/// A request below the base path.
 fn below(base: &BasePath, mut request: Request) -> Request {
     let uri = target::below(base, request.uri());
     *request.uri_mut() = uri;

@@ -95,7 +95,7 @@ impl Metrics {
         self.inner.version_skew.set(skewed.into());
     }
 
-    /// How many pipelines are deployed that nobody wants.
+    /// How many deployed pipelines OpenMetadata no longer has.
     pub(crate) fn orphaned_pipelines(&self, count: usize) {
         self.inner.orphaned_pipelines.set(count.try_into().unwrap_or(i64::MAX));
     }

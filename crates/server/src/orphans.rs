@@ -38,7 +38,7 @@ pub(crate) async fn look(app: &App, stop: &CancellationToken) {
     }
 }
 
-/// Removes what was asked to be removed; of other orphans one line tells, once.
+/// Removes what was asked to be removed; other orphans are logged once, in one line.
 async fn act(app: &App, census: &Census, told: &mut BTreeSet<String>) {
     app.metrics.orphaned_pipelines(census.orphans.len());
     for orphan in &census.orphans {

@@ -5,7 +5,7 @@
 use http::Method;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Places beside the others for health and kills.
+/// Extra places for health checks and kills.
 const KEPT: usize = 16;
 
 /// A place; it is free again when this is dropped.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Least time from one look at the files to the next. They are looked at when a value is asked for,
+/// Least time between two reads of the files. They are read when a value is asked for,
 /// which is cheap and works with every kind of volume: Kubernetes swaps a link, not a file.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -25,7 +25,7 @@ pub(crate) struct Reloaded<T> {
 struct State<T> {
     value: Arc<T>,
     looked: Instant,
-    /// What was wrong at the last look, so that it is told once.
+    /// What was wrong at the last read, so that it is logged once.
     wrong: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Which version the service tells OpenMetadata: the server's own, as it demands
+//! Which version the service returns to OpenMetadata: the server's own, as it demands
 //! (docs/contracts/openmetadata-http.md#version-check).
 //!
 //! Configured, or asked of the server and kept; where that does not answer, the ingestion image's tag

@@ -76,13 +76,13 @@ impl K8sPipelineClient {
         }
     }
 
-    /// The Secrets that stand for a pipeline: one, unless it was deployed under another id or name.
+    /// The Secrets that identify a pipeline: one, unless it was deployed under another id or name.
     pub(super) async fn anchors(&self, pipeline: &PipelineIdentity) -> Result<Vec<Secret>> {
         let secrets: Vec<Secret> = self.owned(pipeline).await?;
         Ok(secrets.into_iter().filter(is_anchor).collect())
     }
 
-    /// Finishes a deletion that somebody began, and may have died in; then the caller has to look at
+    /// Finishes a deletion whose process may have died; then the caller has to look at
     /// the cluster again.
     pub(super) async fn finish_deletion(&self, present: &Present) -> Result<()> {
         let marked = present.secret.as_ref().filter(|secret| is_anchor(secret));
@@ -108,7 +108,7 @@ impl Present {
     }
 }
 
-/// True for a Secret that stands for a pipeline; others hold the config of its runs.
+/// True for a Secret that identifies a pipeline; others hold the config of its runs.
 pub(super) fn is_anchor(secret: &Secret) -> bool {
     revision_of(secret.labels()).is_none() && !is_upstreams(secret)
 }

@@ -15,7 +15,7 @@ use crate::health::Right;
 /// What Kubernetes says of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// The token is nobody's.
+    /// The token is not valid.
     Unknown,
     /// The token is somebody's who does not have the right.
     Forbidden,
@@ -25,11 +25,11 @@ pub enum Admission {
 
 impl K8sPipelineClient {
     /// Asks whose a token is that was made for `audience`, and whether that one has a right in the
-    /// namespace of the pipelines. A token for the API server itself is nobody's here: whoever takes it
+    /// namespace of the pipelines. A token for the API server itself is not valid here: a server that takes it
     /// could use it there.
     ///
     /// # Errors
-    /// Kubernetes refuses: whoever asks needs `create` on `tokenreviews` and `subjectaccessreviews`
+    /// Kubernetes refuses: ompipe's account needs `create` on `tokenreviews` and `subjectaccessreviews`
     /// (`ClusterRole` `system:auth-delegator`).
     pub async fn admission(&self, token: &str, audience: &str, right: Right) -> Result<Admission> {
         let Some(user) = self.user_of(token, audience).await? else {

@@ -25,7 +25,7 @@ use crate::objects::{owner, revision_of};
 use crate::service_client::Deleted;
 use crate::transaction::{Change, Written};
 
-/// What a pipeline has in the cluster, whoever made it.
+/// What a pipeline has in the cluster, whichever program made it.
 #[derive(Default)]
 struct Everything {
     cron_jobs: Vec<CronJob>,
@@ -110,7 +110,8 @@ impl K8sPipelineClient {
         }
     }
 
-    /// Marks what stands for a pipeline. Who may not change Secrets deletes without: then a deploy at
+    /// Marks the Secret that identifies a pipeline. A caller that may not change Secrets deletes without
+    /// the mark: then a deploy at
     /// the same time ends with what the garbage collector removes.
     async fn mark(
         &self,
@@ -143,7 +144,7 @@ impl K8sPipelineClient {
         self.delete_jobs(progress, &found.jobs, &found.pods).await;
         self.delete_all(progress, &found.om_jobs, DeleteParams::background()).await;
         self.delete_all(progress, &found.config_maps, DeleteParams::background()).await;
-        // What stands for the pipeline goes last: while it is there, a delete can be repeated.
+        // The Secret that identifies the pipeline goes last: while it is there, a delete can be repeated.
         let (anchors, revisions): (Vec<_>, Vec<_>) = found.secrets.into_iter().partition(is_anchor);
         self.delete_all(progress, &revisions, DeleteParams::background()).await;
         self.delete_all(progress, &anchors, DeleteParams::background()).await;

@@ -45,7 +45,7 @@ impl K8sPipelineClient {
             .retry(again)
             .when(Error::is_conflict)
             .await?;
-        // What is deployed stands; an old revision that stays does no harm until the next deploy.
+        // The deployment is complete; an old revision that stays does no harm until the next deploy.
         if let Err(error) = self.prune_revisions(&runnable.pipeline.identity).await {
             warn!(%error, "old revisions could not be removed");
         }
@@ -222,7 +222,7 @@ async fn remove<K: Object>(
     until_gone(api, &schedule).await
 }
 
-/// Waits until the garbage collector has let go of an object whose runs go on without it. An object
+/// Waits until the garbage collector has released an object whose runs go on without it. An object
 /// that is applied under the same name before would keep what the former one had.
 async fn until_gone<K: Object>(api: &Api<K>, object: &K) -> Result<()> {
     let look = || async {

@@ -23,7 +23,7 @@ pub struct PipelineDetail {
     /// Name of its service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// The part of all its objects' names that stands for it.
+    /// The part of all its objects' names that identifies it.
     pub slug: String,
     /// Kind and name of its schedule.
     #[serde(skip_serializing_if = "Option::is_none")]

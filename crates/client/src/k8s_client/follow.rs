@@ -35,11 +35,11 @@ pub trait RunObserver {
     /// When it cannot be written; the run goes on, following ends.
     fn log(&mut self, piece: &[u8]) -> std::io::Result<()>;
 
-    /// Passes on what was told. Nothing more is told, and nothing more of the log is read, before
+    /// Passes on an event. No further event is sent, and nothing more of the log is read, before
     /// that is done: an observer for whom somebody else listens waits here for that one.
     ///
     /// # Errors
-    /// When nobody listens any more; the run goes on, following ends.
+    /// When the listener has gone; the run goes on, following ends.
     fn settle(&mut self) -> impl Future<Output = std::io::Result<()>> + Send {
         future::ready(Ok(()))
     }
@@ -274,7 +274,7 @@ impl View {
         }
     }
 
-    /// An object that a new listing does not have was deleted while nobody watched.
+    /// An object that a new listing does not have was deleted while no watch was open.
     fn take_workload(&mut self, event: Event<Workload>) {
         match event {
             Event::Init => self.listed = false,

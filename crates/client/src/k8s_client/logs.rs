@@ -297,7 +297,7 @@ fn masked(
     shown.try_filter(|text| future::ready(!text.is_empty()))
 }
 
-/// What stands between the logs of two attempts.
+/// The line between the logs of two attempts.
 pub(super) fn separator(source: &LogSource) -> String {
     format!("\n----- attempt {}, pod {} -----\n", source.attempt, source.pod)
 }

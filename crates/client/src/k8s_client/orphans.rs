@@ -1,5 +1,5 @@
-//! What the cluster has and nobody wants any more: pipelines that OpenMetadata no longer has,
-//! deletions that were begun and not finished, and objects without the Secret that stands for a
+//! What the cluster has and no pipeline needs any more: pipelines that OpenMetadata no longer has,
+//! deletions that were begun and not finished, and objects without the Secret that identifies a
 //! pipeline.
 
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ use crate::service_client::Deleted;
 const CHECK: &str = "pipelines";
 /// How many pipelines OpenMetadata is asked for at the same time.
 const ASKED_AT_ONCE: usize = 8;
-/// How long a deletion may take before it counts as one that nobody finishes.
+/// How long a deletion may take before it counts as abandoned.
 const LONGEST_DELETION: SignedDuration = SignedDuration::from_secs(60);
 
 /// Why a pipeline's objects are not wanted.
@@ -41,11 +41,11 @@ pub enum OrphanReason {
     DeletionAsked,
     /// Somebody began to delete it and did not finish.
     HalfDeleted,
-    /// The Secret that stands for the pipeline is not there.
+    /// The Secret that identifies the pipeline is missing.
     Incomplete,
 }
 
-/// A pipeline whose objects nobody wants.
+/// A pipeline whose objects are not needed any more.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Orphan {
@@ -56,11 +56,11 @@ pub struct Orphan {
     pub reason: OrphanReason,
 }
 
-/// What a look at every pipeline found.
+/// The result of a check of every pipeline.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Census {
-    /// Those that nobody wants, by name.
+    /// Those that are not needed any more, by name.
     pub orphans: Vec<Orphan>,
     /// FQNs of those that OpenMetadata could not be asked for, and why.
     pub unclear: Vec<(String, String)>,
@@ -82,7 +82,7 @@ impl OrphanReason {
         }
     }
 
-    /// True when nobody need be asked before the objects are removed.
+    /// True if the objects can be removed without asking a user.
     #[must_use]
     pub const fn is_settled(self) -> bool {
         matches!(self, Self::DeletionAsked | Self::HalfDeleted)
@@ -90,7 +90,7 @@ impl OrphanReason {
 }
 
 impl K8sPipelineClient {
-    /// Looks at every pipeline of the namespace, and asks OpenMetadata for each.
+    /// Checks every pipeline of the namespace, and asks OpenMetadata for each.
     ///
     /// # Errors
     /// Kubernetes refuses.
@@ -134,7 +134,7 @@ impl K8sPipelineClient {
         Ok(first.into_iter().filter(|orphan| second.contains(orphan)).collect())
     }
 
-    /// How the pipeline of a Secret stands; `None` when it says nothing of one.
+    /// The state of a Secret's pipeline; `None` if the Secret names none.
     async fn judge(&self, anchor: &Secret) -> Option<Judged> {
         let pipeline = labels::identity_of(anchor.labels(), anchor.annotations())?;
         let orphan = |reason| Judged::Orphan(Orphan { pipeline: pipeline.clone(), reason });
@@ -152,7 +152,7 @@ impl K8sPipelineClient {
         })
     }
 
-    /// Removes what is left of a pipeline that nobody wants.
+    /// Removes what is left of a pipeline that is not needed any more.
     ///
     /// # Errors
     /// As [`crate::PipelineServiceClient::delete_pipeline`].
@@ -266,7 +266,7 @@ fn bad(orphan: &Orphan) -> Finding {
     Finding::bad(CHECK, detail, "ompipe orphans --delete removes what it has in the cluster")
 }
 
-/// How a pipeline stands.
+/// The state of a pipeline.
 enum Judged {
     Known,
     Going,
@@ -292,11 +292,11 @@ enum Remains {
     Deployed,
     /// A run, which a pipeline need not be deployed for.
     Run,
-    /// The config of runs, or what stands for the pipeline.
+    /// The config of runs, or the Secret that identifies the pipeline.
     Secret,
 }
 
-/// The pipelines that have objects of a deploy, or a config without a run, and no Secret that stands
+/// The pipelines that have objects of a deploy, or a config without a run, and no Secret that identifies
 /// for them.
 fn incomplete(remains: &[(PipelineIdentity, Remains)], anchors: &[Secret]) -> Vec<Orphan> {
     let anchored: Vec<PipelineIdentity> = anchors

@@ -22,7 +22,7 @@ use crate::transaction::Transaction;
 /// Who needs a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
-    /// A deploy of the config that is deployed already: nobody removes that.
+    /// A deploy of the config that is deployed already: it is never removed.
     Deployed,
     /// A deploy that changes the config.
     Deploy,
@@ -73,7 +73,7 @@ impl K8sPipelineClient {
 
     /// Notes the time on a revision, which also keeps [`Self::prune_revisions`] from removing it:
     /// it removes only what has not changed since it looked. The pipeline's Secret becomes an owner of
-    /// it beside those that it has: it may have been left to the runs of a deleted pipeline, and would
+    /// it in addition to those that it has: it may have been left to the runs of a deleted pipeline, and would
     /// go with the last of them. `None` when it is not there.
     async fn mark_used(
         &self,

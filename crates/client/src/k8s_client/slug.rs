@@ -97,7 +97,7 @@ pub(super) enum Owner {
     Upstream,
     /// Another pipeline's.
     Other,
-    /// Nobody's that can be told.
+    /// Its owner is unknown.
     Unknown,
 }
 

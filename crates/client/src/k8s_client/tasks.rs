@@ -1,4 +1,4 @@
-//! Automations and applications: what runs beside pipelines.
+//! Automations and applications: what runs besides pipelines.
 
 use kube::ResourceExt;
 use ompipe_core::config::{ConfigDelivery, Mode};

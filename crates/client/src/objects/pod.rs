@@ -20,7 +20,7 @@ use ompipe_core::{CA_FILE, CA_KEY};
 pub(super) const TERMINATION_GRACE_SECONDS: i64 = 60;
 /// The exit handler of the ingestion image (docs/contracts/upstream-java-client.md#prestop-hook).
 pub(super) const EXIT_HANDLER_COMMAND: [&str; 2] = ["python", "exit_handler.py"];
-/// Where a config that is delivered as a file stands.
+/// Path of a config that is delivered as a file.
 pub(super) const CONFIG_FILE: &str = "/etc/ompipe/config.yaml";
 
 /// What sets one kind of pod apart from the others.
@@ -44,7 +44,7 @@ pub(super) enum Role {
     /// A worker whose end is reported from its own pod, by a supervisor or a hook, which asks the
     /// API about the pod.
     SelfReporting,
-    /// A worker of an automation: whoever waits for the result should not wait for a dead one.
+    /// A worker of an automation: a user who waits for the result should not wait for a dead one.
     Answering,
     /// A worker whose end somebody else reports.
     Worker,
@@ -89,7 +89,7 @@ pub(super) fn template<'t>(
     template
 }
 
-/// A variable has one source, but a merge would keep the former beside the new one, which
+/// A variable has one source, but a merge would keep the former as well as the new one, which
 /// Kubernetes refuses. What a template says of a variable is therefore the whole of it.
 fn clear_replaced(template: &mut PodTemplateSpec, change: &PodTemplateSpec) {
     for container in template.spec.iter_mut().flat_map(|spec| &mut spec.containers) {

@@ -91,7 +91,7 @@ fn revision_data(config: &K8sPipelineClientConfig, runnable: &RunnablePipeline) 
     config_text.chain(variables(&config.extra_env_vars)).chain(of_connection(connection)).collect()
 }
 
-/// What pods and reports need beside the worker's config to reach OpenMetadata.
+/// What pods and reports need in addition to the worker's config to reach OpenMetadata.
 pub(super) fn of_connection(
     connection: Option<&ServerConnection>,
 ) -> impl Iterator<Item = (String, ByteString)> {
@@ -107,7 +107,7 @@ pub(super) fn mounted_authority(pipeline: &IngestionPipeline) -> Option<&str> {
     pipeline.server_connection.as_ref()?.mounted_authority()
 }
 
-/// The token that reports of this pipeline's runs need beside the worker's.
+/// The token that reports of this pipeline's runs need in addition to the worker's.
 pub(super) fn report_token(pipeline: &IngestionPipeline) -> Option<&SecretString> {
     pipeline.server_connection.as_ref()?.report_token()
 }

@@ -16,7 +16,7 @@ use super::pod::{self, Role, TERMINATION_GRACE_SECONDS};
 
 /// The program in its own image.
 pub(super) const PROGRAM: &str = "/ompipe-exit";
-/// Where it stands in the worker's container.
+/// Its path in the worker's container.
 const DIRECTORY: &str = "/ompipe";
 /// Name of the volume that holds it.
 const VOLUME: &str = "ompipe-exit";

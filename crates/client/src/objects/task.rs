@@ -1,4 +1,4 @@
-//! `om-automation-…` and `om-app-…`: what runs beside pipelines. The entity, which holds a token
+//! `om-automation-…` and `om-app-…`: what runs besides pipelines. The entity, which holds a token
 //! and maybe a connection's password, is in a Secret that goes with the Job.
 
 use std::collections::BTreeMap;

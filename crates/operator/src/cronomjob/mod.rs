@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A slot is an `OMJob`'s name, so that no slot fires twice; which slots do is in
-//! [`ompipe_core::cron`]. It wakes for the next slot, and for nothing else that nobody did.
+//! [`ompipe_core::cron`]. It wakes for the next slot and for changes, and never polls.
 
 mod apply;
 mod child;

@@ -39,7 +39,7 @@ pub(crate) async fn require_rights(
     Ok(())
 }
 
-/// Lets go of everything. What fails is tried again: nobody else will ever do it.
+/// Releases everything. It retries what fails, because no other part will ever do it.
 pub(super) async fn drain(reporter: &Arc<Reporter>) {
     reporter.context.writes.leadership().wait_until_held().await;
     reporter.ready().await;

@@ -14,7 +14,7 @@ use crate::error::Error;
 
 type Reconciled = Result<(ObjectRef<RunView>, Action), controller::Error<Error, Infallible>>;
 
-/// Looks at what the controller could not find: releases the pods of a Job that is gone.
+/// Handles a Job that the controller could not find: releases the pods of a Job that is gone.
 pub(super) async fn release_if_gone(reporter: Arc<Reporter>, result: Reconciled) {
     let Err(controller::Error::ObjectNotFound(job)) = result else { return };
     let namespace = job.namespace.as_deref().unwrap_or_default();

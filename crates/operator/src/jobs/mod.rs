@@ -6,8 +6,8 @@
 //!  Pods ──watch──► RunPod ──┘     (pure)     └─► OpenMetadata: last resort
 //! ```
 //!
-//! Kubernetes runs these Jobs; this makes sure that their end is told. What must hold is in
-//! [`ompipe_core::job`]. It stands beside the controllers of custom resources: where its rights are
+//! Kubernetes runs these Jobs; this makes sure that their end is reported. What must hold is in
+//! [`ompipe_core::job`]. It is separate from the controllers of custom resources: where its rights are
 //! missing, it says so and those work on.
 
 mod apply;

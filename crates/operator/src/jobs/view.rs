@@ -89,7 +89,7 @@ fn by_age(mut attempts: Vec<AttemptSeen>) -> Vec<AttemptSeen> {
 #[serde(from = "Pod")]
 pub(crate) struct RunPod {
     metadata: ObjectMeta,
-    /// `None` for a pod of nobody.
+    /// `None` for a pod without a Job.
     pub(crate) attempt: Option<Attempt<AttemptSeen>>,
 }
 

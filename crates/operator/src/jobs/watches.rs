@@ -61,7 +61,7 @@ fn see_pod(reporter: &Reporter, event: &Event<RunPod>) {
     }
 }
 
-/// Looks at everything whenever this replica begins to lead.
+/// Enqueues every Job when this replica becomes leader.
 async fn take_over(reporter: &Reporter) {
     let leadership = reporter.context.writes.leadership().clone();
     loop {

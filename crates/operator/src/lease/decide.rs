@@ -29,7 +29,7 @@ impl Timing {
         self.duration / 4
     }
 
-    /// Time until the next look at somebody else's Lease, and after a failure.
+    /// Time until the next check of another holder's Lease, and after a failure.
     pub(super) fn retry(self) -> Duration {
         const LONGEST: Duration = Duration::from_secs(1);
         LONGEST.min(self.duration / 5)

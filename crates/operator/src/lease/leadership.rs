@@ -28,7 +28,7 @@ impl Hold {
 
 /// Tells whether this process leads. Cheap to clone and to ask.
 ///
-/// It tells by a deadline that only a successful renewal moves. So it is right when the network
+/// It compares the time with a deadline that only a successful renewal moves. So it is right when the network
 /// hangs, and when the task that renews does: the deadline is well before the time when another
 /// candidate may take over. What it cannot see is a process that is stopped as a whole between the
 /// question and the write; therefore every write also names the resource version that it rests on.

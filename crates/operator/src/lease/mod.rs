@@ -62,14 +62,14 @@ pub struct LeaseSettings {
 /// What a Lease is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To do the work when nobody else does, and to leave it to the next one.
+    /// To lead while no other replica does, and to hand over at the end.
     Lead,
-    /// To end the work: it is taken from whoever leads, and left behind as [`RETIRED`], so that those
+    /// To end the work: it is taken from the leader, and left behind as [`RETIRED`], so that those
     /// that still run do not begin again while they are being removed.
     Retire,
 }
 
-/// Holder of a Lease whose work was ended ([`Purpose::Retire`]). Nobody acts under that name.
+/// Holder of a Lease whose work was ended ([`Purpose::Retire`]). No replica acts under that name.
 pub const RETIRED: &str = "retired";
 /// How long others leave it alone: about as long as it takes to remove them.
 pub const RETIRED_FOR: Duration = Duration::from_mins(1);
@@ -84,10 +84,10 @@ pub struct Lease {
     hold: watch::Sender<Hold>,
     /// When the last renewal that succeeded began.
     renewed: Option<Instant>,
-    /// Until then whoever the Lease was taken from may not know it.
+    /// Until then the former holder may not know that it lost the Lease.
     quiet_until: Option<Instant>,
     seen: Seen,
-    /// What stands in the API server. `None` when it does not exist, or may have changed.
+    /// The object in the API server. `None` when it does not exist, or may have changed.
     object: Option<LeaseObject>,
     /// What failed last, so that an outage is logged once.
     trouble: Option<String>,
@@ -132,14 +132,14 @@ impl Lease {
         }
     }
 
-    /// A handle that tells whether this candidate leads.
+    /// A handle that says whether this candidate leads.
     #[must_use]
     pub fn leadership(&self) -> Leadership {
         Leadership::new(self.hold.subscribe())
     }
 
     /// Takes the Lease and keeps it, for as long as that goes, again and again, until `cancel`.
-    /// Then lets go of it, so that another candidate takes over within about a second.
+    /// Then releases it, so that another candidate takes over within about a second.
     ///
     /// Cancel when the last write has been answered: the successor starts at once.
     pub async fn run(mut self, cancel: CancellationToken) {
@@ -173,7 +173,7 @@ impl Lease {
     }
 
     async fn step(&mut self) -> Result<Instant, Error> {
-        // Nobody else writes what we hold, so a renewal needs no look before it.
+        // No other replica writes a Lease that we hold, so a renewal needs no read before it.
         if self.object.is_none() || !self.holds() {
             self.look().await?;
         }
@@ -272,7 +272,7 @@ impl Lease {
     fn fail(&mut self, error: &Error) -> Instant {
         self.object = None;
         if error.is_conflict() {
-            // The next look tells who it was.
+            // The next read shows who it was.
             return Instant::now();
         }
         let trouble = error.to_string();

@@ -153,7 +153,7 @@ impl Metrics {
         self.families().slots_missed.get_or_create(&Cause::from(why)).inc();
     }
 
-    /// OpenMetadata was told the end of a run, or would not hear it.
+    /// OpenMetadata accepted or rejected a report.
     pub fn reported(&self, report: &Report) {
         if *report == Report::Done {
             self.families().last_report.was_now();

@@ -9,7 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// Clock ticks of a second, which Linux fixes for everything it tells programs.
+/// Clock ticks of a second, which Linux fixes for all figures that it gives to programs.
 const TICKS: f64 = 100.0;
 
 /// The process.

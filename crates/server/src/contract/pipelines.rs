@@ -65,7 +65,7 @@ pub(super) async fn delete(State(app): State<Shared>, asked: Asked) -> Answer {
 }
 
 /// Those of several pipelines with a name that OpenMetadata no longer has. A server may still have the
-/// one that it is about to delete; then nothing is deleted now, and the regular look at all pipelines
+/// one that it is about to delete; then nothing is deleted now, and the regular check of all pipelines
 /// removes it as soon as it is gone there.
 async fn gone(app: &App, name: &str, ambiguous: Error) -> Result<Vec<PipelineIdentity>, Refusal> {
     let gone = app.client.find_gone(name).await?;

@@ -23,7 +23,7 @@ pub(super) async fn run_automation(
     Ok(done(format!("automation {:?} is started as Job {}", started.pipeline, started.job_name)))
 }
 
-/// Starts an application that no pipeline stands for.
+/// Starts an application that is not an ingestion pipeline.
 pub(super) async fn run_application(
     State(app): State<Shared>,
     Document(body, _share): Document,

@@ -1,4 +1,4 @@
-//! All pipelines in a table, with search and filters that stand in the address.
+//! All pipelines in a table, with search and filters in the address.
 
 use maud::{Markup, html};
 use ompipe_client::DeployedPipeline;

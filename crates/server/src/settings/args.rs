@@ -1,4 +1,4 @@
-//! The arguments and variables of `ompipe serve`, which stand above the configuration's `server:`.
+//! The arguments and variables of `ompipe serve`, which take precedence over the configuration's `server:`.
 
 use serde_json::{Map, Value};
 
@@ -39,7 +39,7 @@ pub struct ServeArgs {
 }
 
 impl ServeArgs {
-    /// Where each argument stands in the section, and what it was given.
+    /// The key of each argument in the section, and its value.
     fn given(&self) -> [(&'static [&'static str], Option<&String>); 8] {
         [
             (&["listen"], self.listen.as_ref()),

@@ -1,5 +1,5 @@
 //! How `ompipe serve` serves: the section `server:` of the configuration file, with the arguments
-//! and variables over it. Every problem is told at once.
+//! and variables over it. Every problem is reported at once.
 //!
 //! ```yaml
 //! server:
@@ -33,7 +33,7 @@ pub use values::{BasePath, LogFormat, ServerVersion};
 /// What is being read, in messages.
 const SUBJECT: &str = "server's settings";
 
-/// Everything that the server was told, checked.
+/// All settings of the server, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Where OpenMetadata and our own API are served.
