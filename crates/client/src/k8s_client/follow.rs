@@ -152,10 +152,7 @@ impl K8sPipelineClient {
         observer: &mut impl RunObserver,
     ) -> Result<()> {
         let own: Vec<Pod> = view.pods.get(pod).cloned().into_iter().collect();
-        let mask = match &view.workload {
-            Some(workload) => self.mask_of(workload, &own).await,
-            None => self.mask_of_unknown(),
-        };
+        let mask = self.mask_of(view.workload.as_ref(), &own).await;
         let mut log = std::pin::pin!(self.followed(pod.to_owned(), mask));
         while let Some(piece) = log.try_next().await? {
             observer.log(&piece).map_err(Error::LogSink)?;

@@ -183,7 +183,7 @@ impl K8sPipelineClient {
     ) -> Result<(Live, Vec<LogSource>)> {
         let objects = self.run_objects(pipeline, selection.run).await?;
         let sources = log_sources(&objects, selection)?;
-        let mask = self.mask_of(&objects.workload, &objects.pods).await;
+        let mask = self.mask_of(Some(&objects.workload), &objects.pods).await;
         Ok((Live { pods: self.streams(), mask }, sources))
     }
 

@@ -14,23 +14,19 @@ use super::K8sPipelineClient;
 use crate::error::Result;
 
 impl K8sPipelineClient {
-    /// Masks what is secret in the config of a run; where that cannot be read, what looks like a secret.
-    pub(super) async fn mask_of(&self, workload: &Workload, pods: &[Pod]) -> LogMask {
+    /// Masks what is secret in the config of a run. Where the config cannot be read or the run's object is not known yet,
+    /// it masks what looks like a secret.
+    pub(super) async fn mask_of(&self, workload: Option<&Workload>, pods: &[Pod]) -> LogMask {
         if !self.masks_logs {
             return LogMask::off();
         }
-        let attempts = attempts(workload, pods).into_iter().rev();
+        let attempts = workload.into_iter().flat_map(|workload| attempts(workload, pods)).rev();
         let mut sources = attempts.filter_map(|pod| ConfigSource::of(pod.spec.as_ref()?));
         let Some(source) = sources.next() else { return LogMask::new(None) };
         let secrets = self.recipient_in(source).await;
         let secrets =
             secrets.inspect_err(|error| debug!(%error, "the secrets of a run are not known"));
         LogMask::new(secrets.ok().flatten().map(Arc::new))
-    }
-
-    /// The same for a run of which nothing is known yet.
-    pub(super) fn mask_of_unknown(&self) -> LogMask {
-        if self.masks_logs { LogMask::new(None) } else { LogMask::off() }
     }
 
     async fn recipient_in(&self, source: ConfigSource) -> Result<Option<Recipient>> {
