@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::{Duration, sleep};
 
 /// Bytes that go at once.
@@ -49,25 +49,21 @@ impl Pace {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) address: SocketAddr,
-    accepts: JoinHandle<()>,
+    _accepts: JoinSet<()>,
 }
 
 impl Link {
     pub(crate) async fn to(store: SocketAddr, pace: Pace) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let accepts = tokio::spawn(async move {
+        let mut accepts = JoinSet::new();
+        accepts.spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((caller, _)) = listener.accept().await {
-                tokio::spawn(connect(caller, store, pace.clone()));
+                connections.spawn(connect(caller, store, pace.clone()));
             }
         });
-        Self { address, accepts }
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.accepts.abort();
+        Self { address, _accepts: accepts }
     }
 }
 

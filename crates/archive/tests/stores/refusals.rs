@@ -8,13 +8,9 @@ use crate::run::folder;
 
 /// All that a person could see of an error.
 fn everything(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut told = format!("{error} {error:?}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        told.push_str(&format!(" {error} {error:?}"));
-        cause = error.source();
-    }
-    told
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let told: Vec<String> = causes.map(|error| format!("{error} {error:?}")).collect();
+    told.join(" ")
 }
 
 /// What a writer and a reader say.

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, sleep};
 
 /// Time for a store to listen. Azurite is a program for Node.js, which reads a thousand files first.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 /// Name of the bucket or container.
 pub(crate) const BUCKET: &str = "logs";
 pub(crate) const S3_KEY_ID: &str = "ompipe-tests";
