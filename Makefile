@@ -1,7 +1,7 @@
 # ompipe: what a person types. Everything that is built goes below .build/ and target/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly unit contract models e2e e2e-down fault-matrix chaos lint images release sbom sandbox helm chart manifests crds bench bench-build bench-operator bench-server deny hooks clean
+.PHONY: help demo test nightly unit contract models e2e e2e-down stores fault-matrix chaos lint images release sbom sandbox helm chart manifests crds bench bench-build bench-operator bench-server deny hooks clean
 
 # A cluster that the shell happens to point at is not for tests: it has to be named, KUBECONFIG=FILE.
 ifneq ($(origin KUBECONFIG),command line)
@@ -17,7 +17,7 @@ demo: ## Run a real ingestion on a real Kubernetes, on this machine or with KUBE
 test: ## Run every test, on a sandbox of its own or with KUBECONFIG=FILE
 	@setup/packages test
 	@setup/axe
-	@setup/build --first-step 2 --steps 8 kubernetes tests images helm models worker
+	@setup/build --first-step 2 --steps 9 kubernetes tests images helm models worker stores
 	@tests/all
 
 nightly: ## Run every test in its long form, for which `make test` has no time
@@ -29,6 +29,11 @@ unit: ## Run the tests that need neither root nor a cluster
 
 contract: helm models ## Run the tests against recorded requests, OpenMetadata's models, and the rendered chart
 	cargo test --workspace --test contract --test builders --test worker_lines --test cron_slots --test chart --locked
+
+stores: ## Run the tests of the archive of logs in real object stores
+	@setup/packages stores
+	@setup/stores
+	cargo test --package ompipe-archive --test stores --locked
 
 e2e: ## Run end-to-end tests on a sandbox that stays up; T=kill:: for a group or one test
 	@setup/packages test

@@ -9,30 +9,33 @@
 mod cache;
 mod error;
 mod gzip;
+mod limit;
 mod lists;
 mod pipelines;
 mod reader;
 mod records;
 mod retention;
+mod store;
 mod writer;
 
 use std::fmt;
 use std::sync::Arc;
 
-use object_store::local::LocalFileSystem;
+use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{GetResult, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{
+    GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult,
+};
 use url::Url;
 
 use cache::Cache;
+use error::is_missing;
 pub use error::{BadUrl, Error, Result};
 pub use lists::Window;
 pub use reader::{ArchivedLog, Span};
 pub use retention::{Keep, Swept};
+use store::Kind;
 pub use writer::LogWriter;
-
-/// Variables of the environment that the clients of the stores read, such as `AWS_ACCESS_KEY_ID`.
-const VARIABLES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 
 /// Checks a URL as far as that is possible without the environment.
 ///
@@ -40,7 +43,7 @@ const VARIABLES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 /// It names no archive.
 pub fn check_url(url: &str) -> std::result::Result<Url, BadUrl> {
     let parsed = Url::parse(url).map_err(|_| BadUrl::NotAUrl)?;
-    if !["s3", "gs", "az", "file"].contains(&parsed.scheme()) {
+    if Kind::of(&parsed).is_none() {
         return Err(BadUrl::Scheme);
     }
     if parsed.query().is_some() || parsed.password().is_some() || !parsed.username().is_empty() {
@@ -53,6 +56,8 @@ pub fn check_url(url: &str) -> std::result::Result<Url, BadUrl> {
 #[derive(Clone)]
 pub struct Archive {
     store: Arc<dyn ObjectStore>,
+    /// What it is; `None` for a store of the caller.
+    kind: Option<Kind>,
     root: Path,
     /// Where that is, for people.
     url: String,
@@ -78,15 +83,17 @@ impl Archive {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> std::result::Result<Self, BadUrl> {
         let parsed = check_url(url)?;
-        let is_read = |name: &str| VARIABLES.iter().any(|prefix| name.starts_with(prefix));
+        let kind = Kind::of(&parsed).ok_or(BadUrl::Scheme)?;
+        let is_read = |name: &str| kind.variables().is_some_and(|begin| name.starts_with(begin));
         let variables = environment.into_iter().filter(|(name, _)| is_read(name));
-        let (store, root) = object_store::parse_url_opts(&parsed, variables)?;
-        let store: Arc<dyn ObjectStore> = match parsed.scheme() {
-            // Directories that are empty would be listed for ever.
-            "file" => Arc::new(LocalFileSystem::new().with_automatic_cleanup(true)),
-            _ => store.into(),
+        let variables: Vec<(String, String)> = variables.collect();
+        let unusable = |source: object_store::Error| {
+            let settings = variables.iter().map(|(name, _)| name.clone()).collect();
+            BadUrl::Unusable { settings, source }
         };
-        Ok(Self { store, root, url: url.to_owned(), cache: None })
+        let root = Path::from_url_path(parsed.path()).map_err(|error| unusable(error.into()))?;
+        let store = kind.client(&parsed, &variables).map_err(unusable)?;
+        Ok(Self { store, kind: Some(kind), root, url: url.to_owned(), cache: None })
     }
 
     /// As [`Self::open`], with the environment of this process.
@@ -103,7 +110,8 @@ impl Archive {
     /// An archive in a store that there is already.
     #[must_use]
     pub fn within(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, root: Path::default(), url: "a store of the caller".to_owned(), cache: None }
+        let (root, url) = (Path::default(), "a store of the caller".to_owned());
+        Self { store, kind: None, root, url, cache: None }
     }
 
     /// The same for many readers: where a log is, and how far, may be a moment old. Then a page is one
@@ -127,28 +135,68 @@ impl Archive {
     async fn read(&self, path: &Path) -> Result<Option<GetResult>> {
         match self.store.get(path).await {
             Ok(found) => Ok(Some(found)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(self.failed(error)),
         }
     }
 
+    /// An object as it is now; `None` if there is none.
+    async fn bytes(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        let Some(found) = self.read(path).await? else { return Ok(None) };
+        let bytes = found.bytes().await.map_err(|error| self.failed(error))?;
+        Ok(Some(bytes.to_vec()))
+    }
+
     async fn write(&self, path: &Path, bytes: Vec<u8>) -> Result<()> {
-        self.store.put(path, PutPayload::from(bytes)).await?;
-        Ok(())
+        self.put(path, bytes, PutMode::Overwrite)
+            .await?
+            .map(drop)
+            .map_err(|error| self.failed(error))
+    }
+
+    /// Stores an object if that is as it should be; the inner error says that it is not, or that the
+    /// store cannot tell.
+    async fn put(
+        &self,
+        path: &Path,
+        bytes: Vec<u8>,
+        mode: PutMode,
+    ) -> Result<object_store::Result<PutResult>> {
+        use object_store::Error::{AlreadyExists, NotImplemented, Precondition};
+        let payload = PutPayload::from(bytes);
+        match self.store.put_opts(path, payload, PutOptions::from(mode)).await {
+            Err(error @ (AlreadyExists { .. } | NotImplemented { .. } | Precondition { .. })) => {
+                Ok(Err(error))
+            }
+            Err(error) => Err(self.failed(error)),
+            Ok(put) => Ok(Ok(put)),
+        }
     }
 
     /// Removes an object, if it is there.
     async fn remove(&self, path: &Path) -> Result<()> {
         match self.store.delete(path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+            Ok(()) => Ok(()),
+            Err(error) if is_missing(&error) => Ok(()),
+            Err(error) => Err(self.failed(error)),
         }
     }
 
     /// Names of the folders in a folder.
     async fn folders(&self, path: &Path) -> Result<Vec<String>> {
-        let listed = self.store.list_with_delimiter(Some(path)).await?;
+        let listed = self.store.list_with_delimiter(Some(path)).await;
+        let listed = listed.map_err(|error| self.failed(error))?;
         let names = listed.common_prefixes.iter().filter_map(|prefix| prefix.parts().next_back());
         Ok(names.map(|name| name.as_ref().to_owned()).collect())
+    }
+
+    /// The objects below a folder.
+    async fn objects(&self, below: &Path) -> Result<Vec<Path>> {
+        let objects = self.store.list(Some(below)).map_ok(|object: ObjectMeta| object.location);
+        objects.try_collect().await.map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: object_store::Error) -> Error {
+        Error::of(self.kind, error)
     }
 }

@@ -17,9 +17,10 @@ use flate2::read::MultiGzDecoder;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use object_store::path::Path;
-use object_store::{PutMode, PutOptions, PutPayload, UpdateVersion};
+use object_store::{PutMode, UpdateVersion};
 use ompipe_core::RunId;
 use ompipe_core::archive::{RunFolder, RunRecord, is_expired};
+use tracing::warn;
 
 use crate::error::{Error, Result};
 use crate::{Archive, gzip};
@@ -101,7 +102,7 @@ impl Archive {
     pub async fn compact(&self, namespace: &str, now: Timestamp) -> Result<usize> {
         let waiting = self.waiting(&format!("{RECENT}/{namespace}")).await?;
         let read = waiting.into_iter().take(ROUND).map(|(path, run)| async move {
-            let record = self.record_at(&path).await?;
+            let record = self.waiting_record(namespace, &path, run).await?;
             Ok::<_, Error>(record.map(|record| (path, run, record)))
         });
         let read: Vec<_> = stream::iter(read).buffer_unordered(AT_ONCE).try_collect().await?;
@@ -132,16 +133,15 @@ impl Archive {
         let old = Window { since: None, until: Some(border) };
         for folder in [LISTS, HOURS] {
             let below = self.path(&format!("{folder}/{namespace}"));
-            let objects: Vec<_> = self.store.list(Some(&below)).try_collect().await?;
-            for object in objects {
-                if !old.may_have(&start_of(&object.location)) {
+            for list in self.objects(&below).await? {
+                if !old.may_have(&start_of(&list)) {
                     continue;
                 }
-                let records = self.list_at(&object.location, Window::default(), usize::MAX).await?;
+                let records = self.list_at(&list, Window::default(), usize::MAX).await?;
                 let is_old =
                     |record: &RunRecord| is_expired(started(record), Some(record), keep, now);
                 if records.iter().all(is_old) {
-                    self.remove(&object.location).await?;
+                    self.remove(&list).await?;
                 }
             }
         }
@@ -195,11 +195,26 @@ impl Archive {
 
     /// Records that are in no list, by their runs.
     async fn waiting(&self, below: &str) -> Result<Vec<(Path, RunFolder)>> {
-        let objects = self.store.list(Some(&self.path(below)));
-        let objects: Vec<_> = objects.map_ok(|object| object.location).try_collect().await?;
+        let objects = self.objects(&self.path(below)).await?;
         let run_of = |path: &Path| path.filename()?.strip_suffix(".json")?.parse().ok();
         let runs = objects.into_iter().filter_map(|path| run_of(&path).map(|run| (path, run)));
         Ok(runs.collect())
+    }
+
+    /// A record that is in no list; where it is damaged, as the run has it.
+    async fn waiting_record(
+        &self,
+        namespace: &str,
+        path: &Path,
+        run: RunFolder,
+    ) -> Result<Option<RunRecord>> {
+        match self.record_at(path).await {
+            Err(error @ Error::Damaged { .. }) => {
+                warn!(%error, "the record of a run is read from its folder");
+                self.record_if_readable(namespace, &folder_of(path), run).await
+            }
+            read => read,
+        }
     }
 
     async fn recent(
@@ -214,7 +229,8 @@ impl Archive {
         waiting.retain(|(_, run)| window.has(run.started));
         waiting.sort_by_key(|(_, run)| Reverse(*run));
         let read = waiting.into_iter().take(most);
-        let read = read.map(|(path, _)| async move { self.record_at(&path).await });
+        let read =
+            read.map(|(path, run)| async move { self.waiting_record(namespace, &path, run).await });
         // One that is gone by now is in a list.
         let read: Vec<Option<RunRecord>> =
             stream::iter(read).buffered(AT_ONCE).try_collect().await?;
@@ -259,8 +275,7 @@ impl Archive {
         window: Window,
         most: usize,
     ) -> Result<Vec<RunRecord>> {
-        let objects = self.store.list(Some(below)).map_ok(|object| object.location);
-        let mut lists: Vec<Path> = objects.try_collect().await?;
+        let mut lists = self.objects(below).await?;
         lists.retain(|list| window.may_have(&start_of(list)));
         lists.sort_unstable_by(|one, other| other.cmp(one));
         let mut found = Vec::new();
@@ -274,9 +289,43 @@ impl Archive {
     }
 
     async fn list_at(&self, path: &Path, window: Window, most: usize) -> Result<Vec<RunRecord>> {
-        let Some(found) = self.read(path).await? else { return Ok(Vec::new()) };
-        read_list(&found.bytes().await?, window, most)
-            .map_err(|error| Error::Damaged { object: path.to_string(), why: error.to_string() })
+        let Some(bytes) = self.bytes(path).await? else { return Ok(Vec::new()) };
+        self.records_of(path, &bytes, window, most).await
+    }
+
+    /// The records of a list. A list that is damaged is made anew of what it was made of.
+    async fn records_of(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        window: Window,
+        most: usize,
+    ) -> Result<Vec<RunRecord>> {
+        let error = match read_list(bytes, window, most) {
+            Ok(records) => return Ok(records),
+            Err(error) => error,
+        };
+        warn!(%path, %error, "a list of runs is damaged, and is made anew");
+        let mut records = self.made_anew(path).await?;
+        records.retain(|record| window.has(started(record)));
+        records.truncate(most);
+        Ok(records)
+    }
+
+    async fn made_anew(&self, list: &Path) -> Result<Vec<RunRecord>> {
+        let part = |back| list.parts().nth_back(back).map(|part| part.as_ref().to_owned());
+        let [namespace, owner, kind] = [2, 1, 3].map(|back| part(back).unwrap_or_default());
+        let of_one = kind == LISTS;
+        let pipelines = if of_one { vec![owner] } else { self.pipelines(&namespace).await? };
+        let (start, mut records) = (start_of(list), Vec::new());
+        for pipeline in pipelines {
+            let runs = self.runs(&namespace, &pipeline).await?;
+            for run in runs.into_iter().filter(|run| run.to_string().starts_with(&start)) {
+                records.extend(self.record_if_readable(&namespace, &pipeline, run).await?);
+            }
+        }
+        records.sort_by_key(order);
+        Ok(records)
     }
 
     /// Adds records to a list, which nobody else changes meanwhile.
@@ -286,11 +335,8 @@ impl Archive {
             None => (BTreeMap::new(), PutMode::Create),
             Some(found) => {
                 let (e_tag, version) = (found.meta.e_tag.clone(), found.meta.version.clone());
-                let known = read_list(&found.bytes().await?, Window::default(), usize::MAX);
-                let known = known.map_err(|error| Error::Damaged {
-                    object: path.to_string(),
-                    why: error.to_string(),
-                })?;
+                let bytes = found.bytes().await.map_err(|error| self.failed(error))?;
+                let known = self.records_of(&path, &bytes, Window::default(), usize::MAX).await?;
                 let known = known.into_iter().map(|record| (record.run_id, record));
                 (known.collect(), PutMode::Update(UpdateVersion { e_tag, version }))
             }
@@ -300,29 +346,28 @@ impl Archive {
         records.sort_by_key(order);
         let bytes = write_list(&records)
             .map_err(|error| Error::Damaged { object: path.to_string(), why: error.to_string() })?;
-        let put =
-            self.store.put_opts(&path, PutPayload::from(bytes.clone()), PutOptions::from(mode));
-        match put.await {
+        match self.put(&path, bytes.clone(), mode).await? {
+            Ok(_) => Ok(()),
             // Files, which one leader alone writes.
             Err(object_store::Error::NotImplemented { .. }) => self.write(&path, bytes).await,
-            Err(
-                object_store::Error::Precondition { .. }
-                | object_store::Error::AlreadyExists { .. },
-            ) => Err(Error::Overtaken),
-            put => put.map(drop).map_err(Error::from),
+            Err(_) => Err(Error::Overtaken),
         }
     }
 }
 
 /// The lists that have a record, which waits at a path.
 fn lists_of(namespace: &str, path: &Path, run: RunFolder) -> [String; 2] {
-    let pipeline = path.parts().nth_back(1);
-    let pipeline = pipeline.as_ref().map(AsRef::as_ref).unwrap_or_default();
+    let pipeline = folder_of(path);
     let (day, hour) = (run.started.strftime("%Y%m%d"), run.started.strftime("%H"));
     [
         format!("{LISTS}/{namespace}/{pipeline}/{day}.gz"),
         format!("{HOURS}/{namespace}/{day}/{hour}.gz"),
     ]
+}
+
+/// Name of the folder that an object is in.
+fn folder_of(path: &Path) -> String {
+    path.parts().nth_back(1).map(|part| part.as_ref().to_owned()).unwrap_or_default()
 }
 
 /// Whether a record changes no more.
@@ -343,9 +388,8 @@ fn started(record: &RunRecord) -> Timestamp {
 /// The beginning of the start of the runs in a list: `20261129`, or `20261129T07` for an hour of a day.
 fn start_of(list: &Path) -> String {
     let name = list.filename().unwrap_or_default().trim_end_matches(".gz");
-    let day = || list.parts().nth_back(1).map(|day| day.as_ref().to_owned());
     match name.len() {
-        2 => format!("{}T{name}", day().unwrap_or_default()),
+        2 => format!("{}T{name}", folder_of(list)),
         _ => name.to_owned(),
     }
 }

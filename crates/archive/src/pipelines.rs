@@ -7,6 +7,7 @@
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use ompipe_core::archive::{PipelineName, RunRecord};
+use tracing::warn;
 
 use crate::Archive;
 use crate::error::{Error, Result};
@@ -22,18 +23,17 @@ impl Archive {
     /// The store does not answer, or what it has cannot be read.
     pub async fn pipeline_names(&self, namespace: &str) -> Result<Vec<PipelineName>> {
         let below = self.path(&format!("{NAMES}/{namespace}"));
-        let objects = self.store.list(Some(&below)).map_ok(|object| object.location);
-        let paths: Vec<Path> = objects.try_collect().await?;
+        let paths = self.objects(&below).await?;
         let read = paths.into_iter().map(|path| async move { self.name_at(&path).await });
         let read: Vec<_> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
         Ok(read.into_iter().flatten().collect())
     }
 
     async fn name_at(&self, path: &Path) -> Result<Option<PipelineName>> {
-        let Some(found) = self.read(path).await? else { return Ok(None) };
-        let name = serde_json::from_slice(&found.bytes().await?);
-        name.map(Some)
-            .map_err(|error| Error::Damaged { object: path.to_string(), why: error.to_string() })
+        let Some(text) = self.bytes(path).await? else { return Ok(None) };
+        // The next run of the pipeline writes it anew.
+        let name = serde_json::from_slice(&text);
+        Ok(name.inspect_err(|error| warn!(%path, %error, "a name cannot be read")).ok())
     }
 
     /// Notes what a pipeline is called.

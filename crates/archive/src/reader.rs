@@ -89,8 +89,8 @@ impl Archive {
 
     async fn index(&self, folder: &str) -> Result<Option<LogIndex>> {
         let path = self.path(&format!("{folder}/{INDEX}"));
-        let Some(found) = self.read(&path).await? else { return Ok(None) };
-        let index: LogIndex = serde_json::from_slice(&found.bytes().await?)
+        let Some(text) = self.bytes(&path).await? else { return Ok(None) };
+        let index: LogIndex = serde_json::from_slice(&text)
             .map_err(|error| Error::Damaged { object: path.to_string(), why: error.to_string() })?;
         if let Some(cache) = &self.cache {
             cache.indexes.put(folder.to_owned(), index.clone());
@@ -101,27 +101,32 @@ impl Archive {
     /// A page as it is stored.
     pub(crate) async fn members(&self, folder: &str, name: &str) -> Result<Vec<u8>> {
         let path = self.path(&format!("{folder}/{name}"));
-        let found = self.read(&path).await?;
-        let found = found.ok_or_else(|| Error::Missing(path.to_string()))?;
-        Ok(found.bytes().await?.to_vec())
+        self.bytes(&path).await?.ok_or_else(|| Error::Missing(path.to_string()))
     }
 
-    /// The first `length` bytes of a page, which has as many.
+    /// The first `length` bytes of a page, which must have as many; without a length, a full page.
     pub(crate) fn expand(
         &self,
         folder: &str,
         name: &str,
         members: &[u8],
-        length: usize,
+        length: Option<usize>,
     ) -> Result<TimedText> {
         let damaged = |why: String| {
             let object = self.path(&format!("{folder}/{name}")).to_string();
             Error::Damaged { object, why }
         };
-        gzip::expand(members, length).map_err(|error| damaged(error.to_string()))
+        // Of a full page more is asked for than it can have, so that its end is read and checked.
+        let most = length.unwrap_or(PAGE_BYTES + 1);
+        let read = gzip::expand(members, most).map_err(|error| damaged(error.to_string()))?;
+        let (found, least) = (read.text.len(), length.unwrap_or(1));
+        if found < least {
+            return Err(damaged(format!("it has {found} bytes, and should have {least} or more")));
+        }
+        Ok(read)
     }
 
-    async fn page(&self, folder: &str, name: &str, length: usize) -> Result<TimedText> {
+    async fn page(&self, folder: &str, name: &str, length: Option<usize>) -> Result<TimedText> {
         let members = self.members(folder, name).await?;
         self.expand(folder, name, &members, length)
     }
@@ -228,7 +233,7 @@ impl ArchivedLog {
     /// The text of a page as the index knows it. A writer may have replaced the unfinished page since:
     /// the newer one begins with the same text.
     async fn text(&self, number: usize) -> Result<TimedText> {
-        let length = if number < self.index.pages { PAGE_BYTES } else { self.index.part };
+        let length = (number >= self.index.pages).then_some(self.index.part);
         let mut name = self.index.object_of(number);
         for _ in 0..LOOKS {
             let Some(object) = name else { return Ok(TimedText::default()) };

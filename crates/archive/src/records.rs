@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use object_store::path::Path;
 use ompipe_core::archive::{RunFolder, RunRecord, pipeline_folder};
+use tracing::warn;
 
 use crate::error::{Error, Result};
 use crate::{Archive, Window};
@@ -21,7 +22,8 @@ impl Archive {
         run: RunFolder,
         record: RunRecord,
     ) -> Result<()> {
-        let record = if let Some(earlier) = self.record(namespace, pipeline, run).await? {
+        let path = self.path(&name(namespace, pipeline, run));
+        let record = if let Some(earlier) = self.readable_record(&path).await? {
             let merged = record.after(earlier.clone());
             if merged.says_the_same_as(&earlier) {
                 return Ok(());
@@ -37,7 +39,7 @@ impl Archive {
         })?;
         // First where it is looked for: what counts is stored only when that is done.
         self.keep_recent(namespace, pipeline, run, text.clone()).await?;
-        self.write(&self.path(&name(namespace, pipeline, run)), text).await
+        self.write(&path, text).await
     }
 
     /// The record of a run, if there is one.
@@ -54,11 +56,31 @@ impl Archive {
     }
 
     pub(crate) async fn record_at(&self, path: &Path) -> Result<Option<RunRecord>> {
-        let Some(found) = self.read(path).await? else { return Ok(None) };
-        let record = serde_json::from_slice(&found.bytes().await?);
-        record
+        let Some(text) = self.bytes(path).await? else { return Ok(None) };
+        serde_json::from_slice(&text)
             .map(Some)
             .map_err(|error| Error::Damaged { object: path.to_string(), why: error.to_string() })
+    }
+
+    /// A record, if there is one that can be read: one that is damaged must not hide the others.
+    pub(crate) async fn readable_record(&self, path: &Path) -> Result<Option<RunRecord>> {
+        match self.record_at(path).await {
+            Err(error @ Error::Damaged { .. }) => {
+                warn!(%error, "the record of a run cannot be read");
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
+    /// As [`Self::readable_record`], of a run.
+    pub(crate) async fn record_if_readable(
+        &self,
+        namespace: &str,
+        pipeline: &str,
+        run: RunFolder,
+    ) -> Result<Option<RunRecord>> {
+        self.readable_record(&self.path(&name(namespace, pipeline, run))).await
     }
 
     /// The records of the newest runs of a pipeline that began at or after a time, at most so many,

@@ -1,6 +1,5 @@
 //! Deletes what is older than it is to be kept.
 
-use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use object_store::path::Path;
 use ompipe_core::archive::{RunFolder, Stage, is_expired, pipeline_folder};
@@ -58,7 +57,7 @@ impl Archive {
         if !is_over(keep.logs) && !is_over(keep.records) {
             return Ok(());
         }
-        let record = self.record(namespace, pipeline, run).await?;
+        let record = self.record_if_readable(namespace, pipeline, run).await?;
         let is_over = |limit: Option<SignedDuration>| {
             limit.is_some_and(|limit| is_expired(run.started, record.as_ref(), limit, now))
         };
@@ -69,19 +68,23 @@ impl Archive {
             return self.remove_all(&self.path(&folder)).await;
         }
         if is_over(keep.logs) {
-            for stage in [Stage::Main, Stage::ExitHandler] {
-                let log = self.path(&format!("{folder}/{}", stage.as_str()));
-                self.remove_all(&log).await?;
-            }
+            self.remove_logs(&folder).await?;
             swept.logs += 1;
         }
         Ok(())
     }
 
+    /// Removes the logs of a run, whose folder this is.
+    pub(crate) async fn remove_logs(&self, folder: &str) -> Result<()> {
+        for stage in [Stage::Main, Stage::ExitHandler] {
+            self.remove_all(&self.path(&format!("{folder}/{}", stage.as_str()))).await?;
+        }
+        Ok(())
+    }
+
     async fn remove_all(&self, folder: &Path) -> Result<()> {
-        let objects: Vec<_> = self.store.list(Some(folder)).try_collect().await?;
-        for object in objects {
-            self.remove(&object.location).await?;
+        for object in self.objects(folder).await? {
+            self.remove(&object).await?;
         }
         Ok(())
     }

@@ -2,14 +2,17 @@
 
 use jiff::Timestamp;
 use object_store::path::Path;
-use object_store::{PutMode, PutOptions, PutPayload, UpdateVersion};
+use object_store::{PutMode, UpdateVersion};
 use ompipe_core::archive::{
     AttemptLog, LogIndex, PageCutter, Piece, Position, TimesWriter, page_name, part_name,
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::error::{Error, Result};
 use crate::{Archive, gzip};
+
+/// How often a writer looks again for a page that another one has just replaced.
+const LOOKS: usize = 4;
 
 /// The log of one stage of a run, which is being written.
 #[derive(Debug)]
@@ -83,16 +86,9 @@ impl LogWriter {
     /// stage.
     ///
     /// # Errors
-    /// The store does not answer, or what it has cannot be read.
+    /// The store does not answer, or its index cannot be read.
     pub async fn open(archive: &Archive, folder: String) -> Result<Self> {
-        let (index, stored) = load(archive, &folder).await?;
-        let mut page = Page::default();
-        if let Some(name) = &stored.part {
-            let members = archive.members(&folder, name).await?;
-            // A page that cannot be read is not gone on with.
-            archive.expand(&folder, name, &members, index.part)?;
-            page = Page { members, length: index.part, ..page };
-        }
+        let (index, stored, page) = resume(archive, &folder).await?;
         let cutter = PageCutter::within(index.part);
         let archive = archive.clone();
         let (full, time) = (Vec::new(), None);
@@ -210,8 +206,7 @@ impl LogWriter {
             (None, None) => PutMode::Create,
             (None, Some(_)) => return self.replace_index(&path, text).await,
         };
-        let payload = PutPayload::from(text.clone());
-        match self.archive.store.put_opts(&path, payload, PutOptions::from(mode)).await {
+        match self.archive.put(&path, text.clone(), mode).await? {
             Ok(put) => {
                 self.stored.version = Some(UpdateVersion::from(put));
                 self.stored.text = Some(text);
@@ -220,11 +215,7 @@ impl LogWriter {
             Err(object_store::Error::NotImplemented { .. }) => {
                 self.replace_index(&path, text).await
             }
-            Err(
-                object_store::Error::Precondition { .. }
-                | object_store::Error::AlreadyExists { .. },
-            ) => self.accept_own(text).await,
-            Err(error) => Err(error.into()),
+            Err(_) => self.accept_own(text).await,
         }
     }
 
@@ -260,6 +251,48 @@ fn encode(index: &LogIndex) -> Result<Vec<u8>> {
         .map_err(|error| Error::Damaged { object: INDEX.to_owned(), why: error.to_string() })
 }
 
+/// How far a log is stored, and its unfinished page. When that page is lost, the log goes on behind a line
+/// that says so, which is as long: places in the log stay where they are.
+async fn resume(archive: &Archive, folder: &str) -> Result<(LogIndex, Stored, Page)> {
+    let (mut index, mut stored) = load(archive, folder).await?;
+    for _ in 0..LOOKS {
+        let Some(name) = &stored.part else { return Ok((index, stored, Page::default())) };
+        let length = index.part;
+        let why = match unfinished(archive, folder, name, length).await {
+            Ok(page) => return Ok((index, stored, page)),
+            Err(why @ (Error::Missing(_) | Error::Damaged { .. })) => why,
+            Err(error) => return Err(error),
+        };
+        let (newer, found) = load(archive, folder).await?;
+        if found.text == stored.text {
+            warn!(folder, %why, "a part of a log is lost");
+            return Ok((index, Stored { part: None, ..stored }, replacement(&why, length)));
+        }
+        // Another writer has replaced it meanwhile.
+        (index, stored) = (newer, found);
+    }
+    Err(Error::Overtaken)
+}
+
+async fn unfinished(archive: &Archive, folder: &str, name: &str, length: usize) -> Result<Page> {
+    let members = archive.members(folder, name).await?;
+    archive.expand(folder, name, &members, Some(length))?;
+    Ok(Page { members, length, ..Page::default() })
+}
+
+/// A page of this length, in place of one that is lost.
+fn replacement(why: &Error, length: usize) -> Page {
+    let line = format!("----- ompipe: {length} bytes of this log are lost: {why} -----");
+    let mut text = line.into_bytes();
+    text.resize(length, b' ');
+    if let Some(last) = text.last_mut() {
+        *last = b'\n';
+    }
+    let mut page = Page::default();
+    page.push(&text, None);
+    page
+}
+
 async fn load(archive: &Archive, folder: &str) -> Result<(LogIndex, Stored)> {
     let path = archive.path(&format!("{folder}/{INDEX}"));
     let Some(found) = archive.read(&path).await? else {
@@ -267,7 +300,7 @@ async fn load(archive: &Archive, folder: &str) -> Result<(LogIndex, Stored)> {
     };
     let version =
         UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
-    let text = found.bytes().await?.to_vec();
+    let text = found.bytes().await.map_err(|error| archive.failed(error))?.to_vec();
     let index: LogIndex = serde_json::from_slice(&text)
         .map_err(|error| Error::Damaged { object: path.to_string(), why: error.to_string() })?;
     let part = (index.part > 0).then(|| part_name(index.pages, index.part));

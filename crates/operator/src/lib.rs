@@ -216,7 +216,9 @@ fn archiving(settings: &Settings) -> Result<Option<Archiving>, Error> {
         logs: archive::days(told.logs_retention.get()),
         records: archive::days(told.records_retention.get()),
     };
-    Ok(Some(Archiving { archive, keep, redact: told.redact }))
+    let bytes = |count: u64, shift: u32| (count > 0).then_some(count << shift);
+    let (most_per_run, most) = (bytes(told.run_limit.get(), 20), bytes(told.limit.get(), 30));
+    Ok(Some(Archiving { archive, keep, redact: told.redact, most_per_run, most }))
 }
 
 fn lease(settings: &Settings, client: &Client) -> Option<Lease> {

@@ -64,7 +64,7 @@ fn environment(rendered: &Rendered, name: &str) -> serde_json::Map<String, Value
 fn both_halves_know_the_archive_and_only_the_operator_how_long() {
     let archive = json!({
         "url": "s3://logs/ompipe", "env": { "AWS_REGION": "eu-central-1" },
-        "credentialsSecret": "archive", "logsRetentionDays": 7,
+        "credentialsSecret": "archive", "logsRetentionDays": 7, "maxGiB": 100,
     });
     let rendered = Rendered::of(&with(json!({ "logs": { "archive": archive } })));
     for name in ["release-ompipe-operator", "release-ompipe-server"] {
@@ -79,6 +79,10 @@ fn both_halves_know_the_archive_and_only_the_operator_how_long() {
     assert_eq!(
         (&operator["LOGS_RETENTION_DAYS"], &operator["LOGS_REDACT"]),
         (&json!("7"), &json!("true"))
+    );
+    assert_eq!(
+        (&operator["LOGS_MAX_MIB_PER_RUN"], &operator["LOGS_MAX_GIB"]),
+        (&json!("16384"), &json!("100"))
     );
     let server = environment(&rendered, "release-ompipe-server");
     assert!(!server.contains_key("LOGS_RETENTION_DAYS") && !server.contains_key("LOGS_REDACT"));

@@ -8,11 +8,15 @@ use k8s_openapi::api::core::v1::Pod;
 use ompipe_archive::{Archive, ArchivedLog, Window};
 use ompipe_core::archive::{PipelineName, RunFolder, RunRecord, Stage, pipeline_key};
 use ompipe_core::{PipelineIdentity, Run, RunId, Workload, labels};
+use tokio::time::{Duration, timeout};
 use tracing::warn;
 
 use super::{K8sPipelineClient, LogSelection, LogStage};
 use crate::clock;
 use crate::error::{Error, Result};
+
+/// How long the reader of a log waits for the archive, before it reads the pod.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl K8sPipelineClient {
     /// The archived log that is selected; `None` where the pods have to be asked. An archive that does
@@ -23,12 +27,16 @@ impl K8sPipelineClient {
         selection: LogSelection,
     ) -> Result<Option<ArchivedLog>> {
         let Some(archive) = &self.archive else { return Ok(None) };
-        let found = match self.find_log(archive, pipeline, selection).await {
-            Err(Error::Archive(error)) => {
+        let found = match timeout(PATIENCE, self.find_log(archive, pipeline, selection)).await {
+            Ok(Err(Error::Archive(error))) => {
                 warn!(%error, "the log is read from its pod");
                 None
             }
-            found => found?,
+            Ok(found) => found?,
+            Err(_) => {
+                warn!("the archive of logs does not answer, and the log is read from its pod");
+                None
+            }
         };
         let Some(log) = found else { return Ok(None) };
         if let Some(wanted) = selection.attempt {

@@ -11,6 +11,7 @@ use ompipe_core::log_mask::LogMask;
 use ompipe_core::run::MAIN_CONTAINER;
 use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 
+use super::bound::Bound;
 use super::lines::Lines;
 use super::records::{self, RunObject, Subject};
 use super::source::LogOf;
@@ -113,7 +114,8 @@ async fn begin(work: &Work, log: &LogOf) -> Result<Stop, String> {
     } else {
         LogMask::off()
     };
-    let follower = Follower { work, log, writer, mask, time: None };
+    let bound = Bound::new(work.archiver.archiving.most_per_run);
+    let follower = Follower { work, log, writer, mask, bound, time: None };
     follower.follow().await
 }
 
@@ -128,6 +130,7 @@ struct Follower<'w> {
     log: &'w LogOf,
     writer: LogWriter,
     mask: LogMask,
+    bound: Bound,
     /// When the line that the mask holds back was written.
     time: Option<Timestamp>,
 }
@@ -168,6 +171,7 @@ impl Follower<'_> {
             self.store(&position).await?;
             sleep(pause).await;
         }
+        self.bound.finish(&mut self.writer);
         self.writer.end_attempt();
         self.store(&position).await?;
         if let Some(subject) = observe(self.work, log).await? {
@@ -278,16 +282,16 @@ impl Follower<'_> {
 
     /// Writes a line, or a part of one, without the secrets of the run.
     fn push(&mut self, text: &[u8], time: Timestamp) {
-        let Self { mask, writer, .. } = self;
+        let Self { mask, writer, bound, .. } = self;
         self.time = Some(time);
-        mask.push(text, |masked| writer.push_line(masked, time));
+        mask.push(text, |masked| bound.push(writer, masked, time));
     }
 
     /// Writes what is left of a line without an end.
     fn finish(&mut self) {
-        let Self { mask, writer, time, .. } = self;
+        let Self { mask, writer, bound, time, .. } = self;
         mask.finish(|masked| match time {
-            Some(time) => writer.push_line(masked, *time),
+            Some(time) => bound.push(writer, masked, *time),
             None => writer.push(masked),
         });
     }

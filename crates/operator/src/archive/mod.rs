@@ -9,6 +9,7 @@
 //! It stands beside the controllers: no report waits for it, and what it knows is in the store and in
 //! the cluster. Only the leader archives.
 
+mod bound;
 mod follower;
 mod lines;
 mod records;
@@ -57,6 +58,10 @@ pub(crate) struct Archiving {
     pub(crate) keep: Keep,
     /// Whether the secrets of a run are masked in its log.
     pub(crate) redact: bool,
+    /// Most bytes of a run's log; `None` for any number.
+    pub(crate) most_per_run: Option<u64>,
+    /// Most bytes of all logs; `None` for any number.
+    pub(crate) most: Option<u64>,
 }
 
 /// What the controllers ask and tell.
@@ -312,6 +317,13 @@ async fn tend(work: Work, sweeps: bool) {
             Err(error) => tracing::warn!(namespace, %error, "cannot delete logs that are too old"),
         }
     }
+    if let Some(most) = work.archiver.archiving.most.filter(|_| sweeps) {
+        match work.archive().shrink(most, clock::now()).await {
+            Ok(0) => {}
+            Ok(bytes) => tracing::info!(bytes, "deleted the oldest logs: LOGS_MAX_GIB is reached"),
+            Err(error) => tracing::warn!(%error, "cannot delete the oldest logs"),
+        }
+    }
 }
 
 /// So many days; none is for ever.
@@ -329,7 +341,9 @@ mod tests {
         let directory = std::env::temp_dir();
         let url = format!("file://{}", directory.display());
         let archive = Archive::open(&url, []).unwrap();
-        Archiver::new(Archiving { archive, keep: Keep::default(), redact: true }).0
+        let keep = Keep::default();
+        let archiving = Archiving { archive, keep, redact: true, most_per_run: None, most: None };
+        Archiver::new(archiving).0
     }
 
     #[tokio::test(start_paused = true)]

@@ -89,6 +89,16 @@ pub struct OperatorArgs {
     #[arg(long, value_name = "N", env = "RECORDS_RETENTION_DAYS")]
     pub records_retention_days: Option<String>,
 
+    /// Most MiB of a run's log that are archived, 0 to 65535; 0 is any number. Beyond it only the last
+    /// lines are. By default 16384.
+    #[arg(long, value_name = "N", env = "LOGS_MAX_MIB_PER_RUN")]
+    pub logs_max_mib_per_run: Option<String>,
+
+    /// Most GiB of all archived logs, 0 to 65535; 0 is any number. Beyond it the oldest are deleted. By
+    /// default 0.
+    #[arg(long, value_name = "N", env = "LOGS_MAX_GIB")]
+    pub logs_max_gib: Option<String>,
+
     /// Whether the secrets of a run are masked in its log: an option of every command.
     #[arg(skip)]
     pub logs_redact: Option<String>,

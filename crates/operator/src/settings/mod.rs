@@ -20,8 +20,8 @@ pub use args::OperatorArgs;
 pub(crate) use values::origin;
 pub use values::{
     AllowedServers, ArchiveUrl, DrainTimeout, HealthCheckPort, LeaseDuration, LeaseName, LogFormat,
-    LogLevel, LogsRetention, MetricsPort, ReconciliationThreads, RecordsRetention, RequeueDelay,
-    WatchNamespaces, WorkerThreads,
+    LogLevel, LogsLimit, LogsRetention, MetricsPort, ReconciliationThreads, RecordsRetention,
+    RequeueDelay, RunLogLimit, WatchNamespaces, WorkerThreads,
 };
 
 /// Everything that the operator was told, checked.
@@ -72,6 +72,10 @@ pub struct LogsArchive {
     pub logs_retention: LogsRetention,
     /// Days that records are kept.
     pub records_retention: RecordsRetention,
+    /// Most of a run's log.
+    pub run_limit: RunLogLimit,
+    /// Most of all logs.
+    pub limit: LogsLimit,
     /// Whether the secrets of a run are masked in its log.
     pub redact: bool,
 }
@@ -161,7 +165,10 @@ impl Reader {
         let records_retention =
             self.read("RECORDS_RETENTION_DAYS", args.records_retention_days.as_deref());
         let redact = self.read::<OnByDefault>("LOGS_REDACT", args.logs_redact.as_deref()).0;
-        Some(LogsArchive { url: url?, logs_retention, records_retention, redact })
+        let run_limit = self.read("LOGS_MAX_MIB_PER_RUN", args.logs_max_mib_per_run.as_deref());
+        let limit = self.read("LOGS_MAX_GIB", args.logs_max_gib.as_deref());
+        let url = url?;
+        Some(LogsArchive { url, logs_retention, records_retention, run_limit, limit, redact })
     }
 
     fn pod_policy(&mut self, args: &OperatorArgs) -> PodPolicy {
@@ -257,6 +264,8 @@ mod tests {
             "LOGS_RETENTION_DAYS" => &mut args.logs_retention_days,
             "RECORDS_RETENTION_DAYS" => &mut args.records_retention_days,
             "LOGS_REDACT" => &mut args.logs_redact,
+            "LOGS_MAX_MIB_PER_RUN" => &mut args.logs_max_mib_per_run,
+            "LOGS_MAX_GIB" => &mut args.logs_max_gib,
             "WORKER_THREADS" => &mut args.worker_threads,
             "ALLOWED_SERVERS" => &mut args.allowed_servers,
             "POD_POLICY" => &mut args.pod_policy,
@@ -296,6 +305,7 @@ mod tests {
         assert_eq!(archive.url.as_str(), "s3://logs/prefix");
         assert_eq!((archive.logs_retention.get(), archive.records_retention.get()), (30, 365));
         assert!(archive.redact);
+        assert_eq!((archive.run_limit.get(), archive.limit.get()), (16_384, 0));
     }
 
     #[rstest]
@@ -366,6 +376,8 @@ mod tests {
     #[case("LOGS_ARCHIVE_URL", "ftp://host", "must begin with s3://, gs://, az:// or file://")]
     #[case("LOGS_RETENTION_DAYS", "-1", "must be a number of days from 0 to 3650")]
     #[case("RECORDS_RETENTION_DAYS", "1y", "must be a number of days from 0 to 3650")]
+    #[case("LOGS_MAX_MIB_PER_RUN", "65536", "must be a number of MiB from 0 to 65535")]
+    #[case("LOGS_MAX_GIB", "1.5", "must be a number of GiB from 0 to 65535")]
     #[case("LOGS_REDACT", "yes", "must be true or false")]
     #[case(
         "ALLOWED_SERVERS",
@@ -411,7 +423,7 @@ mod tests {
             Some((arg.get_long().unwrap().to_owned(), variable))
         });
         let called: Vec<(String, String)> = called.collect();
-        assert_eq!(called.len(), 24);
+        assert_eq!(called.len(), 26);
         for (flag, variable) in called {
             assert_eq!(flag, variable.to_lowercase().replace('_', "-"));
         }

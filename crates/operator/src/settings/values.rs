@@ -132,6 +132,16 @@ bounded! {
 }
 
 bounded! {
+    /// Most MiB of a run's archived log; none is any number.
+    RunLogLimit: "a number of MiB", 0..=65535, 16384, u64 = u64::from
+}
+
+bounded! {
+    /// Most GiB of all archived logs; none is any number.
+    LogsLimit: "a number of GiB", 0..=65535, 0, u64 = u64::from
+}
+
+bounded! {
     /// Threads of the runtime.
     WorkerThreads: "a number", 1..=64, 1, usize = usize::from
 }
