@@ -28,6 +28,7 @@ unit: ## Run the tests that need neither root nor a cluster
 	@sandbox/unit
 
 contract: helm models ## Run the tests against recorded requests, OpenMetadata's models, and the rendered chart
+	@setup/packages monitoring
 	cargo test --workspace --test contract --test builders --test worker_lines --test cron_slots --test chart --locked
 
 e2e: ## Run end-to-end tests on a sandbox that stays up; T=kill:: for a group or one test

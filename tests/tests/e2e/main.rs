@@ -33,6 +33,7 @@ mod kill;
 mod lease;
 mod logs;
 mod matrix;
+mod metrics;
 mod models;
 mod operator;
 mod page;
