@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::wait::eventually;
+
 /// A browser with one window. It ends with the test.
 pub(crate) struct Browser {
     _driver: Child,
@@ -26,14 +28,17 @@ impl Drop for Browser {
     fn drop(&mut self) {
         let path = self.session.strip_prefix("http://").unwrap();
         let (host, path) = path.split_once('/').unwrap();
-        let request = format!("DELETE /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("DELETE /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         let closed = TcpStream::connect(host).and_then(|mut connection| {
             connection.set_read_timeout(Some(Duration::from_secs(10)))?;
             connection.write_all(request.as_bytes())?;
             connection.read(&mut [0; 1])
         });
         if let Err(error) = closed {
-            eprintln!("Chromium may still run, because chromedriver did not close its session: {error}");
+            eprintln!(
+                "Chromium may still run, because chromedriver did not close its session: {error}"
+            );
         }
     }
 }
@@ -83,10 +88,17 @@ impl Browser {
     }
 
     async fn call(&self, path: &str, body: &Value) -> Value {
+        self.try_call(path, body).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    async fn try_call(&self, path: &str, body: &Value) -> Result<Value, String> {
         let sent = self.client.post(format!("{}{path}", self.session)).json(body).send().await;
-        let answer: Value = sent.unwrap().json().await.unwrap();
-        assert!(answer["value"]["error"].is_null(), "{path}: {answer}");
-        answer["value"].clone()
+        let mut answer: Value = sent.unwrap().json().await.unwrap();
+        if answer["value"]["error"].is_null() {
+            Ok(answer["value"].take())
+        } else {
+            Err(format!("{path}: {answer}"))
+        }
     }
 
     async fn devtools(&self, command: &str, parameters: Value) -> Value {
@@ -113,12 +125,16 @@ impl Browser {
         self.run("return document.body.innerText").await.as_str().unwrap().to_owned()
     }
 
-    /// Clicks the first element that a selector of CSS names.
+    /// Clicks the first element that a selector of CSS names, once the page has one: a click before may
+    /// still be on its way to the page.
     pub(crate) async fn click(&self, selector: &str) {
-        let found =
-            self.call("/element", &json!({ "using": "css selector", "value": selector })).await;
-        let id = found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
-        self.call(&format!("/element/{id}/click"), &json!({})).await;
+        let wanted = json!({ "using": "css selector", "value": selector });
+        eventually("an element to click", || async {
+            let found = self.try_call("/element", &wanted).await?;
+            let id = found.as_object().unwrap().values().next().unwrap().as_str().unwrap();
+            self.try_call(&format!("/element/{id}/click"), &json!({})).await
+        })
+        .await;
     }
 
     /// What the browser complains of, such as a script that the policy forbids.
