@@ -37,6 +37,7 @@ mod metrics;
 mod models;
 mod operator;
 mod page;
+mod pictures;
 mod races;
 mod runs;
 mod serve;

@@ -81,6 +81,8 @@ impl Browser {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         browser.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+        // A scroll bar would take its width from what is laid out, and not from the picture.
+        browser.devtools("Emulation.setScrollbarsHidden", json!({ "hidden": true })).await;
         let scheme = if dark { "dark" } else { "light" };
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         browser.devtools("Emulation.setEmulatedMedia", media).await;
