@@ -303,7 +303,7 @@ mod tests {
         let events = changes.since_then(&snapshot(1000, &[(1, "running"), (2, "running")]));
         let texts: Vec<_> = events.iter().map(|event| format!("{event:?}")).collect();
         assert_eq!(texts.len(), 2);
-        let has_id = |text: &String| text.contains("id: 1000000");
+        let has_id = |text: &String| text.contains("1000000");
         assert_eq!(texts.iter().map(has_id).collect::<Vec<_>>(), [false, true], "{texts:?}");
     }
 
