@@ -1,7 +1,7 @@
 # ompipe: what a person types. Everything that is built goes below .build/ and target/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly unit contract models e2e e2e-down stores fault-matrix chaos lint images release sbom sandbox helm chart manifests crds bench bench-build bench-operator bench-server deny hooks clean
+.PHONY: help demo test nightly unit contract models e2e e2e-down stores fault-matrix chaos lint images release sbom sandbox helm chart manifests crds bench docs-images bench-build bench-operator bench-server deny hooks clean
 
 # A cluster that the shell happens to point at is not for tests: it has to be named, KUBECONFIG=FILE.
 ifneq ($(origin KUBECONFIG),command line)
@@ -28,6 +28,7 @@ unit: ## Run the tests that need neither root nor a cluster
 	@sandbox/unit
 
 contract: helm models ## Run the tests against recorded requests, OpenMetadata's models, and the rendered chart
+	@setup/packages monitoring
 	cargo test --workspace --test contract --test builders --test worker_lines --test cron_slots --test chart --locked
 
 stores: ## Run the tests of the archive of logs in real object stores
@@ -84,6 +85,13 @@ manifests: ## Render the chart to plain manifests, a kustomize base in deploy/
 crds: ## Write the definitions of the custom resources to crds/ and the chart
 	cargo run --quiet --package ompipe -- crds | awk '/^---$$/ { file = "crds/" (n++ ? "cronomjobs" : "omjobs") ".yaml" } { print > file }'
 	cp crds/*.yaml charts/ompipe/crds/
+
+docs-images: ## Make the pictures of the page, docs/images, with a browser and a sandbox
+	@setup/packages test
+	@setup/build kubernetes images helm
+	tests/on-cluster tests/cargo-test --workspace --test e2e -- pictures::
+	@mkdir -p docs/images
+	@for picture in .build/screenshots/docs-*.png; do cp "$$picture" "docs/images/$${picture##*/docs-}"; done
 
 bench-build: ## Measure cold and warm demos, and a rebuild after a change of one line, in a fresh clone
 	@bench/build $(ARGS)

@@ -19,6 +19,8 @@
 //!   ([`postgres::Postgres`]) or as the program `sample-postgres`.
 //! - [`api_proxy`]: a proxy in front of the real API server that fails on demand.
 //! - [`metrics`]: names of metrics, asked for and there.
+//! - [`prometheus`]: the real Prometheus and its tools.
+//! - [`recording`]: metrics that were read once, as samples of a span of time.
 //! - [`rights`]: rights as Roles grant them, and as calls of the API server need them.
 //! - [`tls`]: a TLS listener with a certificate of its own.
 //! - [`contract`]: what each key of the configuration promises, as a table.
@@ -40,6 +42,8 @@ mod late_event;
 pub mod matrix;
 pub mod metrics;
 pub mod postgres;
+pub mod prometheus;
+pub mod recording;
 pub mod rights;
 pub mod standin;
 pub mod tls;

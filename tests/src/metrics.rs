@@ -37,9 +37,13 @@ pub fn series(page: &str) -> BTreeSet<String> {
     series
 }
 
-/// The families of a page, each with its kind.
+/// The families of a page, each with its kind, as `OpenMetrics` names them: counters without their ending.
 pub fn families(page: &str) -> impl Iterator<Item = (&str, &str)> {
-    page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+    let declared = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    declared.map(|(name, kind)| match kind {
+        "counter" => (name.strip_suffix("_total").unwrap_or(name), kind),
+        _ => (name, kind),
+    })
 }
 
 /// Every `expr` of a document.

@@ -27,9 +27,9 @@ pub use config_source::ConfigSource;
 pub use error::{Error, KubernetesError, Result};
 pub use health::{HEALTH_LIMIT, Right, ServiceStatus, rights_needed, rights_of_doctor};
 pub use k8s_client::{
-    Admission, Census, DeployedPipeline, K8sPipelineClient, Known, LogSelection, LogSource,
-    LogStage, Orphan, OrphanReason, PipelineDetail, PipelineFilter, PlannedChange, PlannedDeploy,
-    RunObserver,
+    Admission, Census, DeployedPipeline, Inventory, K8sPipelineClient, Known, LogSelection,
+    LogSource, LogStage, Orphan, OrphanReason, PipelineDetail, PipelineFilter, PlannedChange,
+    PlannedDeploy, RunObserver,
 };
 pub use manifest::{Manifests, Visibility};
 pub use objects::{Objects, RunnablePipeline, TaskObjects};

@@ -11,6 +11,7 @@
 //! connection that only waits is closed for the new one. Who does not read an answer loses it.
 
 mod activity;
+pub mod exposition;
 mod head_timeout;
 mod places;
 mod serve;

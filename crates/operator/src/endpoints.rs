@@ -16,9 +16,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures::future::join_all;
-use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
-use ompipe_listener::{Limits, Listener, Shutdown};
+use ompipe_listener::{Limits, Listener, Shutdown, exposition};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
@@ -158,23 +157,14 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     shared.metrics.leader(readiness.role == Role::Leader);
     shared.metrics.ready(readiness.ready);
     match shared.metrics.encode() {
-        Ok(text) => ([(CONTENT_TYPE, text_type(&headers))], text).into_response(),
+        Ok(text) => exposition::respond(&headers, text),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
-/// The same text is right in both formats; a scraper takes the one that it knows.
-fn text_type(headers: &HeaderMap) -> &'static str {
-    let accepted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if accepted.contains("application/openmetrics-text") {
-        "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    } else {
-        "text/plain; version=0.0.4; charset=utf-8"
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::{ACCEPT, CONTENT_TYPE};
     use rstest::rstest;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;

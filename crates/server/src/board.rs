@@ -8,17 +8,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use ompipe_client::{DeployedPipeline, Error, K8sPipelineClient};
+use ompipe_client::{DeployedPipeline, Error, Inventory, K8sPipelineClient};
 use ompipe_core::PipelineState;
 use ompipe_core::archive::RunRecord;
-use ompipe_core::history::merged;
+use ompipe_core::history::{Statistics, merged};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// How old the archived runs may be.
 const ARCHIVE_EVERY: Duration = Duration::from_mins(1);
+/// How old the count of events may be: the API server reads all events of the namespace for it.
+const EVENTS_EVERY: Duration = Duration::from_mins(1);
 /// How far back archived runs are shown.
 const ARCHIVED_DAYS: i64 = 30;
 /// Archived runs that are held at most, about 1 kB each.
@@ -35,6 +38,8 @@ pub(crate) struct Snapshot {
     pub(crate) pipelines: Vec<DeployedPipeline>,
     /// All runs, newest first.
     pub(crate) runs: Vec<RunRecord>,
+    /// Deleted pods of runs that are still there long after their grace period.
+    pub(crate) stuck_pods: usize,
     /// Where the runs of a pipeline are in `runs`, by its fully qualified name.
     by_pipeline: HashMap<String, Vec<usize>>,
 }
@@ -51,7 +56,7 @@ impl Snapshot {
                 by_pipeline.entry(pipeline.clone()).or_default().push(index);
             }
         }
-        Self { now, pipelines, runs, by_pipeline }
+        Self { now, pipelines, runs, stuck_pods: 0, by_pipeline }
     }
 
     /// The runs of a pipeline, newest first.
@@ -62,10 +67,7 @@ impl Snapshot {
 
     /// When a pipeline last ended well, as far as its runs are known.
     pub(crate) fn last_success(&self, pipeline: &str) -> Option<Timestamp> {
-        let good = |run: &&RunRecord| {
-            matches!(run.state, PipelineState::Success | PipelineState::PartialSuccess)
-        };
-        self.runs_of(pipeline).find(good).and_then(|run| run.finished)
+        self.runs_of(pipeline).find(|run| ended_well(run)).and_then(|run| run.finished)
     }
 
     /// Since when a pipeline fails: the first of the failed runs since it last ended well. `None` where
@@ -78,20 +80,35 @@ impl Snapshot {
         failed.last().and_then(|run| run.finished.or(run.created))
     }
 
-    /// Whether a pipeline with a schedule has not ended well for two of its intervals.
-    pub(crate) fn is_stale(&self, pipeline: &DeployedPipeline) -> bool {
-        let Some(schedule) = pipeline.timetable.as_ref().filter(|_| !pipeline.suspended) else {
-            return false;
-        };
-        let Some(last) = self.last_success(&pipeline.identity.fully_qualified_name) else {
-            return false;
-        };
-        let third = schedule
-            .next_after(last)
-            .and_then(|first| schedule.next_after(first))
-            .and_then(|second| schedule.next_after(second));
-        third.is_some_and(|third| third < self.now)
+    /// When a pipeline with a schedule has not ended well for two of its intervals. `None` where it is
+    /// not known to have ended well before.
+    pub(crate) fn stale_at(&self, pipeline: &DeployedPipeline) -> Option<Timestamp> {
+        let schedule = pipeline.timetable.as_ref().filter(|_| !pipeline.suspended)?;
+        let last = self.last_success(&pipeline.identity.fully_qualified_name)?;
+        let first = schedule.next_after(last)?;
+        schedule.next_after(schedule.next_after(first)?)
     }
+
+    /// Whether that was in the past.
+    pub(crate) fn is_stale(&self, pipeline: &DeployedPipeline) -> bool {
+        self.stale_at(pipeline).is_some_and(|at| at < self.now)
+    }
+
+    /// Since when the oldest run of a pipeline waits or goes on.
+    pub(crate) fn unfinished_since(&self, pipeline: &str) -> Option<Timestamp> {
+        let unfinished = self.runs_of(pipeline).filter(|run| !run.state.is_terminal());
+        unfinished.filter_map(|run| run.created).min()
+    }
+
+    /// How many seconds 95 of 100 runs of a pipeline took at most that ended well.
+    pub(crate) fn usual_seconds(&self, pipeline: &str) -> Option<i64> {
+        let good = self.runs_of(pipeline).filter(|run| ended_well(run));
+        Statistics::of(good, &TimeZone::UTC).durations.map(|durations| durations.p95)
+    }
+}
+
+const fn ended_well(run: &RunRecord) -> bool {
+    matches!(run.state, PipelineState::Success | PipelineState::PartialSuccess)
 }
 
 /// The latest snapshot.
@@ -99,6 +116,7 @@ impl Snapshot {
 pub(crate) struct Board {
     latest: Mutex<Option<(Instant, Arc<Snapshot>)>>,
     archived: Mutex<Option<(Instant, Vec<RunRecord>)>>,
+    failed_hooks: Mutex<Option<(Instant, usize)>>,
 }
 
 impl Board {
@@ -120,10 +138,10 @@ impl Board {
         }
         let began = Instant::now();
         let now = now();
-        let (found, archived) =
-            tokio::join!(client.pipelines_and_runs(), self.archived(client, now));
-        let (pipelines, live) = found?;
-        let snapshot = Arc::new(Snapshot::new(now, pipelines, merged(live, archived)));
+        let (found, archived) = tokio::join!(client.inventory(), self.archived(client, now));
+        let Inventory { pipelines, runs, stuck_pods } = found?;
+        let snapshot = Snapshot::new(now, pipelines, merged(runs, archived));
+        let snapshot = Arc::new(Snapshot { stuck_pods, ..snapshot });
         *latest = Some((began, Arc::clone(&snapshot)));
         Ok(snapshot)
     }
@@ -131,6 +149,21 @@ impl Board {
     /// Something was changed: who asks next sees it.
     pub(crate) async fn forget(&self) {
         *self.latest.lock().await = None;
+    }
+
+    /// Pods of runs whose preStop hook failed. Whoever may not read events knows of none.
+    pub(crate) async fn failed_hooks(&self, client: &K8sPipelineClient) -> usize {
+        let mut known = self.failed_hooks.lock().await;
+        if let Some((at, count)) = &*known
+            && at.elapsed() < EVENTS_EVERY
+        {
+            return *count;
+        }
+        let listed = client.failed_pre_stop_hooks().await;
+        let listed = listed.inspect_err(|error| debug!(%error, "events could not be read"));
+        let count = listed.unwrap_or_default();
+        *known = Some((Instant::now(), count));
+        count
     }
 
     /// An archive that does not answer hides no run of the cluster.
@@ -202,6 +235,7 @@ pub(crate) mod tests {
             timetable: schedule,
             suspended: false,
             next_run,
+            missed_slot: None,
             last_run: None,
         }
     }

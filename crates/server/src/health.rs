@@ -7,15 +7,15 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use ompipe_client::{PipelineServiceClient, ServiceStatus};
+use ompipe_listener::exposition;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::Shared;
+use crate::app::{App, Shared};
 
 /// Time from one look at the cluster to the next when all was well. Probes are answered from the last
 /// one, so that they never pile up behind an API server that hangs.
@@ -28,8 +28,6 @@ const SCRAPE_EVERY: Duration = Duration::from_secs(10);
 const SCRAPE_TIME: Duration = Duration::from_secs(5);
 /// How the format ends.
 const LAST_LINE: &str = "# EOF\n";
-/// What Prometheus reads.
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the cluster said at the last look; `None` before the first.
 pub(crate) type Seen = watch::Receiver<Option<ServiceStatus>>;
@@ -85,21 +83,24 @@ async fn readyz(State(probes): State<Probes>) -> (StatusCode, Json<Value>) {
     (StatusCode::SERVICE_UNAVAILABLE, Json(answer))
 }
 
-async fn metrics(State(probes): State<Probes>) -> Response {
+async fn metrics(State(probes): State<Probes>, headers: HeaderMap) -> Response {
     match (probes.app.metrics.encode(), of_pipelines(&probes.app).await) {
-        (Ok(own), None) => ([(CONTENT_TYPE, METRICS_TYPE)], own).into_response(),
+        (Ok(own), None) => exposition::respond(&headers, own),
         (Ok(own), Some(Ok(pipelines))) => {
             let own = own.strip_suffix(LAST_LINE).unwrap_or(&own);
-            ([(CONTENT_TYPE, METRICS_TYPE)], format!("{own}{pipelines}")).into_response()
+            exposition::respond(&headers, format!("{own}{pipelines}"))
         }
         (Err(_), _) | (_, Some(Err(_))) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
 /// A cluster that does not answer soon keeps nobody from reading the other metrics.
-async fn of_pipelines(app: &Shared) -> Option<Result<String, fmt::Error>> {
+async fn of_pipelines(app: &App) -> Option<Result<String, fmt::Error>> {
     let metrics = app.pipeline_metrics.as_ref()?;
-    let snapshot = app.board.snapshot(&app.client, SCRAPE_EVERY);
-    let snapshot = timeout(SCRAPE_TIME, snapshot).await.ok()?.ok()?;
-    Some(metrics.encode(&snapshot))
+    let look = async {
+        let snapshot = app.board.snapshot(&app.client, SCRAPE_EVERY).await.ok()?;
+        Some((snapshot, app.board.failed_hooks(&app.client).await))
+    };
+    let (snapshot, failed_hooks) = timeout(SCRAPE_TIME, look).await.ok()??;
+    Some(metrics.encode(&snapshot, failed_hooks))
 }

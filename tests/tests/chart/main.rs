@@ -2,8 +2,11 @@
 //! in `e2e::chart`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a broken set-up fails the test at once")]
 
+mod alerts;
+mod board;
 mod metrics;
 mod names;
+mod notify;
 mod objects;
 mod pasted;
 mod refused;

@@ -1,5 +1,5 @@
 //! Alerts and the board ask for metrics that exist, and every alert says what to do. Those of the server
-//! are looked for in `e2e::chart::metrics`.
+//! are looked for in `e2e::chart::metrics` and `e2e::metrics`.
 
 use std::time::Duration;
 
@@ -10,6 +10,9 @@ use ompipe_operator::metrics::{Answer, Controller, Metrics, ReconcileResult, Ver
 use ompipe_tests::metrics;
 
 use crate::rendered::{Rendered, full};
+
+/// The page of `docs/operate.md`, where GitHub shows it: a heading's anchor is its text in lower case.
+const RUNBOOKS: &str = "https://github.com/ompipe/ompipe/blob/main/docs/operate.md";
 
 /// Metrics of an operator to which everything has happened once: without that some have no series.
 fn eventful() -> String {
@@ -24,6 +27,7 @@ fn eventful() -> String {
     metrics.reported(&Report::Done);
     metrics.api_answered(Verb::Get, Answer::Code(200), moment);
     metrics.archive_failed();
+    metrics.archive_retried();
     metrics.encode().unwrap()
 }
 
@@ -32,7 +36,8 @@ fn every_metric_of_the_operator_that_is_asked_for_exists() {
     let asked = metrics::asked_for(&Rendered::of(&full()).objects);
     assert!(asked.len() > 12, "{asked:?}");
     let known = metrics::series(&eventful());
-    let is_operators = |name: &&String| !name.starts_with("ompipe_server_");
+    let prefixes = ["ompipe_operator_", "omjob_", "process_"];
+    let is_operators = |name: &&String| prefixes.iter().any(|prefix| name.starts_with(prefix));
     let unknown: Vec<_> = asked.difference(&known).filter(is_operators).collect();
     assert!(unknown.is_empty(), "{unknown:?} of {known:?}");
 }
@@ -47,5 +52,7 @@ fn every_alert_has_its_heading_in_the_documents() {
         assert!(document.contains(&format!("### {alert}\n")), "{alert} in docs/operate.md");
         let expression = rule["expr"].as_str().unwrap();
         assert!(expression.contains(r#"namespace="ns""#), "{expression}");
+        let runbook = format!("{RUNBOOKS}#{}", alert.to_lowercase());
+        assert_eq!(rule["annotations"]["runbook_url"], runbook);
     }
 }

@@ -1,7 +1,10 @@
 //! The page at `/` in a real browser, with real runs in each state (docs/page.md).
 
-use reqwest::Method;
+use std::time::Duration;
+
+use reqwest::{Method, Response};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::support::{Answer, Browser, LOGIN, Scene, Serving, VERSION, answer, eventually};
 
@@ -153,7 +156,10 @@ async fn a_person_acts_after_a_confirmation_and_nobody_else_does() {
         browser.screenshot("confirm").await;
         assert_eq!(suspended().await, !expected, "a question changes nothing");
         browser.click("form[method=post] button").await;
-        assert_eq!(suspended().await, expected);
+        eventually("the schedule as the person wants it", || async {
+            if suspended().await == expected { Ok(()) } else { Err((!expected).to_string()) }
+        })
+        .await;
     }
     browser.click("a[href$='/runs']").await;
     browser.click("form[method=post] button").await;
@@ -182,12 +188,41 @@ async fn a_person_acts_after_a_confirmation_and_nobody_else_does() {
     scene.end().await;
 }
 
+/// Reads a stream of changes until it has told the ends of these runs; the id of its last event.
+async fn told_of(mut changes: Response, runs: &[&str]) -> String {
+    assert_eq!(changes.headers()["content-type"], "text/event-stream");
+    let mut text = String::new();
+    let has_ended = |text: &str, run: &str| {
+        let mut events = text.split("\n\n").filter(|event| event.contains(run));
+        events.any(|event| {
+            event.contains(r#""state":"success""#) || event.contains(r#""state":"failed""#)
+        })
+    };
+    let is_whole = |text: &str| {
+        text.ends_with("\n\n")
+            && text.contains("id:")
+            && runs.iter().all(|run| has_ended(text, run))
+    };
+    while !is_whole(&text) {
+        let piece = timeout(Duration::from_mins(2), changes.chunk()).await;
+        let piece = piece.unwrap_or_else(|_| panic!("nothing follows on {text}"));
+        text.push_str(&String::from_utf8_lossy(&piece.unwrap().unwrap()));
+    }
+    let ids = text.lines().filter_map(|line| line.strip_prefix("id:"));
+    ids.last().unwrap().trim().to_owned()
+}
+
 #[tokio::test]
 async fn runs_of_all_pipelines_are_listed_counted_and_timed() {
     let (scene, serving) = served("page-api", &json!({ "enabled": false })).await;
     answer(serving.request(Method::GET, "/")).await.is(404);
+    let follow = || serving.request(Method::GET, "/api/v1/runs/changes");
+    let changes = follow().send().await.unwrap();
     let good = run_to(&serving, &fqn("nightly"), "success").await;
     let bad = run_to(&serving, &fqn(HOSTILE), "failed").await;
+    let last = told_of(changes, &[&good, &bad]).await;
+    // Whoever comes back, to any replica, hears of what ended a moment before.
+    told_of(follow().header("Last-Event-ID", last).send().await.unwrap(), &[&good, &bad]).await;
     let ids = |page: &Value| -> Vec<String> {
         let runs = page["runs"].as_array().unwrap().iter();
         runs.map(|run| run["runId"].as_str().unwrap().to_owned()).collect()

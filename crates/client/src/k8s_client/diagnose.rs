@@ -12,6 +12,7 @@ use ompipe_core::{PipelineIdentity, PipelineState, RunId, ServerConnection};
 use ompipe_openmetadata::OpenMetadata;
 
 use super::K8sPipelineClient;
+use super::hooks::FAILED_HOOKS;
 use super::runs::RunObjects;
 use crate::clock;
 use crate::error::{Error, Result};
@@ -228,9 +229,8 @@ impl K8sPipelineClient {
     /// gone. Who may not read events sees none.
     async fn events_of(&self, objects: &RunObjects) -> Vec<Event> {
         let of_object = format!("involvedObject.uid={}", objects.workload.uid);
-        let of_hooks = "involvedObject.kind=Pod,reason=FailedPreStopHook";
         let pod_names = format!("{}-", objects.workload.name);
-        let (mut events, hooks) = tokio::join!(self.events(&of_object), self.events(of_hooks));
+        let (mut events, hooks) = tokio::join!(self.events(&of_object), self.events(FAILED_HOOKS));
         let is_own = |event: &Event| {
             let pod = event.involved_object.name.as_deref();
             pod.is_some_and(|name| name.starts_with(&pod_names))

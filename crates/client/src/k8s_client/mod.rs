@@ -10,6 +10,7 @@ mod diagnose;
 mod dry_run;
 mod follow;
 mod health;
+mod hooks;
 mod kill;
 mod known;
 mod lines;
@@ -58,7 +59,7 @@ pub use follow::RunObserver;
 pub use known::Known;
 pub use logs::{LogSelection, LogSource, LogStage};
 pub use orphans::{Census, Orphan, OrphanReason};
-pub use pipelines::{DeployedPipeline, PipelineFilter};
+pub use pipelines::{DeployedPipeline, Inventory, PipelineFilter};
 
 /// Runs ingestion pipelines as Jobs and CronJobs of a Kubernetes cluster.
 ///

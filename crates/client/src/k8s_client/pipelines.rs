@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::ResourceExt;
@@ -19,6 +19,13 @@ use crate::clock;
 use crate::error::{Error, KubernetesError, Result};
 use crate::object::Object;
 use crate::objects::{read_pipeline, revision_of};
+
+/// How long after a slot its run may begin at least, whatever its deadline, before the slot counts as missed.
+const LATE: SignedDuration = SignedDuration::from_mins(10);
+/// The same after its deadline, for a controller that is busy.
+const MARGIN: SignedDuration = SignedDuration::from_mins(1);
+/// How long after its grace period a deleted pod counts as stuck.
+const STUCK_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
 /// A pipeline that is deployed.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -42,9 +49,24 @@ pub struct DeployedPipeline {
     /// When it fires next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_run: Option<Timestamp>,
+    /// The first time at which it should have run since it last did, or since its schedule was changed,
+    /// once it is too late for that run to begin.
+    #[serde(skip)]
+    pub missed_slot: Option<Timestamp>,
     /// Its latest run that the cluster still knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_run: Option<Run>,
+}
+
+/// Everything that is deployed and runs in the configured namespace, of one reading.
+#[derive(Clone, Debug)]
+pub struct Inventory {
+    /// Every deployed pipeline, by name.
+    pub pipelines: Vec<DeployedPipeline>,
+    /// Every run that the cluster knows, newest first.
+    pub runs: Vec<RunRecord>,
+    /// Deleted pods of runs that are still there long after their grace period.
+    pub stuck_pods: usize,
 }
 
 /// Which pipelines are meant.
@@ -112,12 +134,11 @@ impl K8sPipelineClient {
         Ok(self.observed(reach, selector, of_others).await?.describe(clock::now()))
     }
 
-    /// Every deployed pipeline by name, and every run that the cluster knows, newest first. Both are of
-    /// one reading.
+    /// Everything that is deployed and runs.
     ///
     /// # Errors
     /// Kubernetes refuses.
-    pub async fn pipelines_and_runs(&self) -> Result<(Vec<DeployedPipeline>, Vec<RunRecord>)> {
+    pub async fn inventory(&self) -> Result<Inventory> {
         let all = labels::selector_of_all();
         let observed = self.observed(Reach::Namespace, &all, &all).await?;
         let now = clock::now();
@@ -125,7 +146,7 @@ impl K8sPipelineClient {
         pipelines.sort_by_cached_key(|one| one.identity.fully_qualified_name.clone());
         let mut runs = observed.records(self.config.namespace.as_str(), now);
         newest_first(&mut runs);
-        Ok((pipelines, runs))
+        Ok(Inventory { pipelines, runs, stuck_pods: observed.stuck_pods(now) })
     }
 
     async fn observed(&self, reach: Reach, selector: &str, of_others: &str) -> Result<Observed> {
@@ -243,20 +264,37 @@ struct Planned {
     pipeline_id: Option<String>,
     schedule: Option<Schedule>,
     suspended: bool,
+    /// Which slot fired last.
+    fired: Option<Timestamp>,
+    /// When it was made, or changed by other than its controller.
+    changed: Option<Timestamp>,
+    /// How long after its slot a run may begin.
+    deadline: SignedDuration,
 }
 
 impl Planned {
     fn of_cron_job(cron_job: &CronJob) -> Self {
         let spec = cron_job.spec.clone().unwrap_or_default();
-        Self::new(cron_job, &spec.schedule, spec.time_zone.as_deref(), spec.suspend)
+        let status = cron_job.status.as_ref();
+        Self {
+            suspended: spec.suspend.unwrap_or(false),
+            fired: status.and_then(|status| status.last_schedule_time.as_ref()).map(|time| time.0),
+            deadline: SignedDuration::from_secs(spec.starting_deadline_seconds.unwrap_or_default()),
+            ..Self::new(cron_job, &spec.schedule, spec.time_zone.as_deref())
+        }
     }
 
     fn of_cron_om_job(cron_om_job: &CronOMJob) -> Self {
-        let spec = &cron_om_job.spec;
-        Self::new(cron_om_job, &spec.schedule, spec.time_zone.as_deref(), spec.suspend)
+        let (spec, status) = (&cron_om_job.spec, cron_om_job.status.as_ref());
+        Self {
+            suspended: spec.suspend.unwrap_or(false),
+            fired: status.and_then(|status| status.last_schedule_time.as_ref()).map(|time| time.0),
+            deadline: SignedDuration::from_secs(spec.starting_deadline_seconds.unwrap_or_default()),
+            ..Self::new(cron_om_job, &spec.schedule, spec.time_zone.as_deref())
+        }
     }
 
-    fn new<K: Object>(object: &K, cron: &str, zone: Option<&str>, suspend: Option<bool>) -> Self {
+    fn new<K: Object>(object: &K, cron: &str, zone: Option<&str>) -> Self {
         let zone = zone.unwrap_or("UTC").parse().ok();
         let schedule = zone.and_then(|zone| Schedule::new(cron, zone).ok());
         let unspread = object.annotations().get(labels::UNSPREAD).cloned();
@@ -264,9 +302,26 @@ impl Planned {
             namespace: object.namespace(),
             pipeline_id: object.labels().get(PIPELINE_ID).cloned(),
             schedule: schedule.map(|schedule| schedule.moved_from(unspread)),
-            suspended: suspend.unwrap_or(false),
+            suspended: false,
+            fired: None,
+            changed: changed(object),
+            deadline: SignedDuration::ZERO,
         }
     }
+
+    fn missed_slot(&self, now: Timestamp) -> Option<Timestamp> {
+        let schedule = self.schedule.as_ref().filter(|_| !self.suspended)?;
+        let slot = schedule.next_after(self.fired.max(self.changed)?)?;
+        let last_chance = self.deadline.saturating_add(MARGIN).max(LATE);
+        (slot.checked_add(last_chance).ok()? < now).then_some(slot)
+    }
+}
+
+/// When the object got its present specification, at the latest: a slot before that is not missed.
+fn changed<K: Object>(object: &K) -> Option<Timestamp> {
+    let written = object.managed_fields().iter().filter(|entry| entry.subresource.is_none());
+    let times = written.filter_map(|entry| entry.time.clone());
+    times.chain(object.creation_timestamp()).map(|time| time.0).max()
 }
 
 /// The objects of pipelines as they were listed.
@@ -312,6 +367,14 @@ impl Observed {
         self.workloads.iter().map(record).collect()
     }
 
+    fn stuck_pods(&self, now: Timestamp) -> usize {
+        let is_stuck = |pod: &&Pod| {
+            let due = pod.metadata.deletion_timestamp.as_ref();
+            due.is_some_and(|due| now.duration_since(due.0) > STUCK_AFTER)
+        };
+        self.pods.values().flatten().filter(is_stuck).count()
+    }
+
     fn run(&self, workload: &Workload) -> Run {
         Run::observe(workload, self.pods_of(workload))
     }
@@ -348,6 +411,7 @@ fn describe(
         timetable: schedule.cloned(),
         suspended,
         next_run: schedule.filter(|_| !suspended).and_then(|schedule| schedule.next_after(now)),
+        missed_slot: planned.and_then(|planned| planned.missed_slot(now)),
         last_run,
     })
 }
@@ -381,8 +445,65 @@ fn pick(
 #[cfg(test)]
 mod tests {
     use ompipe_core::PipelineIdentity;
+    use rstest::rstest;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    fn at(minute: &str) -> Timestamp {
+        format!("2026-11-30T{minute}:00Z").parse().unwrap()
+    }
+
+    /// An hourly schedule that was made at eight, which its controller wrote to afterwards.
+    fn hourly(spec: &Value, last: Option<&str>) -> Planned {
+        let mut object = json!({
+            "metadata": { "name": "c", "creationTimestamp": at("08:00"), "managedFields": [
+                { "manager": "m", "operation": "Update", "subresource": "status", "time": at("12:30") },
+            ]},
+            "spec": { "schedule": "0 * * * *", "jobTemplate": {} },
+            "status": { "lastScheduleTime": last.map(at) },
+        });
+        object["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        Planned::of_cron_job(&serde_json::from_value(object).unwrap())
+    }
+
+    #[rstest]
+    #[case(json!({}), None, "09:10", None)]
+    #[case(json!({}), None, "09:11", Some("09:00"))]
+    #[case(json!({}), Some("11:00"), "12:10", None)]
+    #[case(json!({}), Some("09:00"), "12:20", Some("10:00"))]
+    #[case(json!({ "startingDeadlineSeconds": 1800 }), None, "09:31", None)]
+    #[case(json!({ "startingDeadlineSeconds": 1800 }), None, "09:32", Some("09:00"))]
+    #[case(json!({ "suspend": true }), None, "12:20", None)]
+    fn a_slot_is_missed_once_its_run_cannot_begin_any_more(
+        #[case] spec: Value,
+        #[case] last: Option<&str>,
+        #[case] now: &str,
+        #[case] missed: Option<&str>,
+    ) {
+        assert_eq!(hourly(&spec, last).missed_slot(at(now)), missed.map(at));
+    }
+
+    #[test]
+    fn a_change_of_the_schedule_makes_no_earlier_slot_a_missed_one() {
+        let mut resumed = hourly(&json!({}), Some("09:00"));
+        resumed.changed = Some(at("11:30"));
+        assert_eq!(resumed.missed_slot(at("12:05")), None);
+        assert_eq!(resumed.missed_slot(at("12:11")), Some(at("12:00")));
+    }
+
+    #[test]
+    fn a_pod_is_stuck_well_after_its_grace_period() {
+        let pod = |deletion: Option<Timestamp>| {
+            let deletion = json!({ "name": "p", "deletionTimestamp": deletion });
+            serde_json::from_value(json!({ "metadata": deletion })).unwrap()
+        };
+        let pods = vec![pod(None), pod(Some(at("09:00"))), pod(Some(at("08:00")))];
+        let pods = HashMap::from([("owner".to_owned(), pods)]);
+        let (config_maps, schedules, workloads) = Default::default();
+        let observed = Observed { config_maps, schedules, workloads, pods };
+        assert_eq!(observed.stuck_pods(at("09:05")), 1);
+    }
 
     fn identity(fqn: &str, name: &str) -> PipelineIdentity {
         let fully_qualified_name = fqn.to_owned();

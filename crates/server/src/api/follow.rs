@@ -23,11 +23,11 @@ use super::runs;
 use crate::app::Shared;
 
 /// Where a caller whose connection broke goes on.
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Tells proxies of nginx's kind not to hold events back.
-const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub(super) const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// Pause in which a sign of life is sent: less than what proxies take for a dead connection.
-const ALIVE_EVERY: Duration = Duration::from_secs(15);
+pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(15);
 
 /// Data of an event `log`: a piece of the log.
 #[derive(Debug, Serialize, ToSchema)]

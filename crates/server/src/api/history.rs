@@ -14,7 +14,7 @@ use ompipe_core::{PipelineState, RunId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::asked::{Asked, NamedRun, RunPath};
 use super::problem::Problem;
@@ -197,6 +197,31 @@ pub(super) struct Day {
     unfinished: usize,
 }
 
+/// Which runs are meant, as [`read_filter`] reads it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the shape for the OpenAPI document")]
+struct FilterQuery {
+    /// Only runs in one of these states, separated by commas
+    #[param(required = false)]
+    state: String,
+    /// Only runs created at that time or later (RFC 3339)
+    #[param(required = false)]
+    since: String,
+    /// Only runs created before that time (RFC 3339)
+    #[param(required = false)]
+    until: String,
+    /// Only runs of the pipeline with that fully qualified name
+    #[param(required = false)]
+    pipeline: String,
+    /// Only runs of pipelines of that service
+    #[param(required = false)]
+    service: String,
+    /// Only runs that wait or failed for that reason
+    #[param(required = false)]
+    reason: String,
+}
+
 /// List the runs of all pipelines.
 ///
 /// Newest first: those of the cluster, and the archived ones of the last 30 days. A caller that has the
@@ -207,12 +232,7 @@ pub(super) struct Day {
     operation_id = "listAllRuns",
     tag = "runs",
     params(
-        ("state" = Option<String>, Query, description = "Only runs in one of these states, separated by commas"),
-        ("since" = Option<String>, Query, description = "Only runs created at that time or later (RFC 3339)"),
-        ("until" = Option<String>, Query, description = "Only runs created before that time (RFC 3339)"),
-        ("pipeline" = Option<String>, Query, description = "Only runs of the pipeline with that fully qualified name"),
-        ("service" = Option<String>, Query, description = "Only runs of pipelines of that service"),
-        ("reason" = Option<String>, Query, description = "Only runs that wait or failed for that reason"),
+        FilterQuery,
         ("limit" = Option<u16>, Query, description = "Most runs of the answer, by default 100", minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
     ),
@@ -267,14 +287,7 @@ pub(super) async fn list(
     path = "/runs/statistics",
     operation_id = "getStatistics",
     tag = "runs",
-    params(
-        ("state" = Option<String>, Query, description = "Only runs in one of these states, separated by commas"),
-        ("since" = Option<String>, Query, description = "Only runs created at that time or later (RFC 3339)"),
-        ("until" = Option<String>, Query, description = "Only runs created before that time (RFC 3339)"),
-        ("pipeline" = Option<String>, Query, description = "Only runs of the pipeline with that fully qualified name"),
-        ("service" = Option<String>, Query, description = "Only runs of pipelines of that service"),
-        ("reason" = Option<String>, Query, description = "Only runs that wait or failed for that reason"),
-    ),
+    params(FilterQuery),
     responses((status = 200, description = "What they have in common", body = RunStatistics))
 )]
 pub(super) async fn statistics(

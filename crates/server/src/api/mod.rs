@@ -5,6 +5,7 @@
 //! | `pipelines`, `pipelines/{pipeline}`, `…/schedule` | `pipelines` |
 //! | `…/runs`, `…/runs/{runId}` | `runs`, shown as `run` has it |
 //! | `runs`, `runs/statistics`, `…/runs/{runId}/timeline` | `history` |
+//! | `runs/changes` | `changes` |
 //! | `…/runs/{runId}/logs`, `…/logs/pages/{page}` | `logs`, with `range` and `gzip` |
 //! | `…/runs/{runId}/logs/follow` | `follow` |
 //! | `health` | `health` |
@@ -14,6 +15,7 @@
 
 pub(crate) mod access;
 mod asked;
+mod changes;
 mod follow;
 mod gzip;
 mod health;
@@ -44,6 +46,7 @@ use crate::settings::{BasePath, Settings};
 pub(crate) use problem::Problem;
 
 use access::Tokens;
+use changes::Subscribers;
 
 /// Below which path it is found.
 const PREFIX: &str = "/api/v1";
@@ -59,6 +62,7 @@ pub(crate) struct Api {
     /// What is known of tokens of Kubernetes; `None` when they are not taken.
     tokens: Option<Tokens>,
     log_readers: Arc<Semaphore>,
+    subscribers: Subscribers,
 }
 
 impl Api {
@@ -72,6 +76,7 @@ impl Api {
                 .kubernetes_authentication
                 .then(|| Tokens::new(&settings.token_audience)),
             log_readers: Arc::new(Semaphore::new(LOG_READERS)),
+            subscribers: Subscribers::new(),
         }
     }
 
@@ -123,6 +128,7 @@ pub(crate) fn routes(app: &Shared) -> Router<Shared> {
         .route("/pipelines", get(pipelines::list))
         .route("/runs", get(history::list))
         .route("/runs/statistics", get(history::statistics))
+        .route("/runs/changes", get(changes::follow))
         .route("/pipelines/{pipeline}", get(pipelines::detail).patch(pipelines::change))
         .route("/pipelines/{pipeline}/schedule", get(pipelines::schedule))
         .route("/pipelines/{pipeline}/runs", get(runs::list).post(runs::start))

@@ -13,7 +13,7 @@ use utoipa::openapi::{
 };
 
 use super::problem::MEDIA_TYPE;
-use super::{PREFIX, follow, health, history, logs, pipelines, runs};
+use super::{PREFIX, changes, follow, health, history, logs, pipelines, runs};
 use crate::app::Shared;
 use crate::settings::BasePath;
 
@@ -34,6 +34,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
         pipelines::schedule,
         history::list,
         history::statistics,
+        changes::follow,
         runs::list,
         runs::start,
         runs::detail,
@@ -45,12 +46,12 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
         health::show,
         show,
     ),
-    components(schemas(follow::LogPiece, follow::Warning, follow::End)),
+    components(schemas(follow::LogPiece, follow::Warning, follow::End, changes::Gone)),
     tags(
         (name = "pipelines", description = "What is deployed, and when it runs"),
-        (name = "runs", description = "What runs or ran"),
-        (name = "logs", description = "What runs say"),
-        (name = "service", description = "ompipe itself"),
+        (name = "runs", description = "Runs"),
+        (name = "logs", description = "Logs of runs"),
+        (name = "service", description = "The service itself"),
     ),
     security(("basic" = []), ("token" = [])),
 )]

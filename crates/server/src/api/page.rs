@@ -52,7 +52,7 @@ fn write_page(page: &mut String, document: &Value, root: &str) -> fmt::Result {
             }
         }
     }
-    writeln!(page, "<h2>Shapes</h2>")?;
+    writeln!(page, "<h2>Schemas</h2>")?;
     map(&document["components"]["schemas"])
         .try_for_each(|(name, schema)| write_shape(page, name, schema))
 }
@@ -124,12 +124,16 @@ fn map(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
     value.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value))
 }
 
-/// A text of the document; nothing where it has none.
+/// A text of the document, whose words between backticks are code; nothing where it has none.
 struct Text<'t>(&'t Value);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped(self.0.as_str().unwrap_or_default()).fmt(f)
+        let text = self.0.as_str().unwrap_or_default();
+        text.split('`').enumerate().try_for_each(|(number, part)| match number % 2 {
+            0 => Escaped(part).fmt(f),
+            _ => write!(f, "<code>{}</code>", Escaped(part)),
+        })
     }
 }
 
@@ -168,6 +172,7 @@ mod tests {
             }
         }
         assert!(page.contains("href=\"/base/api/v1/pipelines\""));
+        assert!(page.contains("Data of an event <code>gone</code>"), "{page}");
         assert!(!page.contains("://") && !page.contains("<script"), "nothing from elsewhere");
     }
 

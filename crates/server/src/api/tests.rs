@@ -107,7 +107,7 @@ async fn everything_that_is_documented_is_there_and_needs_a_login() {
             }
         }
     }
-    assert_eq!(operations, 16);
+    assert_eq!(operations, 17);
     for path in ["/api/v1", "/api/v1/", "/", "/pipelines", "/assets/page.js"] {
         send(&app, Method::GET, path, &[]).await.problem(401);
     }

@@ -30,7 +30,8 @@ async fn a_server_has_those_that_are_asked_for_and_those_of_the_documents() {
     let document = include_str!("../../../../docs/operate.md");
     let rows = document.lines().filter_map(|line| line.strip_prefix("| `ompipe_server_"));
     let documented = rows.map(|row| format!("ompipe_server_{}", row.split('`').next().unwrap()));
-    let names = metrics::families(&page).map(|(name, kind)| match kind {
+    let own = metrics::families(&page).filter(|(name, _)| name.starts_with("ompipe_server_"));
+    let names = own.map(|(name, kind)| match kind {
         "counter" => format!("{name}_total"),
         _ => name.to_owned(),
     });

@@ -107,18 +107,22 @@ impl Operator {
     pub(crate) async fn refused(&self, verb: &str) {
         let series = format!("ompipe_operator_api_requests_total{{verb=\"{verb}\",code=\"403\"}}");
         eventually("a refusal", || async {
-            let url = format!("http://127.0.0.1:{}/metrics", self.port);
-            let answer = reqwest::get(&url).await.map_err(|error| error.to_string())?;
+            let answer =
+                reqwest::get(self.metrics_url()).await.map_err(|error| error.to_string())?;
             let text = answer.text().await.map_err(|error| error.to_string())?;
             if text.contains(&series) { Ok(()) } else { Err(text) }
         })
         .await;
     }
 
+    /// Where Prometheus finds its metrics.
+    pub(crate) fn metrics_url(&self) -> String {
+        format!("http://127.0.0.1:{}/metrics", self.port)
+    }
+
     /// The value of one series, 0 where there is none yet.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
-        let url = format!("http://127.0.0.1:{}/metrics", self.port);
-        let text = reqwest::get(&url).await.unwrap().text().await.unwrap();
+        let text = reqwest::get(self.metrics_url()).await.unwrap().text().await.unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
     }

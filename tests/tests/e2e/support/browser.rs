@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::wait::eventually;
+
 /// A browser with one window. It ends with the test.
 pub(crate) struct Browser {
     _driver: Child,
@@ -79,6 +81,8 @@ impl Browser {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         browser.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+        // A scroll bar would take its width from what is laid out, and not from the picture.
+        browser.devtools("Emulation.setScrollbarsHidden", json!({ "hidden": true })).await;
         let scheme = if dark { "dark" } else { "light" };
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         browser.devtools("Emulation.setEmulatedMedia", media).await;
@@ -86,10 +90,17 @@ impl Browser {
     }
 
     async fn call(&self, path: &str, body: &Value) -> Value {
+        self.try_call(path, body).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    async fn try_call(&self, path: &str, body: &Value) -> Result<Value, String> {
         let sent = self.client.post(format!("{}{path}", self.session)).json(body).send().await;
-        let answer: Value = sent.unwrap().json().await.unwrap();
-        assert!(answer["value"]["error"].is_null(), "{path}: {answer}");
-        answer["value"].clone()
+        let mut answer: Value = sent.unwrap().json().await.unwrap();
+        if answer["value"]["error"].is_null() {
+            Ok(answer["value"].take())
+        } else {
+            Err(format!("{path}: {answer}"))
+        }
     }
 
     async fn devtools(&self, command: &str, parameters: Value) -> Value {
@@ -116,12 +127,16 @@ impl Browser {
         self.run("return document.body.innerText").await.as_str().unwrap().to_owned()
     }
 
-    /// Clicks the first element that a selector of CSS names.
+    /// Clicks the first element that a selector of CSS names, once the page has one: a click before may
+    /// still be on its way to the page.
     pub(crate) async fn click(&self, selector: &str) {
-        let found =
-            self.call("/element", &json!({ "using": "css selector", "value": selector })).await;
-        let id = found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
-        self.call(&format!("/element/{id}/click"), &json!({})).await;
+        let wanted = json!({ "using": "css selector", "value": selector });
+        eventually("an element to click", || async {
+            let found = self.try_call("/element", &wanted).await?;
+            let id = found.as_object().unwrap().values().next().unwrap().as_str().unwrap();
+            self.try_call(&format!("/element/{id}/click"), &json!({})).await
+        })
+        .await;
     }
 
     /// What the browser complains of, such as a script that the policy forbids.

@@ -86,6 +86,17 @@ impl Serving {
         parameters: &Value,
         section: &Value,
     ) -> Self {
+        let variables = [("KUBECONFIG", kubeconfig)];
+        Self::with_environment(scene, &variables, parameters, section).await
+    }
+
+    /// As [`Self::with`], with these variables, of which `KUBECONFIG` is one.
+    pub(crate) async fn with_environment(
+        scene: &Scene,
+        variables: &[(&str, &str)],
+        parameters: &Value,
+        section: &Value,
+    ) -> Self {
         let credentials = scene.text_file("credentials", &format!("{}:{}\n", LOGIN.0, LOGIN.1));
         let mut server = json!({
             "listen": "127.0.0.1:0",
@@ -99,7 +110,7 @@ impl Serving {
         document["server"] = server;
         let config = scene.file("serve.yaml", &document);
         let mut command = Command::new(&bed().ompipe);
-        command.env_clear().env("KUBECONFIG", kubeconfig).kill_on_drop(true);
+        command.env_clear().envs(variables.iter().copied()).kill_on_drop(true);
         command.env("OPENMETADATA_JWT_TOKEN", scene.standin.token());
         command.args(["--config", &config, "serve"]).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
