@@ -26,14 +26,17 @@ impl Drop for Browser {
     fn drop(&mut self) {
         let path = self.session.strip_prefix("http://").unwrap();
         let (host, path) = path.split_once('/').unwrap();
-        let request = format!("DELETE /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("DELETE /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         let closed = TcpStream::connect(host).and_then(|mut connection| {
             connection.set_read_timeout(Some(Duration::from_secs(10)))?;
             connection.write_all(request.as_bytes())?;
             connection.read(&mut [0; 1])
         });
         if let Err(error) = closed {
-            eprintln!("Chromium may still run, because chromedriver did not close its session: {error}");
+            eprintln!(
+                "Chromium may still run, because chromedriver did not close its session: {error}"
+            );
         }
     }
 }
