@@ -1,7 +1,7 @@
 # ompipe: what a person types. Everything that is built goes below .build/ and target/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly unit contract models e2e e2e-down stores fault-matrix chaos lint images release sbom sandbox helm chart manifests crds bench docs-images bench-build bench-operator bench-server deny hooks clean
+.PHONY: help demo test nightly unit contract models e2e e2e-down docs stores fault-matrix chaos lint images release sbom sandbox helm chart manifests crds bench docs-images bench-build bench-operator bench-server deny hooks clean
 
 # A cluster that the shell happens to point at is not for tests: it has to be named, KUBECONFIG=FILE.
 ifneq ($(origin KUBECONFIG),command line)
@@ -45,6 +45,11 @@ e2e: ## Run end-to-end tests on a sandbox that stays up; T=kill:: for a group or
 e2e-down: ## End the sandboxes that `make e2e` left up
 	@.build/bin/sandbox --dir .build/clusters/test down
 	@.build/bin/sandbox --dir .build/clusters/breakable down
+
+docs: sandbox images helm ## Execute the commands of the documents, and count those that are not executed
+	@rm -rf .build/docs-blocks
+	tests/on-cluster cargo test --workspace --test e2e --locked -- docs::
+	cargo run --quiet --locked --package ompipe-tests --bin docs-blocks
 
 fault-matrix: sandbox images ## Try every end and fault in every mode, and write docs/fault-matrix.md
 	@rm -rf .build/matrix

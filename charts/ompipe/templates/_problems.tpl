@@ -63,7 +63,7 @@ What the schema cannot say in a sentence. Every problem is told at once, each wi
 - omjobOperator.watchNamespaces: must be either [ALL] or names of namespaces, not both.
 {{- end }}
 {{- if and .Values.server.enabled .Values.omjobOperator.enabled (include "ompipe.operatorMode" .) (not (has "ALL" $watched)) (not (has (include "ompipe.runsNamespace" .) $watched)) }}
-- omjobOperator.watchNamespaces: lacks {{ include "ompipe.runsNamespace" . }}, where k8s.useOMJobOperator puts runs. Nobody would carry them out: add it.
+- omjobOperator.watchNamespaces: lacks {{ include "ompipe.runsNamespace" . }}, where k8s.useOMJobOperator puts runs. No operator would carry them out: add it.
 {{- end }}
 {{- end }}
 

@@ -78,7 +78,7 @@ pub(crate) struct Args {
     pub(crate) token_file: Option<PathBuf>,
 
     /// Where the operator archives logs and records of runs: `s3://bucket/prefix`, `gs://…`, `az://…` or
-    /// `file:///directory`. By default nowhere.
+    /// `file:///directory`. Without it, logs are read from pods only.
     #[arg(long, global = true, value_name = "URL", env = "LOGS_ARCHIVE_URL", help_heading = GLOBAL)]
     pub(crate) logs_archive_url: Option<String>,
 
@@ -229,9 +229,11 @@ pub(crate) enum Command {
     #[command(flatten)]
     Call(Call),
     /// Run the operator: the controllers of OMJob and CronOMJob. Ends with SIGTERM or SIGINT.
+    #[command(after_help = examples::OPERATOR)]
     Operator(Box<OperatorArgs>),
     /// Serve as the pipeline service of an OpenMetadata server, and our own API. Ends with SIGTERM or
     /// SIGINT.
+    #[command(after_help = examples::SERVE)]
     Serve(Box<ServeArgs>),
 }
 
@@ -259,8 +261,7 @@ pub(crate) enum Call {
     /// Print the log of a run.
     #[command(after_help = examples::LOGS)]
     Logs(Box<LogsArgs>),
-    /// Show what runs there were, also those that the cluster no longer has where an archive keeps
-    /// their records.
+    /// Show past runs, also those that the cluster no longer has, if an archive keeps their records.
     #[command(after_help = examples::HISTORY)]
     History(HistoryArgs),
     /// List the deployed pipelines.
@@ -275,7 +276,7 @@ pub(crate) enum Call {
     /// Switch the schedule of pipelines on again.
     #[command(after_help = examples::RESUME)]
     Resume(Targets),
-    /// Switch the schedule of pipelines on or off: the former spelling of pause and resume.
+    /// Switch the schedule of pipelines on or off: the previous spelling of pause and resume.
     #[command(after_help = examples::TOGGLE)]
     Toggle(ToggleArgs),
     /// Stop the runs of pipelines that have not ended.
@@ -307,7 +308,7 @@ pub(crate) enum Call {
     /// Print the custom resource definitions that operator mode needs, for kubectl apply.
     #[command(after_help = examples::CRDS)]
     Crds,
-    /// Print the namespace's Role and service account that ompipe needs, for kubectl apply.
+    /// Print the namespace, Roles and service account that ompipe needs, for kubectl apply.
     #[command(after_help = examples::RBAC)]
     Rbac {
         /// The account and Role of `ompipe operator` in a namespace that it watches, instead.
@@ -321,8 +322,9 @@ pub(crate) enum Call {
         #[arg(long)]
         client: bool,
     },
-    /// Report how a run ended, from inside its pod or one beside it. Reads the environment that
-    /// pods of runs have: config, pipelineRunId, pipelineStatus, jobName, namespace.
+    /// Report how a run ended, from inside its pod or the pod of its exit handler. Reads the environment
+    /// that pods of runs have: config, pipelineRunId, pipelineStatus, jobName, namespace.
+    #[command(after_help = examples::EXIT_HANDLER)]
     ExitHandler,
     /// Print the manual page, for man -l, or write one for each command.
     #[command(after_help = examples::MAN)]
@@ -394,7 +396,7 @@ pub(crate) struct DeployArgs {
     #[command(flatten)]
     pub(crate) source: DeploySource,
 
-    /// Only say what would be done: server asks the API server to try it, client sends no request.
+    /// Only show what would be done: server asks the API server to try it, client sends no request.
     #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "server")]
     pub(crate) dry_run: Option<DryRun>,
 }
@@ -413,6 +415,10 @@ pub(crate) struct ListArgs {
     /// The pipelines of every namespace.
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     pub(crate) all_namespaces: bool,
+
+    /// Go on after the list, and print each pipeline that changes, until Ctrl-C.
+    #[arg(short, long)]
+    pub(crate) watch: bool,
 
     /// Only pipelines with these labels, as kubectl has them: key=value, key!=value, key in (a,b).
     #[arg(short = 'l', long, value_name = "SELECTOR")]
@@ -474,7 +480,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "UUID")]
     pub(crate) run_id: Option<RunId>,
 
-    /// What this run has different, as JSON or YAML: appConfigOverride, sourceConfigOverride,
+    /// Settings of this run only, as JSON or YAML: appConfigOverride, sourceConfigOverride,
     /// testCases; - is stdin.
     #[arg(long, value_name = "FILE")]
     pub(crate) overrides: Option<PathBuf>,
@@ -523,6 +529,10 @@ pub(crate) struct StatusArgs {
     /// Show this run only, by its id or the first digits of it.
     #[arg(long, value_name = "RUN", add = ArgValueCompleter::new(complete::runs))]
     pub(crate) run: Option<RunRef>,
+
+    /// Go on after the list, and print each run that changes, until Ctrl-C.
+    #[arg(short, long)]
+    pub(crate) watch: bool,
 }
 
 /// The pipeline of a log. Here -f is --follow, as everywhere else that logs are printed.
@@ -566,7 +576,7 @@ pub(crate) struct HistoryArgs {
     #[arg(long, value_name = "REASON")]
     pub(crate) reason: Option<String>,
 
-    /// How many of the newest runs are shown.
+    /// Number of the newest runs to show.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) limit: usize,
 }
@@ -619,7 +629,7 @@ pub(crate) struct LogLines {
     #[arg(long, conflicts_with_all = ["attempt", "page", "follow"])]
     pub(crate) previous: bool,
 
-    /// So many of the last lines, at most 100000 and 16 MiB.
+    /// Number of the last lines to print, at most 100000 and 16 MiB.
     #[arg(long, value_name = "N", conflicts_with_all = ["page", "follow"])]
     pub(crate) tail: Option<usize>,
 
@@ -686,14 +696,19 @@ pub(crate) struct TestConnectionArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DoctorArgs {
-    /// Name or fully qualified name of a deployed pipeline; without one, ompipe and the cluster are
-    /// examined only.
+    /// Name or fully qualified name of a deployed pipeline. Without one, only ompipe, the cluster and
+    /// OpenMetadata are checked.
     #[arg(value_name = "PIPELINE", add = ArgValueCompleter::new(complete::pipelines))]
     pub(crate) pipeline: Option<String>,
 
-    /// Examine this run of it, by its id or the first digits of it; the latest when not given.
+    /// Check this run of the pipeline, by its id or its first digits; the latest when not given.
     #[arg(long, value_name = "RUN", requires = "pipeline", add = ArgValueCompleter::new(complete::runs))]
     pub(crate) run: Option<RunRef>,
+
+    /// First create the service account of the runs and its rights where they are absent, and report the
+    /// end of the run if OpenMetadata does not have it. Changes nothing that exists.
+    #[arg(long)]
+    pub(crate) fix: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -713,11 +728,14 @@ pub(crate) struct RenderArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Check the configuration and list everything that is wrong with it.
+    #[command(after_help = examples::CONFIG_CHECK)]
     Check,
     /// Show the value of each parameter, and where it comes from: default, file, environment or
     /// option. Secrets are masked.
+    #[command(after_help = examples::CONFIG_SHOW)]
     Show,
     /// List every parameter with its default and what it does.
+    #[command(after_help = examples::CONFIG_REFERENCE)]
     Reference,
 }
 
@@ -737,14 +755,41 @@ mod tests {
         super::command().debug_assert();
     }
 
+    /// Every command, also those of `config`.
+    fn commands() -> Vec<clap::Command> {
+        let mut command = super::command();
+        command.build();
+        let is_help = |of: &&clap::Command| of.get_name() == "help";
+        let mut all = vec![command.clone()];
+        for of in command.get_subcommands().filter(|of| !is_help(of)) {
+            all.push(of.clone());
+            all.extend(of.get_subcommands().filter(|of| !is_help(of)).cloned());
+        }
+        all
+    }
+
     #[test]
     fn every_command_has_examples() {
-        let command = super::command();
-        let bare = ["operator", "serve", "exit-handler", "help"];
-        for of in command.get_subcommands().filter(|of| !bare.contains(&of.get_name())) {
+        for of in commands() {
             let text = of.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(text.starts_with("Examples:\n  ompipe "), "{}: {text}", of.get_name());
+            assert!(text.starts_with("Examples:\n  "), "{}: {text}", of.get_name());
             assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        }
+    }
+
+    /// An example that a change of the options breaks would mislead more than none.
+    #[test]
+    fn every_example_can_be_typed() {
+        let texts = commands().into_iter().filter_map(|of| Some(of.get_after_help()?.to_string()));
+        for line in texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()) {
+            let Some(example) = line.strip_prefix("  ompipe ") else { continue };
+            // What is said about an example is two spaces away; what follows is the shell's.
+            let typed = example.split("  ").next().unwrap_or_default();
+            let typed = typed.split(['|', '>']).next().unwrap_or_default();
+            let words = std::iter::once("ompipe").chain(typed.split_whitespace());
+            if let Err(error) = super::command().try_get_matches_from(words) {
+                panic!("{line}: {error}");
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use clap::Parser;
 use clap_complete::CompleteEnv;
 use clap_complete::engine::CompletionCandidate;
 use ompipe_client::{K8sPipelineClient, PipelineFilter};
-use ompipe_core::printable;
+use ompipe_core::{PipelineIdentity, printable};
 
 use crate::args::{self, Args};
 use crate::failure::Failure;
@@ -35,13 +35,16 @@ pub(crate) fn pipelines(current: &OsStr) -> Vec<CompletionCandidate> {
 /// Short ids of runs: those of the pipeline that was typed, else of all.
 pub(crate) fn runs(current: &OsStr) -> Vec<CompletionCandidate> {
     ask(current, async |client| {
-        let found = client.find_runs("").await?;
-        let named: Vec<String> = words();
-        let is_named = |fqn: &str, name: &str| named.iter().any(|word| word == fqn || word == name);
-        let has_pipeline = found.iter().any(|(p, _)| is_named(&p.fully_qualified_name, &p.name));
-        let meant = found.into_iter().filter(|(pipeline, _)| {
-            !has_pipeline || is_named(&pipeline.fully_qualified_name, &pipeline.name)
-        });
+        let all = PipelineFilter::default();
+        let (found, deployed) =
+            tokio::try_join!(client.find_runs(""), client.deployed_identities(&all))?;
+        let typed: Vec<String> = words();
+        let is_typed = |pipeline: &PipelineIdentity| {
+            let names = [&pipeline.fully_qualified_name, &pipeline.name];
+            typed.iter().any(|word| names.contains(&word))
+        };
+        let has_pipeline = deployed.iter().any(is_typed);
+        let meant = found.into_iter().filter(|(pipeline, _)| !has_pipeline || is_typed(pipeline));
         Ok(meant.map(|(p, run)| (run.short(), Some(p.fully_qualified_name))).collect())
     })
 }

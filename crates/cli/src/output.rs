@@ -44,6 +44,23 @@ impl Painted {
         print_as_it_is(&self.0)
     }
 
+    /// Prints it as a result; false when the reader of a pipe has gone away.
+    pub(crate) fn print_to_reader(&self) -> Result<bool, Failure> {
+        let mut stdout = io::stdout().lock();
+        match writeln!(stdout, "{}", self.0).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            written => Ok(written.map(|()| true)?),
+        }
+    }
+
+    /// Of a table, the rows that are wanted, and its header if that is.
+    pub(crate) fn of_rows(&self, header: bool, is_wanted: impl Fn(usize) -> bool) -> Self {
+        let mut lines = self.0.lines();
+        let first = lines.next().filter(|_| header);
+        let rows = (0..).zip(lines).filter(|(row, _)| is_wanted(*row)).map(|(_, line)| line);
+        Self(first.into_iter().chain(rows).collect::<Vec<_>>().join("\n"))
+    }
+
     pub(crate) fn without_last_newline(mut self) -> Self {
         self.0.truncate(self.0.trim_end_matches('\n').len());
         self
@@ -100,14 +117,19 @@ impl<W: Write> Write for LogWriter<W> {
 
 /// Prints a result for programs: as YAML if that is the format, else as JSON.
 pub(crate) fn print_structured(output: Output, result: &impl Serialize) -> Result<(), Failure> {
+    structured(output, result)?.print()
+}
+
+/// A result for programs, as a text.
+pub(crate) fn structured(output: Output, result: &impl Serialize) -> Result<Painted, Failure> {
     if output != Output::Yaml {
         let text = serde_json::to_string_pretty(result).map_err(io::Error::from)?;
-        return print_as_it_is(printable::json(&text));
+        return Ok(Painted(printable::json(&text).to_string()));
     }
     // By way of a JSON value, since that is what both formats hold.
     let value = serde_json::to_value(result).map_err(io::Error::from)?;
     let text = yaml::render_readable(&value).map_err(Failure::usage)?;
-    print(text.trim_end())
+    Ok(Painted::from(text.trim_end().to_owned()))
 }
 
 /// Prints a result for people or programs.
@@ -272,6 +294,13 @@ mod tests {
     fn a_cell_does_nothing_to_a_terminal() {
         let printed = table(["NAME", "AGE"], [["a\x1b[8m\nb".to_owned(), "1s".to_owned()]]);
         assert_eq!(printed, "NAME              AGE\na\\u{1b}[8m\\u{a}b  1s");
+    }
+
+    #[test]
+    fn rows_of_a_table_are_chosen_with_or_without_its_header() {
+        let table = Painted("NAME\na\nb\nc".to_owned());
+        assert_eq!(table.of_rows(true, |row| row == 1).0, "NAME\nb");
+        assert_eq!(table.of_rows(false, |row| row != 1).0, "a\nc");
     }
 
     #[test]

@@ -218,6 +218,10 @@ fn there_is_a_manual_page_for_every_command() {
     for name in ["ompipe.1", "ompipe-deploy.1", "ompipe-config.1", "ompipe-serve.1"] {
         let page = fs::read_to_string(directory.join(name)).unwrap();
         assert!(page.starts_with(".ie"), "{page}");
+        for heading in ["EXAMPLES", "\"EXIT STATUS\"", "ENVIRONMENT", "FILES", "\"SEE ALSO\""] {
+            let heading = format!("\n.SH {heading}\n");
+            assert_eq!(page.matches(&heading).count(), 1, "{name}: {heading}");
+        }
     }
 }
 

@@ -179,8 +179,16 @@ impl Preparation {
     /// The configured server with the bot's token, if both are known.
     #[must_use]
     pub fn connection(&self) -> Option<ServerConnection> {
-        let (endpoint, token) = (self.endpoint.as_ref()?, self.token.as_ref()?);
-        let connection = ServerConnection::new(endpoint, token.expose_secret(), self.verify_ssl);
+        self.configured(self.token.as_ref()?.expose_secret())
+    }
+
+    /// The configured server, for the questions that it answers without a login.
+    pub(crate) fn connection_without_token(&self) -> Option<ServerConnection> {
+        self.configured("")
+    }
+
+    fn configured(&self, token: &str) -> Option<ServerConnection> {
+        let connection = ServerConnection::new(self.endpoint.as_ref()?, token, self.verify_ssl);
         let connection = match &self.caller_endpoint {
             Some(endpoint) => connection.called_at(endpoint),
             None => connection,

@@ -1,11 +1,16 @@
 //! The command line as users of kubectl type it: several pipelines at once, short run ids, what is
 //! deployed, what a deploy would change, waiting, and running again.
 
+use std::process::Stdio;
+
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::ResourceExt;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::{Duration, timeout};
 
-use crate::support::{INJECTED, Injector, Scene, eventually};
+use crate::support::{INJECTED, Injector, Scene, bed, eventually};
 
 const RUN_ID: &str = "app.kubernetes.io/run-id";
 const REVISION: &str = "pipelines.openmetadata.org/config-revision";
@@ -199,5 +204,135 @@ async fn ctrl_c_says_how_to_go_on() {
     assert_eq!(output.status.code(), Some(130), "{told}");
     assert!(told.contains("goes on") && told.contains("ompipe logs shop.nightly --run"), "{told}");
     scene.ompipe(&["kill", "-c", &config, "-f", &pipeline]).await.good();
+    scene.end().await;
+}
+
+/// A command that goes on, and its lines as they come.
+struct Watching {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Watching {
+    fn start(args: &[&str]) -> Self {
+        let mut child = Scene::ompipe_in_background(args);
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// Reads until a line passes, and gives it.
+    async fn line(&mut self, what: &str, passes: impl Fn(&str) -> bool) -> String {
+        let found = timeout(Duration::from_mins(3), async {
+            loop {
+                let line = self.lines.next_line().await.unwrap();
+                let line = line.unwrap_or_else(|| panic!("it ended before {what}"));
+                if passes(&line) {
+                    return line;
+                }
+            }
+        });
+        found.await.unwrap_or_else(|_| panic!("{what} never came"))
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_watched_until_its_reader_goes() {
+    let (scene, config, stream) = scene().await;
+    let service = scene.service();
+    let ompipe = async |args: &[&str]| scene.ompipe(&[args, &["-c", &config]].concat()).await;
+    ompipe(&["deploy", "-f", &stream, "--service", &service]).await.good();
+    let mut list = Watching::start(&["list", "--watch", "-c", &config]);
+    list.line("a header", |line| line.starts_with("NAME ")).await;
+    list.line("the first list", |line| line.starts_with("shop.weekly ")).await;
+    let run = ompipe(&["run", "nightly", "-o", "name"]).await.good().stdout.trim().to_owned();
+    let mut status = Watching::start(&["status", "-w", "-c", &config, "nightly"]);
+    let is_over = |line: &str| line.starts_with(&run[..8]) && line.ends_with("success");
+    status.line("the end of the run", is_over).await;
+    let ended = |line: &str| line.starts_with("shop.nightly ") && line.ends_with("success");
+    let row = list.line("the end in the list", ended).await;
+    assert!(row.len() <= 80, "{row}");
+    // Callers have no right to watch schedules: the next beat shows it.
+    ompipe(&["pause", "nightly"]).await.good();
+    list.line("the pause", |line| line.contains(" paused ")).await;
+    let mut json = Watching::start(&["list", "-w", "-o", "json", "-c", &config]);
+    json.line("a pipeline", |line| line.contains("shop.nightly")).await;
+    let Watching { mut child, lines } = json;
+    drop(lines);
+    ompipe(&["resume", "nightly"]).await.good();
+    let ended = timeout(Duration::from_mins(3), child.wait()).await;
+    assert_eq!(ended.unwrap().unwrap().code(), Some(0), "its reader has gone");
+    drop((list.child, status.child));
+    scene.end().await;
+}
+
+/// What bash is offered for the last of some words, by the script that users install.
+async fn completed(scene: &Scene, words: &[&str]) -> Vec<String> {
+    let script = scene.ompipe(&["completions", "bash"]).await.good().stdout;
+    let file = scene.text_file("completion.bash", &script);
+    let bin = std::path::Path::new(&bed().ompipe).parent().unwrap().display().to_string();
+    let line = format!("ompipe {}", words.join(" "));
+    // As bash does it: the words, the place of the last one, and the function that is registered.
+    let ask = format!(
+        "source {file}\nCOMP_LINE=$1 COMP_POINT=${{#1}} COMP_TYPE=9 COMP_KEY=9\nread -ra COMP_WORDS <<< \"$1\"\n\
+         [[ $1 != *' ' ]] || COMP_WORDS+=('')\nCOMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
+         function=$(complete -p ompipe | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n\
+         $function ompipe \"${{COMP_WORDS[COMP_CWORD]}}\" ''\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &ask, "bash", &line]).env_clear().env("KUBECONFIG", &scene.kubeconfig);
+    bash.env("PATH", format!("{bin}:/usr/bin:/bin")).stderr(Stdio::piped());
+    let output = bash.output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+}
+
+#[tokio::test]
+async fn the_shell_completes_pipelines_runs_and_namespaces() {
+    let (scene, config, stream) = scene().await;
+    let service = scene.service();
+    let deploy = ["deploy", "-c", &config, "-f", &stream, "--service", &service];
+    scene.ompipe(&deploy).await.good();
+    let run = ["run", "-c", &config, "nightly", "-o", "name"];
+    let run = scene.ompipe(&run).await.good().stdout;
+    let namespace = scene.namespace.as_str();
+    let complete =
+        async |words: &[&str]| completed(&scene, &[&["-n", namespace], words].concat()).await;
+    assert_eq!(complete(&["status", ""]).await, ["shop.nightly", "shop.weekly"]);
+    assert_eq!(complete(&["pause", "shop.w"]).await, ["shop.weekly"]);
+    assert_eq!(complete(&["logs", "shop.nightly", "--run", ""]).await, [&run[..8]]);
+    assert_eq!(complete(&["logs", "shop.weekly", "--run", ""]).await, [""; 0]);
+    assert_eq!(complete(&["retry", &run[..3]]).await, [&run[..8]]);
+    let half = &namespace[..namespace.len() - 2];
+    assert_eq!(completed(&scene, &["list", "-n", half]).await, [namespace]);
+    scene.end().await;
+}
+
+/// Errors of every kind of command, as scripts read them.
+#[tokio::test]
+async fn failures_are_json_with_a_code() {
+    let (scene, config, stream) = scene().await;
+    let service = scene.service();
+    let ompipe =
+        async |args: &[&str]| scene.ompipe(&[args, &["-c", &config, "-o", "json"]].concat()).await;
+    ompipe(&["deploy", "-f", &stream, "--service", &service]).await.good();
+    for (args, exit, code) in [
+        (&["status", "absent"][..], 2, "no-such-pipeline"),
+        (&["get", "absent"], 2, "no-such-pipeline"),
+        (&["logs", "nightly"], 3, "no-such-run"),
+        (&["logs", "nightly", "--run", "a1b2c3d4"], 3, "no-such-run"),
+        (&["wait", "nightly"], 3, "no-such-run"),
+        (&["retry", "a1b2c3d4"], 3, "no-such-run"),
+        (&["kill", "nightly", "--frobnicate"], 2, "usage"),
+        (&["deploy", "-f", "/no/such/file"], 2, "invalid-input"),
+        (&["run", "nightly", "--overrides", "/no/such/file"], 2, "invalid-input"),
+    ] {
+        let failed = ompipe(args).await.ended_with(exit);
+        let error: Value = serde_json::from_str(&failed.stderr)
+            .unwrap_or_else(|error| panic!("{args:?}: {error}: {}", failed.stderr));
+        assert_eq!(error["code"], code, "{args:?}: {error}");
+        assert!(!error["error"].as_str().unwrap().is_empty() && error["problems"].is_array());
+        assert_eq!(failed.stdout, "", "{args:?}");
+    }
     scene.end().await;
 }

@@ -1,11 +1,14 @@
 //! `doctor`: what works is good, and what does not is named with its remedy.
 
 use k8s_openapi::api::core::v1::{LimitRange, Pod, ServiceAccount};
+use k8s_openapi::api::rbac::v1::Role;
+use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
+use ompipe_tests::api_proxy::{ApiFault, ApiProxy, Failure};
 use serde_json::{Value, json};
 
 use crate::access::{documented_rules, limited_kubeconfig};
-use crate::support::{Scene, eventually};
+use crate::support::{Scene, VERSION, eventually, install_crds};
 
 /// What the doctor finds about a pipeline, or without one.
 async fn findings(scene: &Scene, config: &str, more: &[&str]) -> (Option<i32>, Vec<Value>) {
@@ -24,6 +27,15 @@ fn troubles(findings: &[Value]) -> Vec<(String, String)> {
             (text(finding, "check"), text(finding, "detail"))
         })
         .collect()
+}
+
+/// What a check found: verdict and detail.
+#[track_caller]
+fn of_check(findings: &[Value], check: &str) -> (String, String) {
+    let found = findings.iter().find(|finding| finding["check"] == check);
+    let found = found.unwrap_or_else(|| panic!("no check {check}: {findings:?}"));
+    let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+    (text("verdict"), text("detail"))
 }
 
 async fn deployed(scene: &Scene, parameters: &Value) -> (String, String) {
@@ -168,5 +180,132 @@ async fn a_hook_that_fails_is_found() {
         if told { Ok(()) } else { Err(format!("{found:?}")) }
     })
     .await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_right_of_the_caller_that_is_missing_is_named() {
+    let mut scene = Scene::new("doctor").await;
+    let mut rules = documented_rules();
+    rules.as_array_mut().unwrap().retain(|rule| rule["resources"] != json!(["cronjobs"]));
+    scene.kubeconfig = limited_kubeconfig(&scene, "caller", &rules).await;
+    let config = scene.config(&json!({}));
+    let (code, found) = findings(&scene, &config, &[]).await;
+    let (verdict, detail) = of_check(&found, "cluster");
+    assert_eq!((code, verdict.as_str()), (Some(1), "bad"), "{found:?}");
+    assert!(detail.contains("create cronjobs.batch"), "{detail}");
+    scene.end().await;
+}
+
+/// Other tests need the custom resources, so a proxy says that the cluster does not have them.
+#[tokio::test]
+async fn custom_resources_that_operator_mode_needs_are_missed() {
+    let mut scene = Scene::new("doctor").await;
+    install_crds(&scene.client).await;
+    let config = scene.config(&json!({ "useOMJobOperator": true }));
+    let (_, found) = findings(&scene, &config, &[]).await;
+    assert_eq!(of_check(&found, "cluster").0, "good", "{found:?}");
+    let proxy = ApiProxy::start(scene.client.clone()).await.unwrap();
+    proxy.inject(ApiFault::new(Failure::Status(404)).on_path("/omjobs"));
+    scene.kubeconfig = scene.file("proxy.kubeconfig", &proxy.kubeconfig());
+    let (code, found) = findings(&scene, &config, &[]).await;
+    let (verdict, detail) = of_check(&found, "cluster");
+    assert_eq!((code, verdict.as_str()), (Some(1), "bad"), "{found:?}");
+    assert!(detail.contains("is not installed"), "{detail}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn openmetadata_and_its_release_are_checked_without_a_token_too() {
+    let scene = Scene::new("doctor").await;
+    let of_tag = |tag: &str| json!({ "ingestionImage": format!("registry.example.com/i:{tag}") });
+    scene.standin.play(VERSION);
+    for (tag, verdict, words) in [
+        (VERSION, "good", "version "),
+        ("1.1.0", "bad", "the server has version "),
+        ("test", "warning", "names none"),
+    ] {
+        let config = scene.config(&of_tag(tag));
+        let (_, found) = findings(&scene, &config, &[]).await;
+        let (is, detail) = of_check(&found, "OpenMetadata");
+        assert!(is == verdict && detail.contains(words), "{tag}: {found:?}");
+    }
+    let mut document = scene.config_document(&of_tag(VERSION));
+    document["pipelineServiceClientConfiguration"]["metadataApiEndpoint"] =
+        "http://127.0.0.1:1/api".into();
+    let config = scene.file("elsewhere.json", &document);
+    let (code, found) = findings(&scene, &config, &[]).await;
+    assert_eq!((code, of_check(&found, "OpenMetadata").0.as_str()), (Some(1), "bad"), "{found:?}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_paused_schedule_and_a_pod_template_that_breaks_the_hook_are_found() {
+    let scene = Scene::new("doctor").await;
+    let template = json!({ "spec": { "terminationGracePeriodSeconds": 5, "containers": [
+        { "name": "main", "lifecycle": { "preStop": { "exec": { "command": ["true"] } } } },
+    ]}});
+    let config = scene.config(&json!({ "podTemplate": template }));
+    let pipeline = scene.scheduled_nightly();
+    scene.ompipe(&["deploy", "-c", &config, "-f", &pipeline]).await.good();
+    let (_, found) = findings(&scene, &config, &["nightly"]).await;
+    assert_eq!(of_check(&found, "schedule"), ("good".to_owned(), "it is enabled".to_owned()));
+    scene.ompipe(&["pause", "-c", &config, "nightly"]).await.good();
+    scene.ompipe(&["run", "-c", &config, "nightly"]).await.good();
+    scene.ompipe(&["wait", "-c", &config, "nightly", "--timeout", "5m"]).await.good();
+    let (code, found) = findings(&scene, &config, &["nightly"]).await;
+    let is = |check: &str| of_check(&found, check).0;
+    assert_eq!(
+        (code, is("schedule").as_str(), is("preStop hook").as_str(), is("grace period").as_str()),
+        (Some(1), "warning", "bad", "bad"),
+        "{found:?}"
+    );
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn fix_creates_the_account_of_the_runs_and_changes_none_that_exists() {
+    let scene = Scene::new("doctor").await;
+    let own = scene.api::<Role>().get("openmetadata-ingestion").await.unwrap();
+    let config = scene.config(&json!({}));
+    let untouched = scene.ompipe(&["doctor", "-c", &config, "--fix"]).await;
+    assert!(!untouched.stderr.contains("created"), "{}", untouched.stderr);
+    let after = scene.api::<Role>().get("openmetadata-ingestion").await.unwrap();
+    assert_eq!(after.resource_version(), own.resource_version());
+
+    let config = scene.config(&json!({ "serviceAccountName": "absent" }));
+    let (_, found) = findings(&scene, &config, &[]).await;
+    assert_eq!(of_check(&found, "service account").0, "bad");
+    let fixed = scene.ompipe(&["doctor", "-c", &config, "--fix"]).await;
+    for kind in ["ServiceAccount", "Role", "RoleBinding"] {
+        let line = format!("{kind:<9} absent created");
+        assert!(fixed.stderr.contains(&line), "{line}: {}", fixed.stderr);
+    }
+    // The authorizer of a busy API server learns of a new binding a moment later.
+    eventually("rights of the account", || async {
+        let (_, found) = findings(&scene, &config, &[]).await;
+        let both = [of_check(&found, "service account").0, of_check(&found, "rights of runs").0];
+        if both == ["good", "good"] { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn fix_reports_an_end_that_openmetadata_does_not_have() {
+    let scene = Scene::new("doctor").await;
+    scene.add_nightly();
+    let (config, _) = deployed(&scene, &json!({})).await;
+    scene.ompipe(&["run", "-c", &config, "nightly"]).await.good();
+    scene.ompipe(&["wait", "-c", &config, "nightly", "--timeout", "5m"]).await.good();
+    let (code, found) = findings(&scene, &config, &["nightly"]).await;
+    let (verdict, detail) = of_check(&found, "status in OpenMetadata");
+    assert_eq!((code, verdict.as_str()), (Some(1), "bad"), "{found:?}");
+    assert!(detail.contains("no row of the run"), "{detail}");
+    let fixed = scene.ompipe(&["doctor", "-c", &config, "nightly", "--fix"]).await.good();
+    assert!(fixed.stderr.contains("reported to OpenMetadata: success"), "{}", fixed.stderr);
+    let again = scene.ompipe(&["doctor", "-c", &config, "nightly", "--fix"]).await.good();
+    assert!(!again.stderr.contains("reported"), "{}", again.stderr);
+    assert_eq!(scene.standin.rows("shop.nightly").len(), 1);
     scene.end().await;
 }

@@ -14,7 +14,7 @@ use crate::support::{Scene, bed, eventually, from, install_crds};
 const RUN: &str = "a1b2c3d4-e5f6-7890-abcd-ef1234567890";
 
 /// The labels of upstream's objects.
-fn labels(base: &str) -> Value {
+pub(crate) fn labels(base: &str) -> Value {
     json!({
         "app.kubernetes.io/name": "openmetadata", "app.kubernetes.io/component": "ingestion",
         "app.kubernetes.io/managed-by": "openmetadata", "app.kubernetes.io/pipeline": base,
@@ -39,7 +39,8 @@ fn pod(base: &str, fqn: &str) -> Value {
     })
 }
 
-fn cron_job(base: &str, fqn: &str) -> CronJob {
+/// The schedule of a pipeline in mode job.
+pub(crate) fn cron_job(base: &str, fqn: &str) -> CronJob {
     from(json!({
         "metadata": { "name": format!("om-cronjob-{base}"), "labels": labels(base) },
         "spec": { "schedule": "0 2 * * 0", "concurrencyPolicy": "Forbid",
@@ -50,34 +51,43 @@ fn cron_job(base: &str, fqn: &str) -> CronJob {
 /// Everything that upstream's client makes of a scheduled pipeline in both modes, and a run.
 async fn of_upstream(scene: &Scene, base: &str, fqn: &str) {
     let post = PostParams::default();
-    let config = format!("ingestionPipelineFQN: {fqn}\nworkflowConfig: {{}}\n");
-    let metadata = |name: String| json!({ "name": name, "labels": labels(base) });
-    let config_map: ConfigMap = from(
-        json!({ "metadata": metadata(format!("om-config-{base}")), "data": { "config": config } }),
-    );
-    let secret: Secret = from(json!({
-        "metadata": metadata(format!("om-secret-{base}")), "stringData": { "securityConfig": "{}" },
-    }));
+    let (config_map, secret) = config(base, fqn);
     scene.api().create(&post, &config_map).await.unwrap();
     scene.api().create(&post, &secret).await.unwrap();
     scene.api().create(&post, &cron_job(base, fqn)).await.unwrap();
     let stage = json!({ "image": "i", "env": [{ "name": "ingestionPipelineFQN", "value": fqn }] });
     let cron_om_job: CronOMJob = from(json!({
-        "metadata": metadata(format!("om-cronomjob-{base}")),
+        "metadata": { "name": format!("om-cronomjob-{base}"), "labels": labels(base) },
         "spec": { "schedule": "0 2 * * 0", "omJobSpec": { "mainPodSpec": stage } },
     }));
     scene.api().create(&post, &cron_om_job).await.unwrap();
     run_of_upstream(scene, base, fqn).await;
 }
 
-async fn run_of_upstream(scene: &Scene, base: &str, fqn: &str) {
+/// The config of a pipeline, and its credentials.
+pub(crate) fn config(base: &str, fqn: &str) -> (ConfigMap, Secret) {
+    let config = format!("ingestionPipelineFQN: {fqn}\nworkflowConfig: {{}}\n");
+    let metadata = |name: String| json!({ "name": name, "labels": labels(base) });
+    let config_map =
+        json!({ "metadata": metadata(format!("om-config-{base}")), "data": { "config": config } });
+    let secret = json!({
+        "metadata": metadata(format!("om-secret-{base}")), "stringData": { "securityConfig": "{}" },
+    });
+    (from(config_map), from(secret))
+}
+
+/// A run that goes on until it is stopped.
+pub(crate) fn run(base: &str, fqn: &str) -> Job {
     let mut labels = labels(base);
     labels["app.kubernetes.io/run-id"] = RUN.into();
-    let job: Job = from(json!({
+    from(json!({
         "metadata": { "name": format!("om-job-{base}-a1b2c3d4"), "labels": labels },
         "spec": { "backoffLimit": 0, "template": pod(base, fqn) },
-    }));
-    scene.api().create(&PostParams::default(), &job).await.unwrap();
+    }))
+}
+
+async fn run_of_upstream(scene: &Scene, base: &str, fqn: &str) {
+    scene.api().create(&PostParams::default(), &run(base, fqn)).await.unwrap();
 }
 
 /// Names of the schedules of a scene, whoever made them.

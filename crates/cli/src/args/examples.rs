@@ -9,10 +9,10 @@ Examples:
 
 pub(super) const DEPLOY: &str = "\
 Examples:
-  ompipe deploy -f pipeline.yaml               a file
-  ompipe deploy -f pipelines/                  every file of a directory
-  ompipe deploy --fqn shop.shop_metadata       what OpenMetadata has
-  ompipe deploy -f pipelines/ --dry-run=server what would change";
+  ompipe deploy -f pipeline.yaml                 a file
+  ompipe deploy -f pipelines/                    every file of a directory
+  ompipe deploy --fqn shop.shop_metadata         what OpenMetadata has
+  ompipe deploy -f pipelines/ --dry-run=server   what would change";
 
 pub(super) const DIFF: &str = "\
 Examples:
@@ -38,7 +38,8 @@ Examples:
 pub(super) const STATUS: &str = "\
 Examples:
   ompipe status shop.shop_metadata
-  ompipe status shop.shop_metadata --run a1b2c3d4 -o wide";
+  ompipe status shop.shop_metadata --run a1b2c3d4 -o wide
+  ompipe status shop.shop_metadata --watch";
 
 pub(super) const LOGS: &str = "\
 Examples:
@@ -50,6 +51,7 @@ pub(super) const LIST: &str = "\
 Examples:
   ompipe list
   ompipe list -A -o wide
+  ompipe list --watch
   ompipe list -l app.kubernetes.io/pipeline-type=profiler";
 
 pub(super) const GET: &str = "\
@@ -95,7 +97,8 @@ Examples:
 pub(super) const DOCTOR: &str = "\
 Examples:
   ompipe doctor
-  ompipe doctor shop.shop_metadata --run a1b2c3d4";
+  ompipe doctor shop.shop_metadata --run a1b2c3d4
+  ompipe doctor shop.shop_metadata --fix";
 
 pub(super) const RENDER: &str = "\
 Examples:
@@ -139,3 +142,33 @@ Examples:
   ompipe history shop.nightly
   ompipe history --state failed --since 7d
   ompipe history shop.nightly --reason OOMKilled -o json";
+
+pub(super) const OPERATOR: &str = "\
+Examples:
+  ompipe operator --watch-namespaces team-a,team-b
+  ompipe operator --drain --watch-namespaces team-a";
+
+pub(super) const SERVE: &str = "\
+Examples:
+  ompipe serve --config config.yaml --credentials-file credentials
+  ompipe serve --config config.yaml --listen 127.0.0.1:8080 --log-format text";
+
+pub(super) const EXIT_HANDLER: &str = "\
+Examples:
+  ompipe exit-handler                          inside the pod of a run
+  pipelineStatus=Failed ompipe exit-handler    as the operator calls it";
+
+pub(super) const CONFIG_CHECK: &str = "\
+Examples:
+  ompipe config check --config ompipe.yaml
+  ompipe config check --config-from secret/openmetadata/ompipe-config";
+
+pub(super) const CONFIG_SHOW: &str = "\
+Examples:
+  ompipe config show
+  ompipe config show -o json";
+
+pub(super) const CONFIG_REFERENCE: &str = "\
+Examples:
+  ompipe config reference
+  ompipe config reference -o json";

@@ -3,7 +3,7 @@
 use ompipe_client::K8sPipelineClient;
 use ompipe_core::diagnosis::{Finding, Verdict};
 
-use super::target;
+use super::{fix, target};
 use crate::args::{Args, DoctorArgs};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Painted, Tone};
@@ -11,7 +11,10 @@ use crate::{inputs, progress};
 
 pub(super) async fn execute(args: &Args, doctor: &DoctorArgs) -> Result<Exit, Failure> {
     let client = inputs::client(args).await?;
-    let findings = progress::during("looking", look(&client, doctor)).await?;
+    if doctor.fix {
+        fix::everything(&client, doctor).await?;
+    }
+    let findings = progress::during("checking", look(&client, doctor)).await?;
     output::show(args.output, &findings, |findings| describe(findings))?;
     let is_bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
     Ok(if is_bad { Exit::RunFailed } else { Exit::Success })

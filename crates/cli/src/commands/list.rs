@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use ompipe_client::{DeployedPipeline, PipelineFilter};
 
 use super::target;
+use super::watch::{Rows, watch};
 use crate::args::{Args, ListArgs, Output};
 use crate::failure::{Exit, Failure};
 use crate::inputs;
@@ -13,12 +14,20 @@ pub(super) async fn execute(args: &Args, list: &ListArgs) -> Result<Exit, Failur
     let client = inputs::client(args).await?;
     let filter =
         PipelineFilter { all_namespaces: list.all_namespaces, selector: list.selector.clone() };
+    if list.watch {
+        let rows = Rows {
+            key: |one| format!("pipeline {} of namespace {}", fqn(one), one.namespace),
+            name: |one| fqn(one).to_owned(),
+            table: &|pipelines| table(args, list, pipelines),
+        };
+        let look = async || Ok(client.pipelines_of(&filter).await?);
+        return watch(args.output, &client, &filter, rows, look).await;
+    }
     let pipelines = client.pipelines_of(&filter).await?;
     if args.output.is_structured() {
         output::print_structured(args.output, &pipelines)?;
     } else if args.output == Output::Name {
-        let names = pipelines.iter().map(|one| one.identity.fully_qualified_name.as_str());
-        names.into_iter().try_for_each(output::print)?;
+        pipelines.iter().map(fqn).try_for_each(output::print)?;
     } else if pipelines.is_empty() {
         output::print(if list.all_namespaces {
             "no pipeline is deployed in any namespace".to_owned()
@@ -29,6 +38,10 @@ pub(super) async fn execute(args: &Args, list: &ListArgs) -> Result<Exit, Failur
         table(args, list, &pipelines).print()?;
     }
     Ok(Exit::Success)
+}
+
+fn fqn(pipeline: &DeployedPipeline) -> &str {
+    &pipeline.identity.fully_qualified_name
 }
 
 fn table(args: &Args, list: &ListArgs, pipelines: &[DeployedPipeline]) -> Painted {

@@ -9,6 +9,7 @@ mod diff;
 mod doctor;
 mod each;
 mod exit_handler;
+mod fix;
 mod get;
 mod history;
 mod kill;
@@ -30,6 +31,7 @@ mod test_connection;
 mod toggle;
 mod version;
 mod wait;
+mod watch;
 
 pub(crate) use operator::execute as run_operator;
 pub(crate) use serve::execute as serve;

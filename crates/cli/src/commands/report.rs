@@ -1,4 +1,4 @@
-//! The report of a run's end by `ompipe run --follow`.
+//! The report of a run's end by `ompipe run --follow` and `ompipe doctor --fix`.
 //!
 //! The worker's exit handler reports an end when it can. A run that never started, a container that the
 //! kernel killed whole, a pod that was deleted by force and a node that was lost leave nobody in the

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ompipe_client::{Error, K8sPipelineClient};
+use ompipe_client::{Error, K8sPipelineClient, PipelineFilter};
 use ompipe_core::job::Reported;
+use ompipe_core::labels::PIPELINE_ID;
 use ompipe_core::{PipelineIdentity, PipelineState, Run, RunId, ServerConnection};
 use ompipe_openmetadata::{OpenMetadata, PipelineStatus};
 use serde::Serialize;
 
 use super::target;
+use super::watch::{Rows, watch};
 use crate::args::{Args, Output, StatusArgs};
 use crate::failure::{Exit, Failure};
 use crate::inputs;
-use crate::output::{self, Tone};
+use crate::output::{self, Painted, Tone};
 
 /// What OpenMetadata has of a run is worth this wait, not more.
 const COURTESY: Duration = Duration::from_secs(5);
@@ -35,19 +37,38 @@ struct Row {
 pub(super) async fn execute(args: &Args, status: &StatusArgs) -> Result<Exit, Failure> {
     let client = inputs::client(args).await?;
     let pipeline = target::identity_or_archived(&client, &status.target).await?;
-    let mut runs = client.runs_with_archived(&pipeline, ARCHIVED).await?;
     let wanted = target::run(&client, &pipeline, status.run.as_ref()).await?;
+    let look = async || rows(&client, &pipeline, wanted).await;
+    if status.watch {
+        let selector = format!("{PIPELINE_ID}={}", pipeline.id);
+        let filter = PipelineFilter { selector: Some(selector), ..PipelineFilter::default() };
+        let shown = Rows {
+            key: |row: &Row| format!("run {}", row.run.run_id),
+            name: |row| row.run.run_id.to_string(),
+            table: &|rows| table(args.output, rows),
+        };
+        return watch(args.output, &client, &filter, shown, look).await;
+    }
+    print(args.output, &pipeline, &look().await?)?;
+    Ok(Exit::Success)
+}
+
+/// The runs of a pipeline, or the one that is wanted.
+async fn rows(
+    client: &K8sPipelineClient,
+    pipeline: &PipelineIdentity,
+    wanted: Option<RunId>,
+) -> Result<Vec<Row>, Failure> {
+    let mut runs = client.runs_with_archived(pipeline, ARCHIVED).await?;
     if let Some(wanted) = wanted {
         runs.retain(|run| run.run_id == wanted);
     }
     if wanted.is_some() && runs.is_empty() {
-        return Err(Error::no_run(&pipeline, wanted).into());
+        return Err(Error::no_run(pipeline, wanted).into());
     }
-    let rows = openmetadata_states(&client, &pipeline, &runs).await;
-    let state_of = |run: &Run| rows.get(&run.run_id.to_string()).copied();
-    let row = |run| Row { openmetadata: state_of(&run), run };
-    print(args.output, &pipeline, &runs.into_iter().map(row).collect::<Vec<_>>())?;
-    Ok(Exit::Success)
+    let states = openmetadata_states(client, pipeline, &runs).await;
+    let state_of = |run: &Run| states.get(&run.run_id.to_string()).copied();
+    Ok(runs.into_iter().map(|run| Row { openmetadata: state_of(&run), run }).collect())
 }
 
 fn print(output: Output, pipeline: &PipelineIdentity, rows: &[Row]) -> Result<(), Failure> {
@@ -63,6 +84,10 @@ fn print(output: Output, pipeline: &PipelineIdentity, rows: &[Row]) -> Result<()
             pipeline.fully_qualified_name
         ));
     }
+    table(output, rows).print()
+}
+
+fn table(output: Output, rows: &[Row]) -> Painted {
     let now = output::now();
     let table = if output == Output::Wide {
         output::table(WIDE_HEADER, rows.iter().map(|row| wide_cells(row, now)))
@@ -70,7 +95,7 @@ fn print(output: Output, pipeline: &PipelineIdentity, rows: &[Row]) -> Result<()
         output::table(HEADER, rows.iter().map(|row| cells(row, now)))
     };
     let tone = |row: &Row| (row.run.state_in_words(), Tone::of(row.run.state));
-    output::painted(&table, &rows.iter().map(tone).collect::<Vec<_>>()).print()
+    output::painted(&table, &rows.iter().map(tone).collect::<Vec<_>>())
 }
 
 const HEADER: [&str; 7] = ["RUN", "AGE", "TOOK", "TRIES", "OPENMETADATA", "REASON", "STATE"];

@@ -1,4 +1,4 @@
-//! `doctor`: looks at everything that a run needs, and at one run.
+//! `doctor`: checks everything that a run needs, and one run.
 
 use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
@@ -26,6 +26,12 @@ const RIGHTS_OF_RUNS: [Right; 3] = [
 ];
 /// What that of a plain Job reads too: whether another attempt follows, and why it was stopped.
 const RIGHT_OF_JOBS: Right = Right { group: "batch", resource: "jobs", verb: "get" };
+
+/// The rights that the account of the runs needs.
+pub(super) fn rights_of_runs(mode: Mode) -> impl Iterator<Item = Right> {
+    let of_mode = (mode == Mode::Job).then_some(RIGHT_OF_JOBS);
+    RIGHTS_OF_RUNS.into_iter().chain(of_mode)
+}
 
 impl K8sPipelineClient {
     /// Examines the way to the cluster and to OpenMetadata, and a run of a pipeline when one is
@@ -68,7 +74,7 @@ impl K8sPipelineClient {
             }
             Ok(Some(_)) => vec![Finding::good(CHECK, name.clone()), self.rights_of(&name).await],
             Err(error) => {
-                let remedy = "grant get on serviceaccounts to have it looked at";
+                let remedy = "grant get on serviceaccounts, so that doctor can check it";
                 vec![Finding::warning(CHECK, error.to_string(), remedy)]
             }
         }
@@ -77,13 +83,13 @@ impl K8sPipelineClient {
     async fn rights_of(&self, account: &str) -> Finding {
         const CHECK: &str = "rights of runs";
         let mut missing = Vec::new();
-        let of_mode = (self.config().mode == Mode::Job).then_some(RIGHT_OF_JOBS);
-        for right in RIGHTS_OF_RUNS.into_iter().chain(of_mode) {
+        for right in rights_of_runs(self.config().mode) {
             match self.account_has(account, right).await {
                 Ok(true) => {}
                 Ok(false) => missing.push(right.to_string()),
                 Err(error) => {
-                    let remedy = "grant create on localsubjectaccessreviews to have them looked at";
+                    let remedy =
+                        "grant create on localsubjectaccessreviews, so that doctor can check them";
                     return Finding::warning(CHECK, error.to_string(), remedy);
                 }
             }
@@ -133,11 +139,12 @@ impl K8sPipelineClient {
     /// Whether OpenMetadata answers, and works with the ingestion image.
     async fn openmetadata(&self, connection: Option<&ServerConnection>) -> Finding {
         const CHECK: &str = "OpenMetadata";
-        let Some(connection) = connection else {
-            let remedy = "name a deployed pipeline, or set metadataApiEndpoint and give the token";
-            return Finding::warning(CHECK, "no server is known", remedy);
+        let without_token = self.preparation.connection_without_token();
+        let Some(known) = connection.or(without_token.as_ref()) else {
+            let remedy = "set metadataApiEndpoint, or name a deployed pipeline";
+            return Finding::warning(CHECK, "metadataApiEndpoint is not set", remedy);
         };
-        if connection.token_is_elsewhere() {
+        if known.token_is_elsewhere() {
             return Finding::warning(
                 CHECK,
                 "the bot's token is in a secrets manager, which ompipe does not read: runs that crash \
@@ -145,9 +152,11 @@ impl K8sPipelineClient {
                 "give ompipe the token by OPENMETADATA_JWT_TOKEN or --token-file, and deploy again",
             );
         }
-        let server = match OpenMetadata::new(connection) {
-            Ok(server) => server.version().await,
-            Err(error) => Err(error),
+        let server = match connection.map(OpenMetadata::new) {
+            Some(Ok(server)) => server.version().await,
+            Some(Err(error)) => Err(error),
+            // The server tells its version without a login.
+            None => OpenMetadata::version_of(known).await,
         };
         let image = &self.config().ingestion_image;
         let tag = image.tag().unwrap_or(image.as_str());
@@ -202,7 +211,7 @@ impl K8sPipelineClient {
             (None, None) => return Finding::good(CHECK, "none: it runs on demand only"),
         };
         if suspended == Some(true) {
-            return Finding::warning(CHECK, "it is disabled", "ompipe toggle --enable");
+            return Finding::warning(CHECK, "it is disabled", "ompipe resume PIPELINE");
         }
         Finding::good(CHECK, "it is enabled")
     }

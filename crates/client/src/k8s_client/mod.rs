@@ -1,5 +1,6 @@
 //! [`K8sPipelineClient`]: pipelines as Jobs and CronJobs. One file for each operation.
 
+mod account;
 mod anchor;
 mod archive;
 mod callers;
@@ -16,6 +17,7 @@ mod known;
 mod lines;
 mod logs;
 mod masks;
+mod moments;
 mod orphans;
 mod pipelines;
 mod plan;

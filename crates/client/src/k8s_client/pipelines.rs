@@ -79,11 +79,11 @@ pub struct PipelineFilter {
 }
 
 impl PipelineFilter {
-    const fn reach(&self) -> Reach {
+    pub(super) const fn reach(&self) -> Reach {
         if self.all_namespaces { Reach::Cluster } else { Reach::Namespace }
     }
 
-    fn selector(&self) -> String {
+    pub(super) fn selector(&self) -> String {
         let wanted = self.selector.iter().filter(|wanted| !wanted.trim().is_empty());
         let parts: Vec<String> =
             std::iter::once(labels::selector_of_all()).chain(wanted.cloned()).collect();

@@ -169,7 +169,7 @@ impl K8sPipelineClient {
 }
 
 /// Waits until objects of a kind may be listed: in mode job there may be neither the kind nor the right.
-async fn until_seen(api: Api<OMJob>) {
+pub(super) async fn until_seen(api: Api<OMJob>) {
     loop {
         match api.list(&ListParams::default().limit(1)).await {
             Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {

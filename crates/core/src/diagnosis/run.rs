@@ -79,8 +79,8 @@ pub(crate) const fn remedy(reason: Reason) -> &'static str {
 }
 
 /// What to do about a run whose end OpenMetadata does not know.
-const UNREPORTED: &str = "nobody reported its end: in mode job a worker that crashes does not; \
-                          useOMJobOperator covers every end";
+const UNREPORTED: &str = "no process reported its end; `ompipe doctor PIPELINE --fix` reports it now. The \
+                          operator and exitHandlerImage report every end";
 
 fn no_row(state: PipelineState) -> String {
     format!("OpenMetadata has no row of the run, the cluster says {state}")

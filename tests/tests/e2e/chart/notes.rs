@@ -33,6 +33,8 @@ async fn they_tell_the_setting_to_change() {
     });
     let said = notes(json!({ "server": server })).await;
     assert!(said.contains("apiEndpoint: https://release-ompipe-server.ns:8080/ompipe\n"), "{said}");
+    // As docs/install.md makes the Secret.
+    assert!(said.contains("secretRef: mine\n") && said.contains("secretKey: password"), "{said}");
 }
 
 /// The keys that OpenMetadata's chart reads for its Airflow client: since 1.12 below `airflow`, before

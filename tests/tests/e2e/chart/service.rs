@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{LogParams, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::api::{DeleteParams, LogParams, PostParams};
 use ompipe_tests::standin::PipelineState;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -116,6 +117,43 @@ async fn a_pipeline_is_deployed_and_run_through_the_service(#[case] use_om_job_o
     .await;
     let deleted = home.ask("delete", "DELETE", "delete?dag_id=nightly", "").await;
     assert!(deleted.starts_with("HTTP/1.1 200 OK"), "{deleted}");
+    helm(&release, ompipe_tests::helm::Release::uninstall).await;
+    home.end().await;
+}
+
+/// `helm test` of a release, which has to fail.
+async fn failed_test(release: &ompipe_tests::helm::Release) -> String {
+    let release = release.clone();
+    let tested = tokio::task::spawn_blocking(move || release.test()).await.unwrap();
+    tested.map_or_else(|failed| failed.to_string(), |said| panic!("it passed: {said}"))
+}
+
+/// What docs/install.md says that `helm test` checks: OpenMetadata, the account of the runs, the rights.
+#[tokio::test]
+async fn helm_test_fails_for_each_thing_that_it_checks() {
+    let home = Home::new("charttest").await;
+    let release = home.release("blue");
+    let mut values = home.whole(false);
+    values["omjobOperator"] = json!({ "enabled": false });
+    values["server"]["replicas"] = json!(1);
+    values["pipelineServiceClientConfig"]["metadataApiEndpoint"] = "http://127.0.0.1:1/api".into();
+    helm(&release, move |release| release.install(&values)).await;
+    let said = failed_test(&release).await;
+    assert!(said.contains("FAIL   OpenMetadata: "), "{said}");
+    assert!(
+        said.contains("ok     cluster: ") && said.contains("ok     service account: "),
+        "{said}"
+    );
+
+    let scene = &home.stage.scene;
+    let delete = DeleteParams::default();
+    scene.api::<ServiceAccount>().delete("blue-ompipe-ingestion", &delete).await.unwrap();
+    let said = failed_test(&release).await;
+    assert!(said.contains("FAIL   service account: "), "{said}");
+
+    scene.api::<RoleBinding>().delete("blue-ompipe-server", &delete).await.unwrap();
+    let said = failed_test(&release).await;
+    assert!(said.contains("FAIL   cluster: ") && said.contains("rights are missing"), "{said}");
     helm(&release, ompipe_tests::helm::Release::uninstall).await;
     home.end().await;
 }

@@ -16,5 +16,6 @@ mod way_back;
 
 pub(crate) use admission::{Webhook, denied};
 pub(crate) use process::Operator;
+pub(crate) use replicas::of_upstream as upstreams_run;
 pub(crate) use report::documented_rules;
 pub(crate) use stage::{Stage, condition};

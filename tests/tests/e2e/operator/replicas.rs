@@ -118,7 +118,7 @@ async fn a_rolling_upgrade_in_mid_run_hands_over_at_once() {
 
 /// A run of upstream's operator in mid-run, with its pod: no finalizers, the server's labels over
 /// its own, a bare status.
-async fn of_upstream(stage: &Stage) -> OMJob {
+pub(crate) async fn of_upstream(stage: &Stage) -> OMJob {
     let job = stage.run("run", UNTIL_TOLD, json!({})).await;
     let pod: Pod = from(json!({
         "metadata": {

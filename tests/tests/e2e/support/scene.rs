@@ -40,17 +40,26 @@ impl Scene {
 
     /// The same on another cluster, whose pods see this machine as `host`.
     pub(crate) async fn on(kubeconfig: &str, host: IpAddr, name: &str) -> Self {
+        let namespace = format!("{name}-{}", &Uuid::new_v4().simple().to_string()[..6]);
+        let scene = Self::of(kubeconfig, host, namespace).await;
+        scene.create_namespace().await;
+        scene
+    }
+
+    /// A scene in a namespace that is there, which goes on after the scene.
+    pub(crate) async fn within(namespace: &str) -> Self {
+        Self::of(&bed().kubeconfig, bed().host, namespace.to_owned()).await
+    }
+
+    async fn of(kubeconfig: &str, host: IpAddr, namespace: String) -> Self {
         // The second call of a process finds it installed.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let access = Kubeconfig::read_from(kubeconfig).unwrap();
         let access = Config::from_custom_kubeconfig(access, &KubeConfigOptions::default()).await;
         let client = Client::try_from(access.unwrap()).unwrap();
-        let namespace = format!("{name}-{}", &Uuid::new_v4().simple().to_string()[..6]);
         let standin = Standin::start(SocketAddr::new(host, 0)).unwrap();
         let (kubeconfig, dir) = (kubeconfig.to_owned(), TempDir::new().unwrap());
-        let scene = Self { namespace, client, standin, kubeconfig, dir };
-        scene.create_namespace().await;
-        scene
+        Self { namespace, client, standin, kubeconfig, dir }
     }
 
     async fn create_namespace(&self) {
