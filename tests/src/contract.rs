@@ -432,6 +432,13 @@ fn limits() -> Vec<Row> {
         Row::new("activeDeadlineSeconds", json!(78))
             .variable("K8S_ACTIVE_DEADLINE_SECONDS", "78")
             .at(&ALL, vec![("/run/activeDeadlineSeconds", json!(78))]),
+        Row::new("retryWithMoreMemory", json!({ "factor": 3, "limit": "32Gi" }))
+            .at(
+                &[OmJobMain, OmJobExit, CronOmJobMain, CronOmJobExit],
+                vec![("/run/retryWithMoreMemory", json!({ "factor": 3, "limit": "32Gi" }))],
+            )
+            .nowhere(&[Job, CronJob], "the attempts of a Job have one template")
+            .nowhere(&OF_TASKS, "neither automations nor applications are tried again"),
         Row::new("backoffLimit", json!(7))
             .variable("K8S_BACKOFF_LIMIT", "7")
             .at(&OF_PIPELINES, vec![("/run/backoffLimit", json!(7))])

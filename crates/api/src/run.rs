@@ -28,7 +28,7 @@ impl OMJob {
             deleting: self.metadata.deletion_timestamp.is_some(),
             queued: run::queued(self.labels(), self.spec.suspend),
             started: status.phase == Some(Phase::ExitHandlerRunning),
-            backoff_limit: Some(self.spec.limits().backoff_limit),
+            backoff_limit: self.spec.limits().backoff_limit,
             end: status.end(),
             reported: status.reported(),
             end_reporter: EndReporter::Operator,

@@ -4,6 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::report::HOPELESS;
 
+use super::backoff::Backoff;
+use super::retry::Retry;
 use super::{
     Action, Decision, Deletion, End, Lasting, Observed, Phase, PodRef, PodSeen, PodState, Reason,
     Refusal, Report, Reporting, Source, Stage, StageStatus, Status, Trouble, pod_name,
@@ -27,9 +29,7 @@ const REPORT_LIMIT: SignedDuration = SignedDuration::from_mins(10);
 /// How long for an `OMJob` without a TTL.
 const REPORT_LIMIT_WITHOUT_TTL: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// First and longest wait between two attempts of main, as for a Job.
-const RETRY: Backoff = Backoff { first: 10, most: 360 };
-/// The same of the exit handler, for which people wait.
+/// First and longest wait between two attempts of the exit handler, for which people wait.
 const EXIT_RETRY: Backoff = Backoff { first: 2, most: 4 };
 /// First and longest wait after a refused creation.
 const REFUSED: Backoff = Backoff { first: 1, most: 60 };
@@ -389,27 +389,26 @@ impl Step<'_> {
         if certain && end.reason == Reason::Suspended && self.observed.deleted.is_none() {
             return self.suspend();
         }
-        match self.next_main_attempt(&end).filter(|_| certain) {
+        let memory_limit = pod.and_then(|pod| pod.memory_limit);
+        let (main, Observed { uid, limits, .. }) = (self.status.main.clone(), self.observed);
+        let retry = Retry { uid, limits, main: &main, end: &end, memory_limit };
+        match self.next_main_attempt(&retry).filter(|_| certain) {
             Some(time) => {
                 self.status.main.not_before = Some(time);
+                self.status.main.memory_limit = retry.next_memory_limit();
                 self.looks.push(time);
             }
-            None => self.end_main(end),
+            None => self.end_main(retry.conclusion()),
         }
     }
 
     /// When another attempt follows, if one does.
-    fn next_main_attempt(&self, end: &End) -> Option<Timestamp> {
-        let limit = self.observed.limits.backoff_limit;
-        let main = &self.status.main;
-        // Of a pod that its node turned away nothing has run, so that it is safe to try again.
-        let never_ran = end.reason == Reason::Rejected;
-        let spent = !never_ran && (limit == 0 || main.failures > limit);
+    fn next_main_attempt(&self, retry: &Retry<'_>) -> Option<Timestamp> {
         let stopped = self.observed.deleted.is_some() || self.is_late(Stage::Main);
-        if end.succeeded() || end.is_final() || stopped || spent {
+        if stopped || !retry.is_allowed() {
             return None;
         }
-        let time = after(self.now, RETRY.wait(main.ended.saturating_sub(1)));
+        let time = after(self.now, retry.wait());
         let in_time = self.deadline(Stage::Main).is_none_or(|deadline| time < deadline);
         in_time.then_some(time)
     }
@@ -651,6 +650,7 @@ impl Step<'_> {
 fn count(record: &mut StageStatus, pod: Option<&PodSeen>, end: &End) {
     record.ended += 1;
     record.failures += u32::from(!end.succeeded() && !end.reason.is_disruption());
+    record.disruptions += u32::from(end.reason.took_the_worker_away());
     record.trouble = None;
     record.refusals = 0;
     if let Some(PodSeen { attempt, name, .. }) = pod {
@@ -680,21 +680,6 @@ fn delete(pod: &PodSeen) -> Action {
 
 fn release(pod: &PodSeen) -> Action {
     Action::ReleasePod { name: pod.name.clone(), uid: pod.uid.clone() }
-}
-
-/// Waits that double.
-struct Backoff {
-    /// The first, in seconds.
-    first: i64,
-    /// The longest, in seconds.
-    most: i64,
-}
-
-impl Backoff {
-    fn wait(&self, times: u32) -> SignedDuration {
-        let seconds = self.first.saturating_mul(1 << times.min(30));
-        SignedDuration::from_secs(seconds.min(self.most))
-    }
 }
 
 fn after(time: Timestamp, duration: SignedDuration) -> Timestamp {

@@ -112,6 +112,13 @@ impl Reason {
         matches!(self, Self::Evicted | Self::NodeLost | Self::Suspended | Self::Rejected)
     }
 
+    /// True for a disruption of a worker that may have run: a drain, a preemption, the loss of its
+    /// node.
+    #[must_use]
+    pub const fn took_the_worker_away(self) -> bool {
+        matches!(self, Self::Evicted | Self::NodeLost)
+    }
+
     /// True for an end of the worker's own making, with an exit code other than 0.
     #[must_use]
     pub const fn is_of_worker(self) -> bool {

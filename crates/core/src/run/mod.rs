@@ -93,7 +93,11 @@ impl Retrying {
     fn of(workload: &Workload, attempts: &[PodState]) -> Option<Self> {
         let of = workload.backoff_limit?.saturating_add(1);
         let PodState::Ended { end, .. } = attempts.last()? else { return None };
-        let attempt = u32::try_from(attempts.len()).ok()?.saturating_add(1);
+        // A disruption is no attempt of the worker's, so that the next one has the same number.
+        let counts = |attempt: &&PodState| {
+            matches!(attempt, PodState::Ended { end, .. } if !end.reason.is_disruption())
+        };
+        let attempt = u32::try_from(attempts.iter().filter(counts).count()).ok()?.saturating_add(1);
         let goes_on = workload.is_live() && !workload.started;
         let fails = !end.succeeded() && !end.is_final();
         (goes_on && fails && attempt <= of).then_some(Self { attempt, of })
