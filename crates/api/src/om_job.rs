@@ -65,7 +65,7 @@ pub struct OMJobSpec {
 }
 
 /// What the memory limit of `main` becomes after an OOM kill; its request grows in proportion.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemoryRetry {
     /// Each OOM kill multiplies the limit by this; 2 by default.

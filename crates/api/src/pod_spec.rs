@@ -209,7 +209,9 @@ fn read_amounts<'de, D: Deserializer<'de>>(
 }
 
 /// One such amount.
-pub(crate) fn read_amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quantity, D::Error> {
+pub(crate) fn read_amount<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Quantity, D::Error> {
     Amount::deserialize(deserializer).map(Quantity::from)
 }
 

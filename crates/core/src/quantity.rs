@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Written;
 
-use crate::omjob::Bytes;
+use crate::Bytes;
 
 /// A resource amount that Kubernetes will accept.
 #[derive(Clone, Debug, PartialEq)]

@@ -48,7 +48,8 @@ fn limit(fields: &mut Fields<'_>, worker: &ResourceRequirements) -> Option<Quant
     match written.and_then(|written| written.0.parse::<Quantity>().ok()) {
         Some(first) if !largest.exceeds(&first) => {
             let first = first.to_kubernetes().0;
-            fields.note(LIMIT, format!("must be more than resources.limits.memory, which is {first}"))
+            fields
+                .note(LIMIT, format!("must be more than resources.limits.memory, which is {first}"))
         }
         Some(_) | None => Some(largest),
     }
@@ -58,7 +59,8 @@ fn limit(fields: &mut Fields<'_>, worker: &ResourceRequirements) -> Option<Quant
 pub(super) fn note_without_operator(fields: &mut Fields<'_>, mode: Mode) -> Option<Problem> {
     let is_given = fields.value(KEY).is_some();
     (is_given && mode == Mode::Job).then(|| {
-        let remedy = "has no effect without useOMJobOperator: the attempts of a Job have the same memory";
+        let remedy =
+            "has no effect without useOMJobOperator: the attempts of a Job have the same memory";
         Problem::without_value(fields.path_of(KEY), remedy)
     })
 }

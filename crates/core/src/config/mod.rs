@@ -8,6 +8,7 @@
 
 mod effective;
 mod environment;
+mod kueue;
 mod memory_retry;
 mod parameters;
 mod pod_template;
@@ -27,6 +28,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 pub use effective::{EffectiveValue, Origin, effective};
+pub use kueue::Kueue;
 pub use memory_retry::MemoryRetry;
 pub use parameters::{PARAMETERS, Parameter};
 pub use pod_template::PodTemplates;
@@ -99,6 +101,8 @@ pub struct K8sPipelineClientConfig {
     /// Seconds that a scheduled run may start late: 0 for *no catch-up*
     /// ([`crate::cron::starting_deadline`]), else never below [`LEAST_STARTING_DEADLINE`].
     pub starting_deadline_seconds: i64,
+    /// In which queues of Kueue runs wait.
+    pub kueue: Kueue,
     /// Over how many minutes schedules of the same minute are spread.
     pub schedule_spread: ScheduleSpread,
     /// Finished runs that a schedule keeps.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use serde_json::{Value, json};
 
+use super::kueue::Kueue;
 use super::memory_retry::{MemoryRetry, note_without_operator};
 use super::pod_template::{PodTemplates, refuse_reserved};
 use super::resources::resources;
@@ -149,6 +150,42 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     parameter(
         "pipelineScheduleSpread",
+        None,
+        "{}",
+        "the same for one pipeline: a map from its fully qualified name",
+    ),
+    parameter(
+        "queueName",
+        None,
+        "null",
+        "Kueue's LocalQueue in which the runs of pipelines wait for quota; null: no queue",
+    ),
+    parameter(
+        "serviceQueueNames",
+        None,
+        "{}",
+        "the same for the pipelines of one service: a map from its name; \"\" is no queue",
+    ),
+    parameter(
+        "pipelineQueueNames",
+        None,
+        "{}",
+        "the same for one pipeline: a map from its fully qualified name",
+    ),
+    parameter(
+        "workloadPriorityClass",
+        None,
+        "null",
+        "Kueue's WorkloadPriorityClass of runs that have a queue",
+    ),
+    parameter(
+        "serviceWorkloadPriorityClasses",
+        None,
+        "{}",
+        "the same for the pipelines of one service: a map from its name; \"\" is none",
+    ),
+    parameter(
+        "pipelineWorkloadPriorityClasses",
         None,
         "{}",
         "the same for one pipeline: a map from its fully qualified name",
@@ -326,6 +363,7 @@ pub(super) fn read(
         backoff_limit: number(fields, "backoffLimit", 0)?,
         concurrency_policy: or_default(fields, "concurrencyPolicy")?,
         starting_deadline_seconds: starting_deadline(fields, notices)?,
+        kueue: Kueue::read(fields),
         schedule_spread: ScheduleSpread::read(fields),
         successful_jobs_history_limit: number(fields, "successfulJobsHistoryLimit", 0)?,
         failed_jobs_history_limit: number(fields, "failedJobsHistoryLimit", 0)?,

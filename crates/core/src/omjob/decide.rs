@@ -16,6 +16,8 @@ use super::{
 const LOST_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// How long main may take to start where `activeDeadlineSeconds` does not say.
 const START_LIMIT: SignedDuration = SignedDuration::from_hours(24);
+/// How long main may wait in a queue of the cluster, whose time the deadline does not count.
+const QUEUE_LIMIT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How long something may keep the exit handler from starting: what it would tell, the operator can
 /// tell as well.
 const EXIT_START_LIMIT: SignedDuration = SignedDuration::from_secs(30);
@@ -283,6 +285,7 @@ impl<'o> Step<'o> {
         let limits = &self.observed.limits;
         let started = self.started(stage)?;
         let limit = match stage {
+            Stage::Main if is_queued(&self.status.main) => Some(QUEUE_LIMIT),
             Stage::Main if self.status.phase == Phase::Pending => {
                 Some(limits.active_deadline.unwrap_or(START_LIMIT))
             }
@@ -358,8 +361,14 @@ impl Step<'_> {
             PodState::Running | PodState::Ended { .. } => None,
         };
         let runs = pod.state == PodState::Running;
+        let now = self.now;
         let record = self.status.stage_mut(stage);
         let known = record.trouble.as_ref().map(|known| known.reason);
+        if known == Some(Reason::Queued) && waits_for.is_none_or(|new| new.reason != Reason::Queued)
+        {
+            // As for a Job that is resumed: what it waited for others is not its own time.
+            record.started = Some(now);
+        }
         // The kubelet forgets between two tries, and when the pod is deleted, what keeps it from
         // starting. That it keeps it will be the reason of its end.
         let forgets = pod.deletion.is_some() || known.is_some_and(Reason::is_of_container);
@@ -644,6 +653,11 @@ impl Step<'_> {
         });
         actions.collect()
     }
+}
+
+/// True while a queue of the cluster keeps the stage's pod from a node.
+fn is_queued(record: &StageStatus) -> bool {
+    record.trouble.as_ref().is_some_and(|trouble| trouble.reason == Reason::Queued)
 }
 
 /// Counts an attempt that ended.

@@ -36,12 +36,13 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use crate::bytes::Bytes;
 pub use crate::labels::POD_TYPE;
 pub use crate::pod::{Deletion, End, Lasting, PodState, Reason, Refusal, Trouble, disruption};
 pub(crate) use decide::REPORT_EVERY;
 pub use decide::{State, decide};
 pub use decision::{Action, Decision};
-pub use memory::{Bytes, MoreMemory};
+pub use memory::MoreMemory;
 pub use names::{attempt_of, pod_name};
 pub use observed::{Limits, Observed, Report, Source};
 pub use pod::PodSeen;

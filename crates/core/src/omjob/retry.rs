@@ -59,9 +59,10 @@ impl Retry<'_> {
     /// The end of the run, with what the retries came to.
     pub(super) fn conclusion(&self) -> End {
         let notes = [self.note_of_memory(), self.note_of_disruptions()];
-        let message = notes.into_iter().flatten().fold(self.end.message.clone(), |message, note| {
-            format!("{message}; {note}")
-        });
+        let message = notes
+            .into_iter()
+            .flatten()
+            .fold(self.end.message.clone(), |message, note| format!("{message}; {note}"));
         End { message, ..self.end.clone() }
     }
 
@@ -81,8 +82,7 @@ impl Retry<'_> {
 
     fn note_of_disruptions(&self) -> Option<String> {
         let disruptions = self.main.disruptions;
-        let is_last =
-            self.end.reason.took_the_worker_away() && disruptions >= MOST_DISRUPTIONS;
+        let is_last = self.end.reason.took_the_worker_away() && disruptions >= MOST_DISRUPTIONS;
         is_last.then(|| {
             format!("its worker was taken away {disruptions} times, so no other attempt follows")
         })

@@ -743,6 +743,58 @@ fn an_oom_kill_raises_the_memory_limit(
     assert!(message.ends_with(told), "{message}");
 }
 
+/// A pod that Kueue has not admitted yet.
+fn gated() -> Pod {
+    let spec =
+        json!({ "containers": [], "schedulingGates": [{ "name": "kueue.x-k8s.io/admission" }] });
+    let mut pod = pod("run-main", &spec, &json!({ "phase": "Pending" }));
+    let label = (crate::labels::KUEUE_QUEUE.to_owned(), "batch".to_owned());
+    pod.metadata.labels = Some([label].into());
+    pod
+}
+
+/// The deadline of ten minutes begins when Kueue admits the pod.
+#[test]
+fn a_run_that_waits_for_kueue_is_not_late() {
+    let mut observed = observed(&[gated()]);
+    let decision = decide(&observed, at(5));
+    let record = status(&decision);
+    assert_eq!((record.phase, record.reason()), (Phase::Pending, Some(Reason::Queued)));
+    assert_eq!(record.message().unwrap(), "waits in Kueue's queue batch");
+    observed.status = record.clone();
+    assert!(decide(&observed, at(6_000)).actions.is_empty());
+    observed.pods = vec![seen(&on_node("run-main", &running()))];
+    let admitted = decide(&observed, at(7_000));
+    assert_eq!(status(&admitted).main.started, Some(at(7_000)));
+    observed.status = status(&admitted).clone();
+    assert!(decide(&observed, at(7_599)).actions.is_empty());
+    assert!(matches!(decide(&observed, at(7_600)).actions[..], [Action::DeletePod { .. }]));
+}
+
+/// A queue that admits nothing for a week holds no run for ever.
+#[test]
+fn a_run_does_not_wait_for_kueue_for_ever() {
+    let mut observed = observed(&[gated()]);
+    observed.status = status(&decide(&observed, at(5))).clone();
+    let week = 7 * 24 * 3_600;
+    assert!(matches!(decide(&observed, at(week)).actions[..], [Action::DeletePod { .. }]));
+    observed.pods = vec![seen(&deleted(gated(), week))];
+    let decision = decide(&observed, at(week + 1));
+    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, Reason::Queued);
+}
+
+/// Kueue deletes what it preempts; that is no failure of the worker's.
+#[test]
+fn a_preemption_by_kueue_is_a_disruption() {
+    let end =
+        with_condition(ended(143, "Error"), "TerminationTarget", "WorkloadEvictedDueToPreempted");
+    let mut observed = observed(&[deleted(on_node("run-main", &end), 30)]);
+    observed.limits.backoff_limit = Some(0);
+    let record = status(&decide(&observed, at(61))).clone();
+    assert_eq!((record.main.disruptions, record.main.failures), (1, 0));
+    assert_eq!(record.main.end, None);
+}
+
 /// The status of a run that goes on says what its next attempt has.
 #[test]
 fn a_raised_limit_stands_in_the_status_between_two_attempts() {
@@ -768,22 +820,25 @@ fn any_observed() -> impl Strategy<Value = Observed> {
     ];
     let names = prop::sample::select(vec!["run-main", "run-main-1", "run-exit", "run-exit-1"]);
     let pods = prop::collection::btree_map(names, (states, any::<bool>()), 0..4);
-    (pods, any::<[bool; 5]>(), 0u32..3, prop::option::of(0u32..2)).prop_map(|(pods, flags, ended, limit)| {
-        let pods: Vec<Pod> = pods
-            .into_iter()
-            .map(|(name, (status, gone))| {
-                let pod = on_node(name, &status);
-                if gone { deleted(pod, 40) } else { pod }
-            })
-            .collect();
-        let mut observed = observed(&pods);
-        let [deleted, finalizer, suspend, exit_handler, live] = flags;
-        (observed.deleted, observed.finalizer) = (deleted.then(|| at(100)), finalizer);
-        observed.limits = Limits { suspend, exit_handler, backoff_limit: limit, ..observed.limits };
-        observed.status.main.ended = ended;
-        observed.source = if live { Source::Api } else { Source::Cache };
-        observed
-    })
+    (pods, any::<[bool; 5]>(), 0u32..3, prop::option::of(0u32..2)).prop_map(
+        |(pods, flags, ended, limit)| {
+            let pods: Vec<Pod> = pods
+                .into_iter()
+                .map(|(name, (status, gone))| {
+                    let pod = on_node(name, &status);
+                    if gone { deleted(pod, 40) } else { pod }
+                })
+                .collect();
+            let mut observed = observed(&pods);
+            let [deleted, finalizer, suspend, exit_handler, live] = flags;
+            (observed.deleted, observed.finalizer) = (deleted.then(|| at(100)), finalizer);
+            observed.limits =
+                Limits { suspend, exit_handler, backoff_limit: limit, ..observed.limits };
+            observed.status.main.ended = ended;
+            observed.source = if live { Source::Api } else { Source::Cache };
+            observed
+        },
+    )
 }
 
 proptest! {

@@ -67,6 +67,8 @@ reasons! {
     OpenMetadataUnreachable = "OpenMetadataUnreachable",
     /// No node takes the pod.
     Unschedulable = "Unschedulable",
+    /// It waits in a queue of the cluster, such as Kueue's.
+    Queued = "Queued",
     /// The namespace's quota is used up.
     Quota = "Quota",
     /// The API server, a policy or a webhook refuses the pod.

@@ -41,6 +41,7 @@ struct Faults {
     hangs: u8,
     lost_nodes: u8,
     disruptions: u8,
+    gates: u8,
     oom_kills: u8,
     refusals: u8,
     refusals_for_good: u8,
@@ -77,6 +78,8 @@ enum Event {
 enum PodEvent {
     Start,
     End(i32),
+    /// A queue of the cluster keeps it, or lets it go.
+    Gate(bool),
     /// A drain, or a more important pod: deleted with a condition that says so.
     Disrupt,
     /// The kubelet is done with a deleted pod.
@@ -121,7 +124,13 @@ impl Bounded {
             let mut may = |allowed: bool, event| {
                 events.extend(allowed.then_some(Event::Pod(index, event)));
             };
-            may(free && pod.life == Life::Made, PodEvent::Start);
+            may(free && pod.life == Life::Made && !pod.gated, PodEvent::Start);
+            // A gate is there from the creation on, so that nobody has seen the pod without it.
+            let is_seen = |view: &Operator| view.pods.iter().any(|seen| seen.serial == pod.serial);
+            let is_new = !state.operators.iter().any(is_seen);
+            let gates = pod.stage == Stage::Main && !pod.gated && left.gates > 0 && is_new;
+            may(free && pod.life == Life::Made && gates, PodEvent::Gate(true));
+            may(free && pod.gated, PodEvent::Gate(false));
             // A worker may end by itself during its grace period.
             let ends = alive && !pod.stuck && pod.life == Life::Running;
             may(ends, PodEvent::End(0));
@@ -279,6 +288,10 @@ fn apply_to_pod(world: &mut World, left: &mut Faults, index: usize, event: PodEv
             }
             world.end(index, code);
         }
+        PodEvent::Gate(gated) => {
+            left.gates -= u8::from(gated);
+            pod.gated = gated;
+        }
         PodEvent::Disrupt => {
             left.disruptions -= 1;
             (pod.disrupted, pod.deleted) = (true, Some(ticks));
@@ -309,6 +322,10 @@ fn kubelet_step(world: &mut World) -> bool {
             _ if pod.silent => {}
             (Life::Made | Life::Running, Some(_)) => {
                 world.end(index, 143);
+                return true;
+            }
+            (Life::Made, None) if pod.gated => {
+                pod.gated = false;
                 return true;
             }
             (Life::Made, None) if !pod.stuck => {
@@ -410,6 +427,7 @@ const NONE: Faults = Faults {
     hangs: 0,
     lost_nodes: 0,
     disruptions: 0,
+    gates: 0,
     oom_kills: 0,
     refusals: 0,
     refusals_for_good: 0,
@@ -432,6 +450,8 @@ const NONE: Faults = Faults {
 #[case::nodes_lost(Faults { lost_nodes: 2, crashes: 1, ticks: 3, ..NONE })]
 #[case::disrupted(Faults { disruptions: 2, crashes: 1, main_failures: 1, ticks: 2, ..NONE })]
 #[case::disrupted_and_killed(Faults { disruptions: 1, kills: 1, pod_deletions: 1, ticks: 1, ..NONE })]
+#[case::queued(Faults { gates: 2, crashes: 1, disruptions: 1, ticks: 3, ..NONE })]
+#[case::queued_and_killed(Faults { gates: 1, kills: 1, crashes: 1, ticks: 3, ..NONE })]
 #[case::out_of_memory(Faults { oom_kills: 2, crashes: 1, disruptions: 1, ticks: 2, ..NONE })]
 #[case::reports_fail(Faults { exit_failures: 2, report_failures: 2, kills: 1, ticks: 3, ..NONE })]
 #[case::suspended(Faults { suspensions: 2, crashes: 1, ticks: 2, ..NONE })]

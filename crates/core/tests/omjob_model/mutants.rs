@@ -174,7 +174,19 @@ fn raises_the_memory_always(observed: &Observed, now: Timestamp) -> Decision {
     decide(&generous, now)
 }
 
+/// Takes a queue for anything else that keeps a pod from starting.
+fn counts_the_queue(observed: &Observed, now: Timestamp) -> Decision {
+    let mut impatient = observed.clone();
+    for pod in &mut impatient.pods {
+        if let PodState::Waiting(Some(trouble)) = &mut pod.state {
+            trouble.reason = Reason::Unschedulable;
+        }
+    }
+    decide(&impatient, now)
+}
+
 #[rstest]
+#[case(counts_the_queue, "stopped while it waited in a queue", Faults { gates: 1, ticks: 2, ..NONE })]
 #[case(counts_disruptions, "a disruption ended the run", Faults { disruptions: 2, ticks: 1, ..NONE })]
 #[case(forgets_the_memory, "an attempt after an OOM kill has no more memory", Faults { oom_kills: 1, ticks: 1, ..NONE })]
 #[case(raises_the_memory_always, "the memory changed without an OOM kill", Faults { main_failures: 1, ticks: 1, ..NONE })]

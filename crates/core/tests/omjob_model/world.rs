@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use ompipe_core::omjob::{
-    Bytes, Deletion, End, Limits, MOST_DISRUPTIONS, Phase, PodSeen, PodState, Reason, Reporting, Stage, Status, Trouble,
-    pod_name,
+    Bytes, Deletion, End, Limits, MOST_DISRUPTIONS, Phase, PodSeen, PodState, Reason, Reporting,
+    Stage, Status, Trouble, pod_name,
 };
 
 pub(crate) const NAME: &str = "run";
@@ -45,6 +45,8 @@ pub(crate) struct Pod {
     /// It is to make room: a drain, or a more important pod.
     pub(crate) disrupted: bool,
     pub(crate) memory: u64,
+    /// It waits in a queue of the cluster.
+    pub(crate) gated: bool,
     pub(crate) life: Life,
 }
 
@@ -96,6 +98,9 @@ impl Pod {
         match self.life {
             Life::Made if self.stuck => {
                 PodState::Waiting(Some(Trouble::new(Reason::ImagePull, "no such image")))
+            }
+            Life::Made if self.gated => {
+                PodState::Waiting(Some(Trouble::new(Reason::Queued, "in a queue")))
             }
             Life::Made => PodState::Waiting(None),
             Life::Running => PodState::Running,
@@ -159,8 +164,11 @@ impl World {
 
     pub(crate) fn delete_pod(&mut self, uid: &str) {
         let tick = self.ticks;
-        if let Some(pod) = self.find(uid) {
-            pod.deleted.get_or_insert(tick);
+        let Some(pod) = self.find(uid) else { return };
+        let waits = pod.gated && pod.deleted.is_none();
+        pod.deleted.get_or_insert(tick);
+        if waits && !self.past.killed {
+            self.violate("stopped while it waited in a queue");
         }
         self.collect();
     }
@@ -199,6 +207,7 @@ impl World {
             silent: false,
             disrupted: false,
             memory,
+            gated: false,
             life: Life::Made,
         });
     }

@@ -1,6 +1,8 @@
 //! A pod of an `OMJob` as the caches keep it.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus, ResourceRequirements};
+use k8s_openapi::api::core::v1::{
+    Container, Pod, PodSchedulingGate, PodSpec, PodStatus, ResourceRequirements,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use ompipe_core::omjob::PodSeen;
@@ -49,6 +51,7 @@ struct Spec {
     init_containers: Vec<InitContainer>,
     #[serde(default)]
     containers: Vec<Limited>,
+    scheduling_gates: Option<Vec<PodSchedulingGate>>,
 }
 
 /// A container's name, and its limits, of which an OOM kill may ask for more.
@@ -78,7 +81,7 @@ struct InitContainer {
 }
 
 impl From<Spec> for PodSpec {
-    fn from(Spec { node_name, init_containers, containers }: Spec) -> Self {
+    fn from(Spec { node_name, init_containers, containers, scheduling_gates }: Spec) -> Self {
         let init_containers = init_containers.into_iter().map(|init| Container {
             name: init.name,
             restart_policy: init.restart_policy,
@@ -86,6 +89,7 @@ impl From<Spec> for PodSpec {
         });
         Self {
             node_name,
+            scheduling_gates,
             init_containers: Some(init_containers.collect()),
             containers: containers.into_iter().map(Container::from).collect(),
             ..Self::default()

@@ -40,7 +40,10 @@ async fn an_oom_kill_is_followed_by_an_attempt_with_more_memory() {
     assert!(message.ends_with("its memory limit was 256Mi, raised after an OOM kill"), "{message}");
     let pods = [stage.pods().get("run-main").await, stage.pods().get("run-main-1").await];
     let [first, second] = pods.map(Result::unwrap);
-    assert_eq!((memory(&first, "limits"), memory(&second, "limits")), ("32Mi".into(), "256Mi".into()));
+    assert_eq!(
+        (memory(&first, "limits"), memory(&second, "limits")),
+        ("32Mi".into(), "256Mi".into())
+    );
     assert_eq!(memory(&second, "requests"), "128Mi", "in the proportion of 16Mi to 32Mi");
     let about = ListParams::default().fields("involvedObject.name=run,reason=MainPodRetried");
     let events = stage.scene.api::<Event>().list(&about).await.unwrap().items;
