@@ -35,9 +35,9 @@ pub const RUN_ID: &str = "app.kubernetes.io/run-id";
 pub const PIPELINE_ID: &str = "pipelines.openmetadata.org/pipeline-id";
 /// On a run that waits for its turn: how many runs of its pipeline there may be at a time.
 pub const QUEUED: &str = "pipelines.openmetadata.org/queued";
-/// Label of Kueue: the LocalQueue in which a run waits.
+/// Label of Kueue: the `LocalQueue` in which a run waits.
 pub const KUEUE_QUEUE: &str = "kueue.x-k8s.io/queue-name";
-/// Label of Kueue: the WorkloadPriorityClass of a run.
+/// Label of Kueue: the `WorkloadPriorityClass` of a run.
 pub const KUEUE_PRIORITY: &str = "kueue.x-k8s.io/priority-class";
 /// First digits of the digest of the workflow config: on its Secret and on the runs that use it.
 pub const CONFIG_REVISION: &str = "pipelines.openmetadata.org/config-revision";
