@@ -280,6 +280,7 @@ pub fn table(namespace: &str) -> Vec<Row> {
         amounts(),
         supervision(),
         limits(),
+        queues(),
         schedules(),
         security(),
         scheduling(),
@@ -432,6 +433,13 @@ fn limits() -> Vec<Row> {
         Row::new("activeDeadlineSeconds", json!(78))
             .variable("K8S_ACTIVE_DEADLINE_SECONDS", "78")
             .at(&ALL, vec![("/run/activeDeadlineSeconds", json!(78))]),
+        Row::new("retryWithMoreMemory", json!({ "factor": 3, "limit": "32Gi" }))
+            .at(
+                &[OmJobMain, OmJobExit, CronOmJobMain, CronOmJobExit],
+                vec![("/run/retryWithMoreMemory", json!({ "factor": 3, "limit": "32Gi" }))],
+            )
+            .nowhere(&[Job, CronJob], "the attempts of a Job have one template")
+            .nowhere(&OF_TASKS, "neither automations nor applications are tried again"),
         Row::new("backoffLimit", json!(7))
             .variable("K8S_BACKOFF_LIMIT", "7")
             .at(&OF_PIPELINES, vec![("/run/backoffLimit", json!(7))])
@@ -475,6 +483,48 @@ fn schedules() -> Vec<Row> {
             .variable("K8S_FAILED_JOBS_HISTORY_LIMIT", "6")
             .at(&SCHEDULED, vec![("/object/spec/failedJobsHistoryLimit", json!(6))])
             .nowhere(&ON_DEMAND, WHY),
+    ]
+}
+
+/// Where a label of Kueue stands: on Jobs, which it knows, and on the workers' pods of `OMJob`s.
+type Places = [(&'static [Stage], &'static str); 3];
+
+const QUEUE: Places = [
+    (&[Job], "/object/metadata/labels/kueue.x-k8s.io~1queue-name"),
+    (&[CronJob], "/object/spec/jobTemplate/metadata/labels/kueue.x-k8s.io~1queue-name"),
+    (&[OmJobMain, CronOmJobMain], "/pod/metadata/labels/kueue.x-k8s.io~1queue-name"),
+];
+const PRIORITY: Places = [
+    (&[Job], "/object/metadata/labels/kueue.x-k8s.io~1priority-class"),
+    (&[CronJob], "/object/spec/jobTemplate/metadata/labels/kueue.x-k8s.io~1priority-class"),
+    (&[OmJobMain, CronOmJobMain], "/pod/metadata/labels/kueue.x-k8s.io~1priority-class"),
+];
+
+fn queues() -> Vec<Row> {
+    let elsewhere = |row: Row| {
+        row.nowhere(&[OmJobExit, CronOmJobExit], "the report of an end waits for no quota")
+            .nowhere(&OF_TASKS, "they belong to no pipeline, and people wait for automations")
+    };
+    let queue = |key, value: Value| {
+        let places = QUEUE.into_iter();
+        elsewhere(places.fold(Row::new(key, value), |row, (stages, label)| {
+            row.at(stages, vec![(label, json!("batch"))])
+        }))
+    };
+    let priority = |key, value: Value| {
+        let row = Row::new(key, value).with("queueName", json!("batch"));
+        let places = QUEUE.into_iter().zip(PRIORITY);
+        elsewhere(places.fold(row, |row, ((stages, queue), (_, priority))| {
+            row.at(stages, vec![(queue, json!("batch")), (priority, json!("low"))])
+        }))
+    };
+    vec![
+        queue("queueName", json!("batch")),
+        queue("serviceQueueNames", json!({ SERVICE: "batch" })),
+        queue("pipelineQueueNames", json!({ PIPELINE_FQN: "batch" })),
+        priority("workloadPriorityClass", json!("low")),
+        priority("serviceWorkloadPriorityClasses", json!({ SERVICE: "low" })),
+        priority("pipelineWorkloadPriorityClasses", json!({ PIPELINE_FQN: "low" })),
     ]
 }
 

@@ -27,7 +27,7 @@ use kube::CustomResourceExt;
 use ompipe_core::omjob::Stage;
 
 pub use cron_om_job::{CronOMJob, CronOMJobSpec, CronOMJobStatus, OMJobReference};
-pub use om_job::{Attempt, OMJob, OMJobSpec, OMJobStatus};
+pub use om_job::{Attempt, MemoryRetry, OMJob, OMJobSpec, OMJobStatus};
 pub use ompipe_core::config::ConcurrencyPolicy;
 pub use ompipe_core::omjob::Phase;
 pub use pod_spec::{ResourceAmounts, StagePodSpec, fill_placeholders};

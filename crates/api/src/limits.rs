@@ -1,9 +1,10 @@
 //! What of an `OMJob`'s specification decides its course.
 
 use jiff::SignedDuration;
-use ompipe_core::omjob::Limits;
+use ompipe_core::Quantity;
+use ompipe_core::omjob::{Limits, MoreMemory};
 
-use crate::OMJobSpec;
+use crate::{MemoryRetry, OMJobSpec};
 
 impl OMJobSpec {
     /// The limits of the run. What is left out means what it means in a Job of Kubernetes; a
@@ -16,7 +17,8 @@ impl OMJobSpec {
         let defaults = Limits::default();
         Limits {
             active_deadline: seconds(self.active_deadline_seconds),
-            backoff_limit: self.backoff_limit.map_or(0, |limit| limit.max(0).unsigned_abs()),
+            backoff_limit: self.backoff_limit.map(|limit| limit.max(0).unsigned_abs()),
+            more_memory: self.retry_with_more_memory.as_ref().and_then(MemoryRetry::more_memory),
             exit_deadline: seconds(self.exit_handler_deadline_seconds)
                 .unwrap_or(defaults.exit_deadline),
             ttl: seconds(self.ttl_seconds_after_finished),
@@ -26,8 +28,18 @@ impl OMJobSpec {
     }
 }
 
+impl MemoryRetry {
+    /// What it says; `None` for what is no amount of memory, which the schema refuses.
+    fn more_memory(&self) -> Option<MoreMemory> {
+        let limit = self.limit.0.parse::<Quantity>().ok()?.bytes()?;
+        let factor = self.factor.unwrap_or(Self::DEFAULT_FACTOR).max(2).unsigned_abs();
+        Some(MoreMemory { factor, limit })
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use ompipe_core::omjob::Bytes;
     use serde_json::json;
 
     use super::*;
@@ -52,16 +64,24 @@ mod tests {
         let spec = json!({
             "ttlSecondsAfterFinished": 0, "activeDeadlineSeconds": 60, "backoffLimit": 2,
             "suspend": true, "exitHandlerDeadlineSeconds": 30, "exitHandlerSpec": { "image": "i" },
+            "retryWithMoreMemory": { "factor": 3, "limit": "8Gi" },
         });
         let expected = Limits {
             active_deadline: Some(SignedDuration::from_secs(60)),
-            backoff_limit: 2,
+            backoff_limit: Some(2),
+            more_memory: Some(MoreMemory { factor: 3, limit: Bytes(8 << 30) }),
             exit_deadline: SignedDuration::from_secs(30),
             ttl: Some(SignedDuration::ZERO),
             suspend: true,
             exit_handler: true,
         };
         assert_eq!(limits(spec), expected);
+    }
+
+    #[test]
+    fn memory_doubles_unless_the_factor_says_otherwise() {
+        let limits = limits(json!({ "retryWithMoreMemory": { "limit": 1073741824 } }));
+        assert_eq!(limits.more_memory, Some(MoreMemory { factor: 2, limit: Bytes(1 << 30) }));
     }
 
     #[test]

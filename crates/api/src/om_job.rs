@@ -1,12 +1,13 @@
 //! `OMJob`: one run in two stages, the ingestion and the exit handler.
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
 use ompipe_core::omjob::Phase;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::pod_spec::StagePodSpec;
+use crate::pod_spec::{StagePodSpec, read_amount};
 use crate::record::{ReportingRecord, StageRecord};
 use crate::{rules, schema};
 
@@ -46,10 +47,14 @@ pub struct OMJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub active_deadline_seconds: Option<i64>,
-    /// Retries of the main pod; evictions and lost nodes do not count. None by default.
+    /// Retries of the main pod. Drains, preemptions and lost nodes do not count, and are followed by
+    /// another attempt, at most 20 of them. Left out: one attempt, whatever ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub backoff_limit: Option<i32>,
+    /// More memory for the attempts that follow an OOM kill. Left out: the same for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_with_more_memory: Option<MemoryRetry>,
     /// True: no pod is started until it is false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
@@ -57,6 +62,25 @@ pub struct OMJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub exit_handler_deadline_seconds: Option<i64>,
+}
+
+/// What the memory limit of `main` becomes after an OOM kill; its request grows in proportion.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemoryRetry {
+    /// Each OOM kill multiplies the limit by this; 2 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 10))]
+    pub factor: Option<i32>,
+    /// The largest limit.
+    #[serde(deserialize_with = "read_amount")]
+    #[schemars(schema_with = "schema::memory")]
+    pub limit: Quantity,
+}
+
+impl MemoryRetry {
+    /// What the limit is multiplied by where nothing says otherwise.
+    pub const DEFAULT_FACTOR: i32 = 2;
 }
 
 /// What the operator has seen and done.

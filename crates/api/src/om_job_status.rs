@@ -57,7 +57,7 @@ impl OMJobStatus {
             exit_handler_pod_name: shown_pod(record, Stage::Exit, omjob, pods),
             start_time: previous.start_time.or(Some(Time(now))),
             completion_time: record.completed.map(Time),
-            message: record.message().map(capped),
+            message: record.message().map(|message| capped(&message)),
             main_pod_exit_code: match end {
                 Some(end) => end.exit_code,
                 None => attempts.last().and_then(|attempt| attempt.exit_code),

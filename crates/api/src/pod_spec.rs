@@ -203,16 +203,30 @@ pub struct ResourceAmounts {
 fn read_amounts<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<BTreeMap<String, Quantity>>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Amount {
-        Number(i64),
-        Text(String),
-    }
     let written = Option::<BTreeMap<String, Amount>>::deserialize(deserializer)?;
-    let read = |(name, amount)| match amount {
-        Amount::Number(number) => (name, Quantity(number.to_string())),
-        Amount::Text(text) => (name, Quantity(text)),
-    };
+    let read = |(name, amount): (String, Amount)| (name, amount.into());
     Ok(written.map(|amounts| amounts.into_iter().map(read).collect()))
+}
+
+/// One such amount.
+pub(crate) fn read_amount<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Quantity, D::Error> {
+    Amount::deserialize(deserializer).map(Quantity::from)
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Amount {
+    Number(i64),
+    Text(String),
+}
+
+impl From<Amount> for Quantity {
+    fn from(amount: Amount) -> Self {
+        match amount {
+            Amount::Number(number) => Self(number.to_string()),
+            Amount::Text(text) => Self(text),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use ompipe_core::omjob::{End, PodRef, Reason, Reporting, StageStatus, Trouble};
+use ompipe_core::omjob::{Bytes, End, PodRef, Reason, Reporting, StageStatus, Trouble};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,14 @@ pub struct StageRecord {
     #[serde(skip_serializing_if = "is_zero")]
     #[schemars(schema_with = "schema::count")]
     pub failures: u32,
+    /// Those of them that a drain, a preemption or the loss of a node ended.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(schema_with = "schema::count")]
+    pub disruptions: u32,
+    /// Memory limit of the next attempt in bytes, once an OOM kill has raised it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::count")]
+    pub memory_limit: Option<u64>,
     /// The last pod that was seen to run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodRecord>,
@@ -128,6 +136,8 @@ impl StageRecord {
             started_at: stage.started.map(MicroTime),
             ended: stage.ended,
             failures: stage.failures,
+            disruptions: stage.disruptions,
+            memory_limit: stage.memory_limit.map(|limit| limit.0),
             pod: stage.pod.clone().map(|PodRef { attempt, name }| PodRecord { attempt, name }),
             refusals: stage.refusals,
             not_before: stage.not_before.map(MicroTime),
@@ -142,6 +152,8 @@ impl StageRecord {
             started: time(self.started_at.as_ref()),
             ended: self.ended,
             failures: self.failures,
+            disruptions: self.disruptions,
+            memory_limit: self.memory_limit.map(Bytes),
             pod: self.pod.clone().map(|PodRecord { attempt, name }| PodRef { attempt, name }),
             refusals: self.refusals,
             not_before: time(self.not_before.as_ref()),

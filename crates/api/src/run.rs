@@ -27,8 +27,10 @@ impl OMJob {
             created: self.creation_timestamp().map(|time| time.0),
             deleting: self.metadata.deletion_timestamp.is_some(),
             queued: run::queued(self.labels(), self.spec.suspend),
+            // Of an `OMJob` it is the pod that waits.
+            waits_in: None,
             started: status.phase == Some(Phase::ExitHandlerRunning),
-            backoff_limit: Some(self.spec.limits().backoff_limit),
+            backoff_limit: self.spec.limits().backoff_limit,
             end: status.end(),
             reported: status.reported(),
             end_reporter: EndReporter::Operator,

@@ -113,6 +113,15 @@ pub(crate) fn amounts(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "nullable": true, "additionalProperties": int_or_string() })
 }
 
+/// An amount of memory.
+pub(crate) fn memory(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "anyOf": [{ "type": "integer" }, { "type": "string" }],
+        "pattern": r"^[0-9]+(\.[0-9]+)?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
+    })
+}
+
 /// Where a run stands.
 pub(crate) fn phase(_: &mut SchemaGenerator) -> Schema {
     let phases = Phase::ALL.map(Phase::as_str);

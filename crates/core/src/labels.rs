@@ -35,6 +35,10 @@ pub const RUN_ID: &str = "app.kubernetes.io/run-id";
 pub const PIPELINE_ID: &str = "pipelines.openmetadata.org/pipeline-id";
 /// On a run that waits for its turn: how many runs of its pipeline there may be at a time.
 pub const QUEUED: &str = "pipelines.openmetadata.org/queued";
+/// Label of Kueue: the `LocalQueue` in which a run waits.
+pub const KUEUE_QUEUE: &str = "kueue.x-k8s.io/queue-name";
+/// Label of Kueue: the `WorkloadPriorityClass` of a run.
+pub const KUEUE_PRIORITY: &str = "kueue.x-k8s.io/priority-class";
 /// First digits of the digest of the workflow config: on its Secret and on the runs that use it.
 pub const CONFIG_REVISION: &str = "pipelines.openmetadata.org/config-revision";
 
@@ -69,6 +73,9 @@ pub const RECORDED: &str = "pipelines.openmetadata.org/recorded";
 /// Annotation of a run that somebody triggered: when, RFC 3339 in microseconds. Kubernetes keeps
 /// creation times in seconds, which does not tell which of two runs of one second came first.
 pub const TRIGGERED_AT: &str = "pipelines.openmetadata.org/triggered-at";
+/// Annotation of a Job that waits for its turn: the value of [`KUEUE_QUEUE`] that it gets then. Kueue, which
+/// resumes Jobs too, must not know it before.
+pub const QUEUE_NEXT: &str = "pipelines.openmetadata.org/next-queue";
 /// Annotation: when a run last relied on a revision's Secret, RFC 3339.
 pub const LAST_USED: &str = "pipelines.openmetadata.org/last-used";
 

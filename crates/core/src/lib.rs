@@ -12,6 +12,7 @@
 pub mod address;
 mod airflow;
 pub mod archive;
+mod bytes;
 pub mod config;
 pub mod cron;
 pub mod diagnosis;
@@ -50,6 +51,7 @@ pub mod workflow;
 pub mod yaml;
 
 pub use airflow::AirflowConfig;
+pub use bytes::Bytes;
 pub use names::{Slug, upstream};
 pub use overrides::ConfigOverrides;
 pub use pipeline::{

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Written;
 
+use crate::Bytes;
+
 /// A resource amount that Kubernetes will accept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quantity {
@@ -16,6 +18,19 @@ impl Quantity {
     #[must_use]
     pub fn exceeds(&self, other: &Self) -> bool {
         self.amount > other.amount
+    }
+
+    /// The amount of memory in whole bytes; `None` for more than Kubernetes takes.
+    #[must_use]
+    pub fn bytes(&self) -> Option<Bytes> {
+        // 2^63: Kubernetes counts bytes in 64 bits with a sign.
+        const TOO_MANY: f64 = 9_223_372_036_854_775_808.0;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the value is checked to fit, and never negative"
+        )]
+        (self.amount < TOO_MANY).then(|| Bytes(self.amount.ceil() as u64))
     }
 
     /// The form that goes on an object.
@@ -74,6 +89,16 @@ mod tests {
     #[rstest]
     fn refuses(#[values("", "Gi", "1 Gi", "1gi", "-1", "1.2.3", "two", "1e", ".")] text: &str) {
         assert!(text.parse::<Quantity>().is_err(), "{text}");
+    }
+
+    #[rstest]
+    #[case("1500", Some(1500))]
+    #[case("1.5Ki", Some(1536))]
+    #[case("100m", Some(1))]
+    #[case("16Gi", Some(16 << 30))]
+    #[case("16Ei", None)]
+    fn memory_has_whole_bytes(#[case] text: &str, #[case] bytes: Option<u64>) {
+        assert_eq!(text.parse::<Quantity>().unwrap().bytes(), bytes.map(Bytes));
     }
 
     #[test]

@@ -73,6 +73,7 @@ mod tests {
             created: None,
             deleting,
             queued: queued.map(|limit| limit.to_string().parse().unwrap()),
+            waits_in: None,
             started: false,
             backoff_limit: None,
             end: ended.then_some(End { time: None, failure: None }),

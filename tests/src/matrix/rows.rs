@@ -162,6 +162,7 @@ pub const ROWS: &[Row] = &[
         (Mode::Hook, NotPromised("the kubelet leaves 2 seconds, and Python takes about as long")),
     ]),
     Row::new(Group::Stops, "eviction API"),
+    Row::new(Group::Stops, "preemption by a more important pod"),
     Row::new(Group::Stops, "drain of the node"),
     Row::new(Group::Stops, "node lost with its kubelet"),
     Row::new(Group::Stops, "activeDeadlineSeconds"),

@@ -30,6 +30,7 @@ mod images;
 mod ingestion;
 mod job_reports;
 mod kill;
+mod kueue;
 mod lease;
 mod logs;
 mod matrix;

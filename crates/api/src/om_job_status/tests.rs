@@ -1,7 +1,7 @@
 //! Whatever is recorded is read back, and people see what they need.
 
 use jiff::SignedDuration;
-use ompipe_core::omjob::Trouble;
+use ompipe_core::omjob::{Bytes, Trouble};
 use proptest::option;
 use proptest::prelude::*;
 use rstest::rstest;
@@ -32,6 +32,7 @@ fn pod(stage: Stage, attempt: u32, state: PodState) -> PodSeen {
         created: at(0),
         tracked: true,
         deletion: None,
+        memory_limit: None,
         state,
     }
 }
@@ -72,9 +73,11 @@ prop_compose! {
         not_before in option::of(time()),
         trouble in option::of((reason(), ".{0,40}")),
         end in option::of(end()),
+        disruptions in any::<u32>(), memory in option::of(0..i64::MAX.unsigned_abs()),
     ) -> StageStatus {
         StageStatus {
-            started, ended, failures, refusals, not_before, end,
+            started, ended, failures, refusals, not_before, end, disruptions,
+            memory_limit: memory.map(Bytes),
             pod: pod.map(|(attempt, name)| PodRef { attempt, name }),
             trouble: trouble.map(|(reason, message)| Trouble { reason, message }),
         }

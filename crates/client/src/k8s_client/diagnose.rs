@@ -51,6 +51,7 @@ impl K8sPipelineClient {
         let answers = status.version.is_some();
         if answers {
             findings.extend(self.service_account().await);
+            findings.extend(self.kueue().await);
         }
         let connection = self.connection_of(pipeline).await;
         findings.push(self.openmetadata(connection.as_ref()).await);
@@ -78,6 +79,28 @@ impl K8sPipelineClient {
                 vec![Finding::warning(CHECK, error.to_string(), remedy)]
             }
         }
+    }
+
+    /// Whether Kueue is there, where runs wait for it.
+    async fn kueue(&self) -> Option<Finding> {
+        const CHECK: &str = "Kueue";
+        const GROUP: &str = "kueue.x-k8s.io";
+        self.config().kueue.is_used().then_some(())?;
+        Some(match self.cluster().calls.list_api_groups().await {
+            Ok(groups) if groups.groups.iter().any(|group| group.name == GROUP) => Finding::good(
+                CHECK,
+                "the cluster has it, for the runs that queueName puts into a queue",
+            ),
+            Ok(_) => Finding::bad(
+                CHECK,
+                "queueName is set, and the cluster has no Kueue",
+                "install Kueue, or remove queueName, serviceQueueNames and pipelineQueueNames",
+            ),
+            Err(error) => {
+                let remedy = "grant what the ClusterRole system:discovery has";
+                Finding::warning(CHECK, format!("the API groups cannot be listed: {error}"), remedy)
+            }
+        })
     }
 
     async fn rights_of(&self, account: &str) -> Finding {

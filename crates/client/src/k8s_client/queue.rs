@@ -14,9 +14,9 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use ompipe_api::OMJob;
-use ompipe_core::labels::{self, OMPIPE, QUEUED};
+use ompipe_core::labels::{self, KUEUE_QUEUE, OMPIPE, QUEUE_NEXT, QUEUED};
 use ompipe_core::{PipelineIdentity, Queue, Workload, WorkloadKind};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
@@ -112,15 +112,8 @@ impl K8sPipelineClient {
     }
 
     async fn patch_resumed<K: Object>(&self, run: &Workload) -> kube::Result<()> {
-        let label = QUEUED.replace('~', "~0").replace('/', "~1");
-        let patch = json!([
-            { "op": "test", "path": "/metadata/uid", "value": run.uid },
-            { "op": "test", "path": "/spec/suspend", "value": true },
-            { "op": "replace", "path": "/spec/suspend", "value": false },
-            { "op": "remove", "path": format!("/metadata/labels/{label}") },
-        ]);
-        let patch =
-            Patch::Json::<()>(serde_json::from_value(patch).map_err(kube::Error::SerdeError)?);
+        let patch = serde_json::from_value(patch_of_turn(run)).map_err(kube::Error::SerdeError)?;
+        let patch = Patch::Json::<()>(patch);
         let params =
             PatchParams { field_manager: Some(OMPIPE.to_owned()), ..PatchParams::default() };
         self.api::<K>().patch(&run.name, &params, &patch).await.map(drop)
@@ -166,6 +159,27 @@ impl K8sPipelineClient {
         });
         told.boxed()
     }
+}
+
+/// Ends the wait of a run in our queue. One that Kueue has to admit stays suspended, and Kueue gets to
+/// know it: that is who resumes it.
+fn patch_of_turn(run: &Workload) -> Value {
+    let label = |key: &str| format!("/metadata/labels/{}", escaped(key));
+    let next = match run.annotations.get(QUEUE_NEXT) {
+        None => json!({ "op": "replace", "path": "/spec/suspend", "value": false }),
+        Some(queue) => json!({ "op": "add", "path": label(KUEUE_QUEUE), "value": queue }),
+    };
+    json!([
+        { "op": "test", "path": "/metadata/uid", "value": run.uid },
+        { "op": "test", "path": "/spec/suspend", "value": true },
+        { "op": "remove", "path": label(QUEUED) },
+        next,
+    ])
+}
+
+/// A key in a JSON pointer.
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
 }
 
 /// Waits until objects of a kind may be listed: in mode job there may be neither the kind nor the right.

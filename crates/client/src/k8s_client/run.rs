@@ -167,6 +167,7 @@ impl K8sPipelineClient {
                 let mut job = objects.job(run.run);
                 job.spec.get_or_insert_default().suspend = run.suspend();
                 run.mark(&mut job.metadata);
+                run.keep_from_kueue(&mut job.metadata);
                 self.create_once(transaction, &job, |found: &Job| Workload::of_job(found)).await?
             }
             Mode::Operator => {
@@ -266,6 +267,18 @@ impl NewRun {
         if let Turn::Waits(limit) = self.turn {
             let labels = metadata.labels.get_or_insert_default();
             labels.insert(labels::QUEUED.to_owned(), limit.to_string());
+        }
+    }
+
+    /// Kueue would resume a Job that waits for its turn in our queue: it gets to know it afterwards.
+    fn keep_from_kueue(&self, metadata: &mut ObjectMeta) {
+        if !matches!(self.turn, Turn::Waits(_)) {
+            return;
+        }
+        let labels = metadata.labels.get_or_insert_default();
+        if let Some(queue) = labels.remove(labels::KUEUE_QUEUE) {
+            let annotations = metadata.annotations.get_or_insert_default();
+            annotations.insert(labels::QUEUE_NEXT.to_owned(), queue);
         }
     }
 }

@@ -38,7 +38,7 @@ fn spec(objects: &Objects<'_>, schedule: &Schedule) -> CronJobSpec {
         suspend: Some(objects.suspended),
         job_template: JobTemplateSpec {
             metadata: Some(ObjectMeta {
-                labels: Some(run_pod::run_labels(objects, Trigger::CronJob)),
+                labels: Some(run_pod::job_labels(objects, Trigger::CronJob)),
                 annotations: Some(labels::annotations_of(&objects.pipeline().identity)),
                 ..ObjectMeta::default()
             }),

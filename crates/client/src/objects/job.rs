@@ -17,7 +17,7 @@ pub(super) fn on_demand(objects: &Objects<'_>, run: RunId) -> Job {
     let name = objects.slug.job(run);
     let trigger = Trigger::OnDemand { run, name: &name };
     Job {
-        metadata: objects.metadata(name.clone(), run_pod::run_labels(objects, trigger)),
+        metadata: objects.metadata(name.clone(), run_pod::job_labels(objects, trigger)),
         spec: Some(spec(objects, trigger)),
         status: None,
     }

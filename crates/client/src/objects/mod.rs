@@ -202,6 +202,13 @@ impl<'a> Objects<'a> {
         }
     }
 
+    /// The labels by which Kueue knows a run.
+    fn queue_labels(&self) -> Pairs {
+        let pipeline = self.pipeline();
+        let service = pipeline.service.as_ref().map(|service| service.name.as_str());
+        self.config.kueue.labels(service, &pipeline.identity.fully_qualified_name)
+    }
+
     /// `labels` and the revision that the object refers to.
     fn with_revision(&self, mut labels: Pairs) -> Pairs {
         labels.insert(labels::CONFIG_REVISION.to_owned(), self.revision().to_owned());

@@ -1,7 +1,8 @@
 //! `OMJob` and `CronOMJob`: the same runs, carried out by an operator in two stages
 //! (docs/contracts/upstream-java-client.md#omjob-resource).
 
-use ompipe_api::{CronOMJob, CronOMJobSpec, OMJob, OMJobSpec, StagePodSpec};
+use ompipe_api::{CronOMJob, CronOMJobSpec, MemoryRetry, OMJob, OMJobSpec, StagePodSpec};
+use ompipe_core::config::K8sPipelineClientConfig;
 use ompipe_core::{RunId, labels};
 
 use super::environment::Trigger;
@@ -47,6 +48,13 @@ fn spec(objects: &Objects<'_>, trigger: Trigger<'_>) -> OMJobSpec {
         ttl_seconds_after_finished: Some(config.ttl_seconds_after_finished.into()),
         active_deadline_seconds: Some(objects.active_deadline_seconds()),
         backoff_limit: Some(objects.backoff_limit()),
+        retry_with_more_memory: memory_retry(config),
         ..OMJobSpec::default()
     }
+}
+
+fn memory_retry(config: &K8sPipelineClientConfig) -> Option<MemoryRetry> {
+    let given = config.memory_retry.as_ref()?;
+    let factor = i32::try_from(given.factor).ok();
+    Some(MemoryRetry { factor, limit: given.limit.to_kubernetes() })
 }

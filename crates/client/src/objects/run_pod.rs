@@ -14,12 +14,23 @@ const MAIN_COMMAND: [&str; 2] = ["python", "main.py"];
 const NATIVE_EXIT_HANDLER: [&str; 2] = [supervisor::PROGRAM, "report"];
 
 pub(super) fn worker(objects: &Objects<'_>, trigger: Trigger<'_>, role: Role) -> PodTemplateSpec {
-    let blueprint = Blueprint {
+    let mut blueprint = Blueprint {
         command: &MAIN_COMMAND,
         resources: &objects.config.resources,
         ..blueprint(objects, trigger, role)
     };
+    if role == Role::Worker {
+        // Kueue knows no OMJobs, but their pods. The exit handler's waits for nobody.
+        blueprint.labels.extend(objects.queue_labels());
+    }
     template(objects, blueprint)
+}
+
+/// Labels of a Job, which Kueue knows itself.
+pub(super) fn job_labels(objects: &Objects<'_>, trigger: Trigger<'_>) -> Pairs {
+    let mut labels = run_labels(objects, trigger);
+    labels.extend(objects.queue_labels());
+    labels
 }
 
 pub(super) fn exit_handler(objects: &Objects<'_>, trigger: Trigger<'_>) -> PodTemplateSpec {

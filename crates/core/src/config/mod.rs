@@ -8,6 +8,8 @@
 
 mod effective;
 mod environment;
+mod kueue;
+mod memory_retry;
 mod parameters;
 mod pod_template;
 mod resources;
@@ -26,6 +28,8 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 pub use effective::{EffectiveValue, Origin, effective};
+pub use kueue::Kueue;
+pub use memory_retry::MemoryRetry;
 pub use parameters::{PARAMETERS, Parameter};
 pub use pod_template::PodTemplates;
 pub use schedule_spread::ScheduleSpread;
@@ -90,11 +94,15 @@ pub struct K8sPipelineClientConfig {
     pub active_deadline_seconds: i64,
     /// Retries of a failed run.
     pub backoff_limit: i32,
+    /// What a worker gets after an OOM kill, in operator mode.
+    pub memory_retry: Option<MemoryRetry>,
     /// What a new run does while another has not ended.
     pub concurrency_policy: ConcurrencyPolicy,
     /// Seconds that a scheduled run may start late: 0 for *no catch-up*
     /// ([`crate::cron::starting_deadline`]), else never below [`LEAST_STARTING_DEADLINE`].
     pub starting_deadline_seconds: i64,
+    /// In which queues of Kueue runs wait.
+    pub kueue: Kueue,
     /// Over how many minutes schedules of the same minute are spread.
     pub schedule_spread: ScheduleSpread,
     /// Finished runs that a schedule keeps.

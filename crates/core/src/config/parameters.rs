@@ -7,6 +7,8 @@ use std::str::FromStr;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use serde_json::{Value, json};
 
+use super::kueue::Kueue;
+use super::memory_retry::{MemoryRetry, note_without_operator};
 use super::pod_template::{PodTemplates, refuse_reserved};
 use super::resources::resources;
 use super::schedule_spread::ScheduleSpread;
@@ -116,6 +118,13 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     parameter("backoffLimit", Some("K8S_BACKOFF_LIMIT"), "3", "retries of a failed run"),
     parameter(
+        "retryWithMoreMemory",
+        None,
+        "null",
+        "with useOMJobOperator, more memory after an OOM kill: {factor: 2, limit: 16Gi} multiplies the \
+         worker's memory limit by factor (2 to 10) at each kill, up to limit; null retries with the same",
+    ),
+    parameter(
         "concurrencyPolicy",
         None,
         "Forbid",
@@ -141,6 +150,42 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     parameter(
         "pipelineScheduleSpread",
+        None,
+        "{}",
+        "the same for one pipeline: a map from its fully qualified name",
+    ),
+    parameter(
+        "queueName",
+        None,
+        "null",
+        "Kueue's LocalQueue in which the runs of pipelines wait for quota; null: no queue",
+    ),
+    parameter(
+        "serviceQueueNames",
+        None,
+        "{}",
+        "the same for the pipelines of one service: a map from its name; \"\" is no queue",
+    ),
+    parameter(
+        "pipelineQueueNames",
+        None,
+        "{}",
+        "the same for one pipeline: a map from its fully qualified name",
+    ),
+    parameter(
+        "workloadPriorityClass",
+        None,
+        "null",
+        "Kueue's WorkloadPriorityClass of runs that have a queue",
+    ),
+    parameter(
+        "serviceWorkloadPriorityClasses",
+        None,
+        "{}",
+        "the same for the pipelines of one service: a map from its name; \"\" is none",
+    ),
+    parameter(
+        "pipelineWorkloadPriorityClasses",
         None,
         "{}",
         "the same for one pipeline: a map from its fully qualified name",
@@ -294,6 +339,9 @@ pub(super) fn read(
     notices: &mut Vec<Problem>,
 ) -> Option<K8sPipelineClientConfig> {
     note_without_effect(fields, notices);
+    let mode = mode(fields);
+    notices.extend(note_without_operator(fields, mode));
+    let worker = resources(fields, "resources", default_of("resources"));
     let config = K8sPipelineClientConfig {
         metadata_api_endpoint,
         caller_endpoint: None,
@@ -305,7 +353,8 @@ pub(super) fn read(
         image_pull_policy: or_default(fields, "imagePullPolicy")?,
         image_pull_secrets: pull_secrets(fields),
         service_account_name: or_default(fields, "serviceAccountName")?,
-        resources: resources(fields, "resources", default_of("resources")),
+        memory_retry: MemoryRetry::read(fields, &worker),
+        resources: worker,
         exit_handler_resources: exit_handler_resources(fields),
         exit_handler_image: fields.parsed("exitHandlerImage"),
         supervise_main: fields.boolean("superviseMain").unwrap_or(true),
@@ -314,6 +363,7 @@ pub(super) fn read(
         backoff_limit: number(fields, "backoffLimit", 0)?,
         concurrency_policy: or_default(fields, "concurrencyPolicy")?,
         starting_deadline_seconds: starting_deadline(fields, notices)?,
+        kueue: Kueue::read(fields),
         schedule_spread: ScheduleSpread::read(fields),
         successful_jobs_history_limit: number(fields, "successfulJobsHistoryLimit", 0)?,
         failed_jobs_history_limit: number(fields, "failedJobsHistoryLimit", 0)?,
@@ -325,7 +375,7 @@ pub(super) fn read(
         security: security::security(fields),
         extra_env_vars: ExtraVariables::read(fields),
         config_delivery: or_default(fields, "configDelivery")?,
-        mode: mode(fields),
+        mode,
         host: HostSettings { enabled: true, ip_info_enabled: false, ip: None },
     };
     fields.refuse_unknown();

@@ -30,6 +30,9 @@ pub(crate) const fn remedy(reason: Reason) -> &'static str {
         Reason::ContainerConfig => {
             "a Secret or volume of the pod is missing: deploy the pipeline again and start a new run"
         }
+        Reason::Queued => {
+            "wait, or see why the queue admits nothing: kubectl describe workloads,localqueues"
+        }
         Reason::Quota => "raise the namespace's ResourceQuota, or lower resources",
         Reason::Admission => {
             "change what the message names: resources, exitHandlerResources, podTemplate or the \

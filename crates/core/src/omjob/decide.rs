@@ -4,6 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::report::HOPELESS;
 
+use super::backoff::Backoff;
+use super::retry::Retry;
 use super::{
     Action, Decision, Deletion, End, Lasting, Observed, Phase, PodRef, PodSeen, PodState, Reason,
     Refusal, Report, Reporting, Source, Stage, StageStatus, Status, Trouble, pod_name,
@@ -14,6 +16,8 @@ use super::{
 const LOST_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// How long main may take to start where `activeDeadlineSeconds` does not say.
 const START_LIMIT: SignedDuration = SignedDuration::from_hours(24);
+/// How long main may wait in a queue of the cluster, whose time the deadline does not count.
+const QUEUE_LIMIT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How long something may keep the exit handler from starting: what it would tell, the operator can
 /// tell as well.
 const EXIT_START_LIMIT: SignedDuration = SignedDuration::from_secs(30);
@@ -27,9 +31,7 @@ const REPORT_LIMIT: SignedDuration = SignedDuration::from_mins(10);
 /// How long for an `OMJob` without a TTL.
 const REPORT_LIMIT_WITHOUT_TTL: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// First and longest wait between two attempts of main, as for a Job.
-const RETRY: Backoff = Backoff { first: 10, most: 360 };
-/// The same of the exit handler, for which people wait.
+/// First and longest wait between two attempts of the exit handler, for which people wait.
 const EXIT_RETRY: Backoff = Backoff { first: 2, most: 4 };
 /// First and longest wait after a refused creation.
 const REFUSED: Backoff = Backoff { first: 1, most: 60 };
@@ -283,6 +285,7 @@ impl<'o> Step<'o> {
         let limits = &self.observed.limits;
         let started = self.started(stage)?;
         let limit = match stage {
+            Stage::Main if is_queued(&self.status.main) => Some(QUEUE_LIMIT),
             Stage::Main if self.status.phase == Phase::Pending => {
                 Some(limits.active_deadline.unwrap_or(START_LIMIT))
             }
@@ -358,8 +361,14 @@ impl Step<'_> {
             PodState::Running | PodState::Ended { .. } => None,
         };
         let runs = pod.state == PodState::Running;
+        let now = self.now;
         let record = self.status.stage_mut(stage);
         let known = record.trouble.as_ref().map(|known| known.reason);
+        if known == Some(Reason::Queued) && waits_for.is_none_or(|new| new.reason != Reason::Queued)
+        {
+            // As for a Job that is resumed: what it waited for others is not its own time.
+            record.started = Some(now);
+        }
         // The kubelet forgets between two tries, and when the pod is deleted, what keeps it from
         // starting. That it keeps it will be the reason of its end.
         let forgets = pod.deletion.is_some() || known.is_some_and(Reason::is_of_container);
@@ -389,27 +398,26 @@ impl Step<'_> {
         if certain && end.reason == Reason::Suspended && self.observed.deleted.is_none() {
             return self.suspend();
         }
-        match self.next_main_attempt(&end).filter(|_| certain) {
+        let memory_limit = pod.and_then(|pod| pod.memory_limit);
+        let (main, Observed { uid, limits, .. }) = (self.status.main.clone(), self.observed);
+        let retry = Retry { uid, limits, main: &main, end: &end, memory_limit };
+        match self.next_main_attempt(&retry).filter(|_| certain) {
             Some(time) => {
                 self.status.main.not_before = Some(time);
+                self.status.main.memory_limit = retry.next_memory_limit();
                 self.looks.push(time);
             }
-            None => self.end_main(end),
+            None => self.end_main(retry.conclusion()),
         }
     }
 
     /// When another attempt follows, if one does.
-    fn next_main_attempt(&self, end: &End) -> Option<Timestamp> {
-        let limit = self.observed.limits.backoff_limit;
-        let main = &self.status.main;
-        // Of a pod that its node turned away nothing has run, so that it is safe to try again.
-        let never_ran = end.reason == Reason::Rejected;
-        let spent = !never_ran && (limit == 0 || main.failures > limit);
+    fn next_main_attempt(&self, retry: &Retry<'_>) -> Option<Timestamp> {
         let stopped = self.observed.deleted.is_some() || self.is_late(Stage::Main);
-        if end.succeeded() || end.is_final() || stopped || spent {
+        if stopped || !retry.is_allowed() {
             return None;
         }
-        let time = after(self.now, RETRY.wait(main.ended.saturating_sub(1)));
+        let time = after(self.now, retry.wait());
         let in_time = self.deadline(Stage::Main).is_none_or(|deadline| time < deadline);
         in_time.then_some(time)
     }
@@ -647,10 +655,16 @@ impl Step<'_> {
     }
 }
 
+/// True while a queue of the cluster keeps the stage's pod from a node.
+fn is_queued(record: &StageStatus) -> bool {
+    record.trouble.as_ref().is_some_and(|trouble| trouble.reason == Reason::Queued)
+}
+
 /// Counts an attempt that ended.
 fn count(record: &mut StageStatus, pod: Option<&PodSeen>, end: &End) {
     record.ended += 1;
     record.failures += u32::from(!end.succeeded() && !end.reason.is_disruption());
+    record.disruptions += u32::from(end.reason.took_the_worker_away());
     record.trouble = None;
     record.refusals = 0;
     if let Some(PodSeen { attempt, name, .. }) = pod {
@@ -680,21 +694,6 @@ fn delete(pod: &PodSeen) -> Action {
 
 fn release(pod: &PodSeen) -> Action {
     Action::ReleasePod { name: pod.name.clone(), uid: pod.uid.clone() }
-}
-
-/// Waits that double.
-struct Backoff {
-    /// The first, in seconds.
-    first: i64,
-    /// The longest, in seconds.
-    most: i64,
-}
-
-impl Backoff {
-    fn wait(&self, times: u32) -> SignedDuration {
-        let seconds = self.first.saturating_mul(1 << times.min(30));
-        SignedDuration::from_secs(seconds.min(self.most))
-    }
 }
 
 fn after(time: Timestamp, duration: SignedDuration) -> Timestamp {

@@ -23,25 +23,31 @@
 //! absence of a pod is decided on a live read ([`Action::ReadFresh`]).
 //! `tests/omjob_model.rs` explores all of this exhaustively in bounded worlds.
 
+mod backoff;
 mod decide;
 mod decision;
+mod memory;
 mod names;
 mod observed;
 mod pod;
 mod restored;
+mod retry;
 mod status;
 #[cfg(test)]
 mod tests;
 
+pub use crate::bytes::Bytes;
 pub use crate::labels::POD_TYPE;
 pub use crate::pod::{Deletion, End, Lasting, PodState, Reason, Refusal, Trouble, disruption};
 pub(crate) use decide::REPORT_EVERY;
 pub use decide::{State, decide};
 pub use decision::{Action, Decision};
+pub use memory::MoreMemory;
 pub use names::{attempt_of, pod_name};
 pub use observed::{Limits, Observed, Report, Source};
 pub use pod::PodSeen;
 pub use restored::{ENDED, ended_value, of_restored};
+pub use retry::MOST_DISRUPTIONS;
 pub use status::{Condition, ConditionKind, Phase, PodRef, Reporting, Stage, StageStatus, Status};
 
 /// Finalizer of an `OMJob` whose exit handler has not run yet: a deleted one waits for it.

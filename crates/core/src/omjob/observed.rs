@@ -2,13 +2,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{PodSeen, Refusal, Status};
+use super::{MoreMemory, PodSeen, Refusal, Status};
 
 /// An `OMJob`, its pods, and what came of the last action if that is not visible in them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Observed {
     /// Its name.
     pub name: String,
+    /// Its UID.
+    pub uid: String,
     /// Since when it is being deleted.
     pub deleted: Option<Timestamp>,
     /// Whether it carries [`super::FINALIZER`].
@@ -43,9 +45,12 @@ pub enum Source {
 pub struct Limits {
     /// `activeDeadlineSeconds`: bounds all attempts of main together.
     pub active_deadline: Option<SignedDuration>,
-    /// `backoffLimit`: failures that are followed by another attempt. 0 means one attempt, even
-    /// when that one is disrupted: such a worker may not be safe to run twice.
-    pub backoff_limit: u32,
+    /// `backoffLimit`: failures that are followed by another attempt; a disruption is no failure.
+    /// `None`, as in the `OMJob`s of upstream's server, means one attempt, even when that one is
+    /// disrupted.
+    pub backoff_limit: Option<u32>,
+    /// `retryWithMoreMemory`; `None` retries with the same memory.
+    pub more_memory: Option<MoreMemory>,
     /// `exitHandlerDeadlineSeconds`: bounds all attempts of the exit handler together.
     pub exit_deadline: SignedDuration,
     /// `ttlSecondsAfterFinished`; `None` keeps the `OMJob` for ever.
@@ -61,7 +66,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             active_deadline: None,
-            backoff_limit: 0,
+            backoff_limit: None,
+            more_memory: None,
             exit_deadline: SignedDuration::from_mins(10),
             ttl: None,
             suspend: false,

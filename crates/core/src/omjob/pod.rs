@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Deletion, POD_TYPE, PodState, Stage, TRACKING_FINALIZER, attempt_of};
+use super::{Bytes, Deletion, POD_TYPE, PodState, Stage, TRACKING_FINALIZER, attempt_of};
+use crate::Quantity;
+use crate::run::MAIN_CONTAINER;
 
 /// One pod of an `OMJob`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +24,8 @@ pub struct PodSeen {
     pub tracked: bool,
     /// Set when somebody deleted it.
     pub deletion: Option<Deletion>,
+    /// Memory limit of its main container.
+    pub memory_limit: Option<Bytes>,
     /// How its main container stands.
     pub state: PodState,
 }
@@ -41,6 +45,7 @@ impl PodSeen {
             created: metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0),
             tracked: finalizers.into_iter().any(|finalizer| finalizer == TRACKING_FINALIZER),
             deletion: Deletion::of(pod),
+            memory_limit: memory_limit(pod),
             state: PodState::of(pod),
             name,
             stage,
@@ -53,6 +58,14 @@ impl PodSeen {
     pub const fn is_alive(&self) -> bool {
         !matches!(self.state, PodState::Ended { .. })
     }
+}
+
+/// What the kernel kills the main container for exceeding.
+fn memory_limit(pod: &Pod) -> Option<Bytes> {
+    let mut containers = pod.spec.as_ref()?.containers.iter();
+    let main = containers.find(|container| container.name == MAIN_CONTAINER)?;
+    let limit = main.resources.as_ref()?.limits.as_ref()?.get("memory")?;
+    limit.0.parse::<Quantity>().ok()?.bytes()
 }
 
 /// Upstream's operator makes one pod of each type, and hashes the names of some.

@@ -1,11 +1,12 @@
 //! What is recorded of an `OMJob`: enough to go on from, after any crash.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{End, Reason, Trouble};
+use super::{Bytes, End, Reason, Trouble};
 
 /// Phase of an `OMJob`; the names are upstream's. It never goes back.
 #[derive(
@@ -102,6 +103,10 @@ pub struct StageStatus {
     pub ended: u32,
     /// Those of them that `backoffLimit` counts.
     pub failures: u32,
+    /// Those of them that a drain, a preemption or the loss of a node ended.
+    pub disruptions: u32,
+    /// Memory limit of the next attempt, once an OOM kill has raised it.
+    pub memory_limit: Option<Bytes>,
     /// The last pod that was seen to run. Before its end is recorded it cannot vanish unseen.
     pub pod: Option<PodRef>,
     /// Creations refused in a row.
@@ -232,9 +237,14 @@ impl Status {
 
     /// Why the run waits or ended, in a sentence.
     #[must_use]
-    pub fn message(&self) -> Option<&str> {
+    pub fn message(&self) -> Option<Cow<'_, str>> {
         let end = self.main.end.as_ref().map(|end| end.message.as_str());
-        end.or_else(|| self.main.trouble.as_ref().map(|trouble| trouble.message.as_str()))
+        let known = end.or(self.main.trouble.as_ref().map(|trouble| trouble.message.as_str()));
+        let raised = || {
+            let limit = self.main.memory_limit?;
+            Some(format!("the memory limit is {limit}, raised after an OOM kill").into())
+        };
+        known.map(Cow::Borrowed).or_else(raised)
     }
 
     /// Why the ingestion failed or does not start.

@@ -81,6 +81,7 @@ fn seen(pod: &Pod) -> PodSeen {
 fn observed(pods: &[Pod]) -> Observed {
     Observed {
         name: "run".to_owned(),
+        uid: UID.to_owned(),
         deleted: None,
         finalizer: true,
         limits: Limits {
@@ -190,7 +191,7 @@ fn what_we_stop_says_why(
 ) {
     let mut observed = observed(&[on_node("run-main", &running())]);
     (observed.deleted, observed.limits.suspend) = (killed.then(|| at(100)), suspend);
-    observed.limits.backoff_limit = 3;
+    observed.limits.backoff_limit = Some(3);
     let decision = decide(&observed, at(when));
     let name = "run-main".to_owned();
     assert!(has(&decision, &Action::DeletePod { uid: format!("uid-of-{name}"), name }));
@@ -274,17 +275,23 @@ fn a_creation_refused_for_good_ends_main_with_the_servers_words() {
     let mut observed = observed(&[]);
     observed.refusal = Some(refused(Lasting::ForGood, Reason::Admission));
     let decision = decide(&observed, at(0));
-    assert_eq!(status(&decision).message(), Some("told by the API server"));
+    assert_eq!(status(&decision).message().unwrap(), "told by the API server");
     assert!(makes(&decision, Stage::Exit));
 }
 
-/// Failures count, disruptions do not; `backoffLimit: 0` allows no second attempt at all.
+/// Failures count, disruptions do not; without a `backoffLimit` there is no second attempt at all.
 #[rstest]
-#[case::no_retries(0, "Error", false)]
-#[case::no_retries_for_the_disrupted(0, "Evicted", false)]
-#[case::retry(1, "Error", true)]
-#[case::retry_of_the_disrupted(1, "Evicted", true)]
-fn attempts_follow_backoff_limit(#[case] limit: u32, #[case] cause: &str, #[case] again: bool) {
+#[case::no_retries(Some(0), "Error", false)]
+#[case::no_retries_and_disrupted(Some(0), "Evicted", true)]
+#[case::retry(Some(1), "Error", true)]
+#[case::retry_of_the_disrupted(Some(1), "Evicted", true)]
+#[case::upstreams(None, "Error", false)]
+#[case::upstreams_and_disrupted(None, "Evicted", false)]
+fn attempts_follow_backoff_limit(
+    #[case] limit: Option<u32>,
+    #[case] cause: &str,
+    #[case] again: bool,
+) {
     let mut end = ended(1, "Error");
     if cause == "Evicted" {
         end = with_condition(end, "DisruptionTarget", "EvictionByEvictionAPI");
@@ -296,11 +303,13 @@ fn attempts_follow_backoff_limit(#[case] limit: u32, #[case] cause: &str, #[case
     assert_eq!(record.main.end.is_none(), again);
     assert_eq!(record.main.failures, u32::from(cause == "Error"));
     if again {
-        assert_eq!((record.phase, decision.next_look), (Phase::Running, Some(at(71))));
+        let due = decision.next_look.unwrap();
+        assert_eq!((record.phase, record.main.not_before), (Phase::Running, Some(due)));
+        assert!((at(71)..=at(76)).contains(&due), "ten seconds, and up to half of that: {due}");
         observed.status = record.clone();
         assert!(!makes(&decide(&observed, at(70)), Stage::Main));
         let next = Action::CreatePod { stage: Stage::Main, attempt: 1 };
-        assert!(has(&decide(&observed, at(71)), &next));
+        assert!(has(&decide(&observed, due), &next));
     }
 }
 
@@ -312,7 +321,7 @@ fn attempts_follow_backoff_limit(#[case] limit: u32, #[case] cause: &str, #[case
 #[case::any_other(255, false)]
 fn a_wrong_config_or_command_is_not_retried(#[case] code: i32, #[case] is_final: bool) {
     let mut observed = observed(&[on_node("run-main", &ended(code, "Error"))]);
-    observed.limits.backoff_limit = 3;
+    observed.limits.backoff_limit = Some(3);
     assert_eq!(status(&decide(&observed, at(61))).main.end.is_some(), is_final);
 }
 
@@ -321,12 +330,12 @@ fn a_wrong_config_or_command_is_not_retried(#[case] code: i32, #[case] is_final:
 fn a_pod_that_its_node_turns_away_is_made_again() {
     let rejected = json!({ "phase": "Failed", "reason": "OutOfephemeral-storage" });
     let mut observed = observed(&[on_node("run-main", &rejected)]);
-    observed.limits.backoff_limit = 0;
+    observed.limits.backoff_limit = Some(0);
     let record = status(&decide(&observed, at(1))).clone();
     assert_eq!((record.main.end.is_none(), record.main.failures), (true, 0));
     observed.status = record;
     let next = Action::CreatePod { stage: Stage::Main, attempt: 1 };
-    assert!(has(&decide(&observed, at(11)), &next));
+    assert!(has(&decide(&observed, at(16)), &next));
 }
 
 fn in_exit_stage(code: i32) -> Observed {
@@ -572,7 +581,7 @@ fn a_pod_that_vanished_is_an_end_once_the_api_server_says_so() {
 fn a_pod_on_a_silent_node_is_lost_and_not_made_again() {
     let pod = deleted(on_node("run-main", &running()), 100);
     let mut observed = observed(&[pod]);
-    observed.limits.backoff_limit = 5;
+    observed.limits.backoff_limit = Some(5);
     let decision = decide(&observed, at(110));
     assert_eq!(decision.next_look, Some(at(100 + 30 + 300)));
     let decision = decide(&observed, at(430));
@@ -638,6 +647,162 @@ fn pods_belong_by_owner(
     assert_eq!(seen.map(|pod| (pod.stage, pod.attempt)), expected);
 }
 
+const KIB: u64 = 1 << 10;
+
+fn with_memory(mut pod: Pod, limit: &str) -> Pod {
+    let main = json!({ "name": "main", "resources": { "limits": { "memory": limit } } });
+    pod.spec.as_mut().unwrap().containers = vec![serde_json::from_value(main).unwrap()];
+    pod
+}
+
+/// Lets each attempt of a run end as `ends` says, and returns what is recorded at its end, or when
+/// `ends` is used up.
+fn course(limits: Limits, ends: impl IntoIterator<Item = Value>) -> Status {
+    let mut now = 0;
+    let mut observed = Observed { limits, ..observed(&[]) };
+    for (attempt, mut end) in ends.into_iter().enumerate() {
+        let made = decide(&observed, at(now));
+        observed.status = status(&made).clone();
+        if observed.status.main.end.is_some() {
+            break;
+        }
+        assert!(makes(&made, Stage::Main), "attempt {attempt} is due: {made:?}");
+        let finished = text(now + 1);
+        if let Some(state) = end.pointer_mut("/containerStatuses/0/state/terminated") {
+            state["finishedAt"] = json!(finished);
+        }
+        let name = pod_name("run", Stage::Main, u32::try_from(attempt).unwrap());
+        let limit = observed.status.main.memory_limit.unwrap_or(Bytes(16 * KIB));
+        observed.pods = vec![seen(&with_memory(on_node(&name, &end), &limit.to_string()))];
+        let decision = decide(&observed, at(now + 1));
+        observed.status = status(&decision).clone();
+        observed.pods.clear();
+        if observed.status.main.end.is_some() {
+            break;
+        }
+        now = decision.next_look.unwrap().as_second() - at(0).as_second() + 1;
+    }
+    observed.status
+}
+
+fn evicted() -> Value {
+    with_condition(ended(143, "Error"), "DisruptionTarget", "PreemptionByScheduler")
+}
+
+fn growing(limit: u64, retries: u32) -> Limits {
+    let more = MoreMemory { factor: 2, limit: Bytes(limit * KIB) };
+    Limits { backoff_limit: Some(retries), more_memory: Some(more), ..Limits::default() }
+}
+
+/// Neither a spot node that is taken back again and again nor a priority that is always too low
+/// keeps a run without a deadline from its end.
+#[test]
+fn a_run_is_not_disrupted_for_ever() {
+    let limits = Limits { backoff_limit: Some(0), ..Limits::default() };
+    let main = course(limits, std::iter::repeat_with(evicted).take(1000)).main;
+    assert_eq!((main.ended, main.disruptions, main.failures), (20, MOST_DISRUPTIONS, 0));
+    let end = main.end.unwrap();
+    assert_eq!(end.reason, Reason::Evicted);
+    assert!(end.message.ends_with("20 times, so no other attempt follows"), "{}", end.message);
+}
+
+#[test]
+fn a_pod_that_every_node_turns_away_is_not_made_for_ever() {
+    let rejected = || json!({ "phase": "Failed", "reason": "OutOfcpu" });
+    let limits = Limits { backoff_limit: Some(0), ..Limits::default() };
+    // It has run once, so that no limit of its start bounds it.
+    let ends = std::iter::once(evicted()).chain(std::iter::repeat_with(rejected).take(1000));
+    let main = course(limits, ends).main;
+    assert_eq!((main.ended, main.end.unwrap().reason), (300, Reason::Rejected));
+}
+
+/// Each OOM kill doubles the limit, up to the largest; the last message says what it was.
+#[rstest]
+#[case::enough(64, 3, &["OOMKilled", "OOMKilled", "Completed"], Some(64), "raised after an OOM kill")]
+#[case::not_enough(32, 3, &["OOMKilled"; 4], Some(32), "32Ki, and retryWithMoreMemory allows no more")]
+#[case::no_retries(64, 0, &["OOMKilled"], None, "limits.memory allows")]
+#[case::another_failure(64, 1, &["Error"], None, "")]
+#[case::the_first_is_the_largest(16, 1, &["OOMKilled"; 2], None, "16Ki, and retryWithMoreMemory allows no more")]
+#[case::disrupted_between(64, 1, &["OOMKilled", "Evicted", "Completed"], Some(32), "32Ki, raised after an OOM kill")]
+fn an_oom_kill_raises_the_memory_limit(
+    #[case] largest: u64,
+    #[case] retries: u32,
+    #[case] ends: &[&str],
+    #[case] expected: Option<u64>,
+    #[case] told: &str,
+) {
+    let ends = ends.iter().map(|reason| match *reason {
+        "Completed" => ended(0, reason),
+        "OOMKilled" => ended(137, reason),
+        "Evicted" => evicted(),
+        other => ended(1, other),
+    });
+    let record = course(growing(largest, retries), ends);
+    assert_eq!(record.main.memory_limit, expected.map(|kib| Bytes(kib * KIB)));
+    let message = record.message().unwrap_or_default();
+    assert!(message.ends_with(told), "{message}");
+}
+
+/// A pod that Kueue has not admitted yet.
+fn gated() -> Pod {
+    let spec =
+        json!({ "containers": [], "schedulingGates": [{ "name": "kueue.x-k8s.io/admission" }] });
+    let mut pod = pod("run-main", &spec, &json!({ "phase": "Pending" }));
+    let label = (crate::labels::KUEUE_QUEUE.to_owned(), "batch".to_owned());
+    pod.metadata.labels = Some([label].into());
+    pod
+}
+
+/// The deadline of ten minutes begins when Kueue admits the pod.
+#[test]
+fn a_run_that_waits_for_kueue_is_not_late() {
+    let mut observed = observed(&[gated()]);
+    let decision = decide(&observed, at(5));
+    let record = status(&decision);
+    assert_eq!((record.phase, record.reason()), (Phase::Pending, Some(Reason::Queued)));
+    assert_eq!(record.message().unwrap(), "waits in Kueue's queue batch");
+    observed.status = record.clone();
+    assert!(decide(&observed, at(6_000)).actions.is_empty());
+    observed.pods = vec![seen(&on_node("run-main", &running()))];
+    let admitted = decide(&observed, at(7_000));
+    assert_eq!(status(&admitted).main.started, Some(at(7_000)));
+    observed.status = status(&admitted).clone();
+    assert!(decide(&observed, at(7_599)).actions.is_empty());
+    assert!(matches!(decide(&observed, at(7_600)).actions[..], [Action::DeletePod { .. }]));
+}
+
+/// A queue that admits nothing for a week holds no run for ever.
+#[test]
+fn a_run_does_not_wait_for_kueue_for_ever() {
+    let mut observed = observed(&[gated()]);
+    observed.status = status(&decide(&observed, at(5))).clone();
+    let week = 7 * 24 * 3_600;
+    assert!(matches!(decide(&observed, at(week)).actions[..], [Action::DeletePod { .. }]));
+    observed.pods = vec![seen(&deleted(gated(), week))];
+    let decision = decide(&observed, at(week + 1));
+    assert_eq!(status(&decision).main.end.as_ref().unwrap().reason, Reason::Queued);
+}
+
+/// Kueue deletes what it preempts; that is no failure of the worker's.
+#[test]
+fn a_preemption_by_kueue_is_a_disruption() {
+    let end =
+        with_condition(ended(143, "Error"), "TerminationTarget", "WorkloadEvictedDueToPreempted");
+    let mut observed = observed(&[deleted(on_node("run-main", &end), 30)]);
+    observed.limits.backoff_limit = Some(0);
+    let record = status(&decide(&observed, at(61))).clone();
+    assert_eq!((record.main.disruptions, record.main.failures), (1, 0));
+    assert_eq!(record.main.end, None);
+}
+
+/// The status of a run that goes on says what its next attempt has.
+#[test]
+fn a_raised_limit_stands_in_the_status_between_two_attempts() {
+    let record = course(growing(64, 3), [ended(137, "OOMKilled")]);
+    assert_eq!(record.main.end, None);
+    assert_eq!(record.message().unwrap(), "the memory limit is 32Ki, raised after an OOM kill");
+}
+
 #[test]
 fn a_first_pod_needs_two_writes() {
     let observed = Observed { finalizer: false, source: Source::Cache, ..observed(&[]) };
@@ -655,25 +820,50 @@ fn any_observed() -> impl Strategy<Value = Observed> {
     ];
     let names = prop::sample::select(vec!["run-main", "run-main-1", "run-exit", "run-exit-1"]);
     let pods = prop::collection::btree_map(names, (states, any::<bool>()), 0..4);
-    (pods, any::<[bool; 5]>(), 0u32..3, 0u32..2).prop_map(|(pods, flags, ended, limit)| {
-        let pods: Vec<Pod> = pods
-            .into_iter()
-            .map(|(name, (status, gone))| {
-                let pod = on_node(name, &status);
-                if gone { deleted(pod, 40) } else { pod }
-            })
-            .collect();
-        let mut observed = observed(&pods);
-        let [deleted, finalizer, suspend, exit_handler, live] = flags;
-        (observed.deleted, observed.finalizer) = (deleted.then(|| at(100)), finalizer);
-        observed.limits = Limits { suspend, exit_handler, backoff_limit: limit, ..observed.limits };
-        observed.status.main.ended = ended;
-        observed.source = if live { Source::Api } else { Source::Cache };
-        observed
-    })
+    (pods, any::<[bool; 5]>(), 0u32..3, prop::option::of(0u32..2)).prop_map(
+        |(pods, flags, ended, limit)| {
+            let pods: Vec<Pod> = pods
+                .into_iter()
+                .map(|(name, (status, gone))| {
+                    let pod = on_node(name, &status);
+                    if gone { deleted(pod, 40) } else { pod }
+                })
+                .collect();
+            let mut observed = observed(&pods);
+            let [deleted, finalizer, suspend, exit_handler, live] = flags;
+            (observed.deleted, observed.finalizer) = (deleted.then(|| at(100)), finalizer);
+            observed.limits =
+                Limits { suspend, exit_handler, backoff_limit: limit, ..observed.limits };
+            observed.status.main.ended = ended;
+            observed.source = if live { Source::Api } else { Source::Cache };
+            observed
+        },
+    )
 }
 
 proptest! {
+    /// However its attempts end, a run has a bounded number of them, and its memory only grows, up to
+    /// the largest limit.
+    #[test]
+    fn attempts_and_memory_are_bounded(
+        kinds in prop::collection::vec(0_u8..4, 400),
+        retries in 0_u32..6,
+        largest in 1_u64..200,
+    ) {
+        let ends = kinds.iter().map(|kind| match kind {
+            0 => ended(1, "Error"),
+            1 => ended(137, "OOMKilled"),
+            2 => evicted(),
+            _ => with_condition(json!({ "phase": "Failed" }), "DisruptionTarget", "DeletionByPodGC"),
+        });
+        let main = course(growing(largest, retries), ends).main;
+        prop_assert!(main.end.is_some() && main.ended <= retries + 1 + MOST_DISRUPTIONS);
+        prop_assert!(main.failures <= retries + 1 && main.disruptions <= MOST_DISRUPTIONS);
+        let grown = main.memory_limit;
+        prop_assert!(grown.is_none_or(|limit| limit <= Bytes(largest * KIB)));
+        prop_assert!(grown.is_none_or(|limit| limit > Bytes(16 * KIB)));
+    }
+
     /// Whatever is seen, a creation is guarded, and never beside a main pod that lives.
     #[test]
     fn a_creation_follows_a_conditional_write(observed in any_observed(), second in 0i64..2_000) {

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus,
 };
 
-use crate::redaction;
+use crate::{labels, redaction};
 
 pub(crate) use end::signal_of;
 pub use end::{End, FINAL_EXIT_CODES, Trouble};
@@ -186,7 +186,9 @@ pub fn disruption(status: &PodStatus) -> Option<Trouble> {
         return Some(Trouble::new(reason, told().unwrap_or_else(|| reason.as_str().to_owned())));
     }
     let mut conditions = status.conditions.iter().flatten();
-    let target = conditions.find(|c| c.type_ == "DisruptionTarget" && c.status == "True")?;
+    // Kueue deletes a pod that it preempts, and says so in a condition of its own.
+    let is_target = |kind: &str| ["DisruptionTarget", "TerminationTarget"].contains(&kind);
+    let target = conditions.find(|c| is_target(&c.type_) && c.status == "True")?;
     let reason = match target.reason.as_deref() {
         Some("DeletionByTaintManager" | "DeletionByPodGC") => Reason::NodeLost,
         _ => Reason::Evicted,
@@ -224,7 +226,23 @@ fn trouble(pod: &Pod, status: &PodStatus) -> Option<Trouble> {
     let main = status.container_statuses.iter().flatten();
     let held = init.chain(main).find_map(held_by);
     let failing = || failed_init(pod, status).or_else(|| crashing_sidecar(status));
-    held.or_else(failing).or_else(|| unscheduled(status))
+    held.or_else(failing).or_else(|| gated(pod)).or_else(|| unscheduled(status))
+}
+
+/// That a queue of the cluster has not admitted the pod: it has a scheduling gate.
+fn gated(pod: &Pod) -> Option<Trouble> {
+    let gate = pod.spec.as_ref()?.scheduling_gates.as_ref()?.first()?;
+    let queue = pod.metadata.labels.as_ref().and_then(|labels| labels.get(labels::KUEUE_QUEUE));
+    let message = queue.map_or_else(
+        || format!("waits for its scheduling gate {}", gate.name),
+        |queue| in_queue(queue),
+    );
+    Some(Trouble::new(Reason::Queued, message))
+}
+
+/// That a run waits for Kueue.
+pub(crate) fn in_queue(queue: &str) -> String {
+    format!("waits in Kueue's queue {queue}")
 }
 
 /// The init container that failed, so that the main container cannot start. A sidecar is none: the

@@ -67,6 +67,8 @@ reasons! {
     OpenMetadataUnreachable = "OpenMetadataUnreachable",
     /// No node takes the pod.
     Unschedulable = "Unschedulable",
+    /// It waits in a queue of the cluster, such as Kueue's.
+    Queued = "Queued",
     /// The namespace's quota is used up.
     Quota = "Quota",
     /// The API server, a policy or a webhook refuses the pod.
@@ -110,6 +112,13 @@ impl Reason {
     #[must_use]
     pub const fn is_disruption(self) -> bool {
         matches!(self, Self::Evicted | Self::NodeLost | Self::Suspended | Self::Rejected)
+    }
+
+    /// True for a disruption of a worker that may have run: a drain, a preemption, the loss of its
+    /// node.
+    #[must_use]
+    pub const fn took_the_worker_away(self) -> bool {
+        matches!(self, Self::Evicted | Self::NodeLost)
     }
 
     /// True for an end of the worker's own making, with an exit code other than 0.

@@ -60,6 +60,7 @@ impl Ending {
             | Reason::Sandbox
             | Reason::Rejected
             | Reason::Unschedulable
+            | Reason::Queued
             | Reason::Quota
             | Reason::Admission
             | Reason::ApiUnavailable
@@ -314,7 +315,7 @@ mod tests {
     #[case::never_started(
         &[
             Reason::ImagePull, Reason::ContainerConfig, Reason::Unschedulable,
-            Reason::Quota, Reason::Admission, Reason::ApiUnavailable,
+            Reason::Queued, Reason::Quota, Reason::Admission, Reason::ApiUnavailable,
             Reason::NamespaceTerminating, Reason::NotStarted,
         ],
         Ending::NeverStarted

@@ -93,7 +93,9 @@ impl Retrying {
     fn of(workload: &Workload, attempts: &[PodState]) -> Option<Self> {
         let of = workload.backoff_limit?.saturating_add(1);
         let PodState::Ended { end, .. } = attempts.last()? else { return None };
-        let attempt = u32::try_from(attempts.len()).ok()?.saturating_add(1);
+        // A disruption is no attempt of the worker's, so that the next one has the same number.
+        let counts = |attempt: &&PodState| matches!(attempt, PodState::Ended { end, .. } if !end.reason.is_disruption());
+        let attempt = u32::try_from(attempts.iter().filter(counts).count()).ok()?.saturating_add(1);
         let goes_on = workload.is_live() && !workload.started;
         let fails = !end.succeeded() && !end.is_final();
         (goes_on && fails && attempt <= of).then_some(Self { attempt, of })
@@ -268,6 +270,10 @@ fn explain(workload: &Workload, attempts: &[PodState]) -> Option<Trouble> {
             last_trouble().or_else(|| Some(Trouble::new(Reason::JobFailed, message.clone())))
         }
         None if workload.deleting => Some(Trouble::new(Reason::Killed, "it is being stopped")),
+        None if workload.waits_in.is_some() => {
+            let queue = workload.waits_in.as_deref()?;
+            Some(Trouble::new(Reason::Queued, pod::in_queue(queue)))
+        }
         None => last_trouble(),
     }
 }

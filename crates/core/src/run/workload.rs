@@ -58,6 +58,8 @@ pub struct Workload {
     pub deleting: bool,
     /// Of a run that waits for its turn: how many of its pipeline may go on at a time.
     pub queued: Option<MaxActiveRuns>,
+    /// The queue of Kueue in which it waits, suspended.
+    pub waits_in: Option<String>,
     /// Whether it says itself that a pod has started.
     pub started: bool,
     /// `backoffLimit`: how many failed attempts are followed by another.
@@ -106,6 +108,7 @@ impl Workload {
         let template = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
         let suspend = job.spec.as_ref().and_then(|spec| spec.suspend);
         let queued = queued(&labels, suspend);
+        let waits_in = labels.get(labels::KUEUE_QUEUE).filter(|_| suspend == Some(true)).cloned();
         let variables = template.and_then(|pod| pod.containers.first()?.env.as_ref());
         Some(Self {
             kind: WorkloadKind::Job,
@@ -121,6 +124,7 @@ impl Workload {
             created: metadata.creation_timestamp.as_ref().map(|time| time.0),
             deleting: metadata.deletion_timestamp.is_some(),
             queued,
+            waits_in,
             started: false,
             backoff_limit: job.spec.as_ref().map(backoff_limit),
             end: end_of(job),

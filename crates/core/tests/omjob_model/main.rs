@@ -18,12 +18,14 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 
-use ompipe_core::omjob::{Action, Lasting, Limits, Phase, Reporting, Stage, decide};
+use ompipe_core::omjob::{
+    Action, Bytes, Lasting, Limits, MoreMemory, Phase, Reporting, Stage, decide,
+};
 use rstest::rstest;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use operator::{Answer, Operator, Rules};
-use world::{Life, TICK, UPSTREAM, World};
+use world::{LARGEST, Life, OUT_OF_MEMORY, TICK, UPSTREAM, World};
 
 mod mutants;
 mod operator;
@@ -38,6 +40,9 @@ struct Faults {
     pod_deletions: u8,
     hangs: u8,
     lost_nodes: u8,
+    disruptions: u8,
+    gates: u8,
+    oom_kills: u8,
     refusals: u8,
     refusals_for_good: u8,
     main_failures: u8,
@@ -73,6 +78,10 @@ enum Event {
 enum PodEvent {
     Start,
     End(i32),
+    /// A queue of the cluster keeps it, or lets it go.
+    Gate(bool),
+    /// A drain, or a more important pod: deleted with a condition that says so.
+    Disrupt,
     /// The kubelet is done with a deleted pod.
     Stop,
     Hang,
@@ -97,7 +106,8 @@ impl Bounded {
     fn new(faults: Faults) -> Self {
         let limits = Limits {
             active_deadline: Some(TICK * 2),
-            backoff_limit: 1,
+            backoff_limit: Some(1),
+            more_memory: Some(MoreMemory { factor: 2, limit: Bytes(LARGEST) }),
             exit_deadline: TICK * 2,
             ..Limits::default()
         };
@@ -114,11 +124,21 @@ impl Bounded {
             let mut may = |allowed: bool, event| {
                 events.extend(allowed.then_some(Event::Pod(index, event)));
             };
-            may(free && pod.life == Life::Made, PodEvent::Start);
+            may(free && pod.life == Life::Made && !pod.gated, PodEvent::Start);
+            // A gate is there from the creation on, so that nobody has seen the pod without it.
+            let is_seen = |view: &Operator| view.pods.iter().any(|seen| seen.serial == pod.serial);
+            let is_new = !state.operators.iter().any(is_seen);
+            let gates = pod.stage == Stage::Main && !pod.gated && left.gates > 0 && is_new;
+            may(free && pod.life == Life::Made && gates, PodEvent::Gate(true));
+            may(free && pod.gated, PodEvent::Gate(false));
             // A worker may end by itself during its grace period.
             let ends = alive && !pod.stuck && pod.life == Life::Running;
             may(ends, PodEvent::End(0));
             may(ends && failures > 0, PodEvent::End(1));
+            let oom_kill = pod.stage == Stage::Main && left.oom_kills > 0;
+            may(ends && oom_kill, PodEvent::End(OUT_OF_MEMORY));
+            let disrupted = pod.stage == Stage::Main && left.disruptions > 0;
+            may(pod.deleted.is_none() && alive && disrupted, PodEvent::Disrupt);
             may(alive && pod.deleted.is_some(), PodEvent::Stop);
             may(free && left.hangs > 0, PodEvent::Hang);
             may(alive && left.lost_nodes > 0, PodEvent::LoseNode);
@@ -262,10 +282,19 @@ fn apply_to_pod(world: &mut World, left: &mut Faults, index: usize, event: PodEv
         PodEvent::End(code) => {
             let spent = u8::from(code != 0);
             match pod.stage {
+                Stage::Main if code == OUT_OF_MEMORY => left.oom_kills -= 1,
                 Stage::Main => left.main_failures -= spent,
                 Stage::Exit => left.exit_failures -= spent,
             }
             world.end(index, code);
+        }
+        PodEvent::Gate(gated) => {
+            left.gates -= u8::from(gated);
+            pod.gated = gated;
+        }
+        PodEvent::Disrupt => {
+            left.disruptions -= 1;
+            (pod.disrupted, pod.deleted) = (true, Some(ticks));
         }
         PodEvent::Stop => world.end(index, 143),
         PodEvent::Hang => {
@@ -293,6 +322,10 @@ fn kubelet_step(world: &mut World) -> bool {
             _ if pod.silent => {}
             (Life::Made | Life::Running, Some(_)) => {
                 world.end(index, 143);
+                return true;
+            }
+            (Life::Made, None) if pod.gated => {
+                pod.gated = false;
                 return true;
             }
             (Life::Made, None) if !pod.stuck => {
@@ -393,6 +426,9 @@ const NONE: Faults = Faults {
     pod_deletions: 0,
     hangs: 0,
     lost_nodes: 0,
+    disruptions: 0,
+    gates: 0,
+    oom_kills: 0,
     refusals: 0,
     refusals_for_good: 0,
     main_failures: 0,
@@ -412,11 +448,17 @@ const NONE: Faults = Faults {
 #[case::suspended_and_killed(Faults { suspensions: 1, kills: 1, ticks: 1, ..NONE })]
 #[case::hangs(Faults { hangs: 2, crashes: 1, kills: 1, ticks: 3, ..NONE })]
 #[case::nodes_lost(Faults { lost_nodes: 2, crashes: 1, ticks: 3, ..NONE })]
+#[case::disrupted(Faults { disruptions: 2, crashes: 1, main_failures: 1, ticks: 2, ..NONE })]
+#[case::disrupted_and_killed(Faults { disruptions: 1, kills: 1, pod_deletions: 1, ticks: 1, ..NONE })]
+#[case::queued(Faults { gates: 2, crashes: 1, disruptions: 1, ticks: 3, ..NONE })]
+#[case::queued_and_killed(Faults { gates: 1, kills: 1, crashes: 1, ticks: 3, ..NONE })]
+#[case::out_of_memory(Faults { oom_kills: 2, crashes: 1, disruptions: 1, ticks: 2, ..NONE })]
 #[case::reports_fail(Faults { exit_failures: 2, report_failures: 2, kills: 1, ticks: 3, ..NONE })]
 #[case::suspended(Faults { suspensions: 2, crashes: 1, ticks: 2, ..NONE })]
 #[case::two_leaders(Faults { handovers: 1, crashes: 1, main_failures: 1, ..NONE })]
 #[case::two_leaders_and_a_kill(Faults { handovers: 1, kills: 1, ..NONE })]
 #[case::two_leaders_and_a_deletion(Faults { handovers: 1, pod_deletions: 1, ..NONE })]
+#[case::two_leaders_and_a_disruption(Faults { handovers: 1, disruptions: 1, oom_kills: 1, ..NONE })]
 #[case::leadership_returns(Faults { handovers: 2, main_failures: 1, ..NONE })]
 #[case::refused_in_a_hand_over(Faults { handovers: 1, refusals_for_good: 1, ..NONE })]
 fn nothing_goes_wrong(#[case] faults: Faults) {

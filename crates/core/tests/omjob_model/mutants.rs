@@ -137,7 +137,59 @@ fn revises_the_end(observed: &Observed, now: Timestamp) -> Decision {
     decide(&open, now)
 }
 
+/// Takes a disruption for a failure of the worker.
+fn counts_disruptions(observed: &Observed, now: Timestamp) -> Decision {
+    let mut strict = observed.clone();
+    for pod in &mut strict.pods {
+        if let PodState::Ended { end, .. } = &mut pod.state
+            && end.reason == Reason::Evicted
+        {
+            end.reason = Reason::Error;
+        }
+    }
+    decide(&strict, now)
+}
+
+/// Tries again with the memory that was too little.
+fn forgets_the_memory(observed: &Observed, now: Timestamp) -> Decision {
+    let mut decision = decide(observed, now);
+    for action in &mut decision.actions {
+        if let Action::Record(status) = action {
+            status.main.memory_limit = None;
+        }
+    }
+    decision
+}
+
+/// Raises the limit after every failure.
+fn raises_the_memory_always(observed: &Observed, now: Timestamp) -> Decision {
+    let mut generous = observed.clone();
+    for pod in &mut generous.pods {
+        if let PodState::Ended { end, .. } = &mut pod.state
+            && end.reason == Reason::Error
+        {
+            end.reason = Reason::OomKilled;
+        }
+    }
+    decide(&generous, now)
+}
+
+/// Takes a queue for anything else that keeps a pod from starting.
+fn counts_the_queue(observed: &Observed, now: Timestamp) -> Decision {
+    let mut impatient = observed.clone();
+    for pod in &mut impatient.pods {
+        if let PodState::Waiting(Some(trouble)) = &mut pod.state {
+            trouble.reason = Reason::Unschedulable;
+        }
+    }
+    decide(&impatient, now)
+}
+
 #[rstest]
+#[case(counts_the_queue, "stopped while it waited in a queue", Faults { gates: 1, ticks: 2, ..NONE })]
+#[case(counts_disruptions, "a disruption ended the run", Faults { disruptions: 2, ticks: 1, ..NONE })]
+#[case(forgets_the_memory, "an attempt after an OOM kill has no more memory", Faults { oom_kills: 1, ticks: 1, ..NONE })]
+#[case(raises_the_memory_always, "the memory changed without an OOM kill", Faults { main_failures: 1, ticks: 1, ..NONE })]
 #[case(forgets_the_finalizer, "let go before the run's end", Faults { kills: 1, ..NONE })]
 #[case(does_not_wait_for_main, "exit handler made while main lives", Faults { kills: 1, ..NONE })]
 #[case(makes_pods_unguarded, "one attempt made twice", Faults { crashes: 1, pod_deletions: 2, ..NONE })]

@@ -61,6 +61,7 @@ impl Operator {
     fn observe(&self, omjob: &OmJob, limits: &Limits, source: Source) -> Observed {
         Observed {
             name: NAME.to_owned(),
+            uid: NAME.to_owned(),
             deleted: omjob.deleted.then_some(Timestamp::UNIX_EPOCH),
             finalizer: omjob.finalizer,
             limits: Limits { suspend: omjob.suspend, ..limits.clone() },

@@ -2,11 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 use ompipe_core::omjob::{
-    Deletion, End, Limits, Phase, PodSeen, PodState, Reason, Reporting, Stage, Status, Trouble,
-    pod_name,
+    Bytes, Deletion, End, Limits, MOST_DISRUPTIONS, Phase, PodSeen, PodState, Reason, Reporting,
+    Stage, Status, Trouble, pod_name,
 };
 
 pub(crate) const NAME: &str = "run";
+/// The largest memory limit, where the model lets it grow from 1 by doubling.
+pub(crate) const LARGEST: u64 = 3;
 /// Longer than any backoff and than the wait for a lost node, so that one tick passes each.
 pub(crate) const TICK: SignedDuration = SignedDuration::from_mins(10);
 
@@ -40,6 +42,11 @@ pub(crate) struct Pod {
     pub(crate) stuck: bool,
     /// Its node is lost: nothing of it changes any more.
     pub(crate) silent: bool,
+    /// It is to make room: a drain, or a more important pod.
+    pub(crate) disrupted: bool,
+    pub(crate) memory: u64,
+    /// It waits in a queue of the cluster.
+    pub(crate) gated: bool,
     pub(crate) life: Life,
 }
 
@@ -58,6 +65,10 @@ pub(crate) struct Past {
     pub(crate) exit_made: bool,
     pub(crate) exit_succeeded: bool,
     pub(crate) last_main: Option<i32>,
+    /// The last main pod was disrupted, and nothing else ended the run.
+    pub(crate) disrupted: bool,
+    /// Memory of the last main pod, and whether the kernel killed it for want of it.
+    pub(crate) memory: Option<(u64, bool)>,
     pub(crate) refused_for_good: bool,
     pub(crate) killed: bool,
     /// The first thing that must never happen and did.
@@ -78,6 +89,7 @@ impl Pod {
             created: time(self.made),
             tracked: self.tracked,
             deletion: self.deleted.map(|tick| Deletion { requested: time(tick), due: time(tick) }),
+            memory_limit: Some(Bytes(self.memory)),
             state: self.state(),
         }
     }
@@ -87,15 +99,31 @@ impl Pod {
             Life::Made if self.stuck => {
                 PodState::Waiting(Some(Trouble::new(Reason::ImagePull, "no such image")))
             }
+            Life::Made if self.gated => {
+                PodState::Waiting(Some(Trouble::new(Reason::Queued, "in a queue")))
+            }
             Life::Made => PodState::Waiting(None),
             Life::Running => PodState::Running,
-            Life::Ended(code) => PodState::Ended { end: end(code), lingers: false },
+            Life::Ended(code) => {
+                let end = end(code, self.disrupted);
+                PodState::Ended { end, lingers: false }
+            }
         }
     }
 }
 
-fn end(code: i32) -> End {
-    let reason = if code == 0 { Reason::Completed } else { Reason::Error };
+/// Exit code of a worker that the kernel killed for its memory.
+pub(crate) const OUT_OF_MEMORY: i32 = 137;
+/// Memory of a pod whose limit nothing has raised.
+const MEMORY: u64 = 1;
+
+fn end(code: i32, disrupted: bool) -> End {
+    let reason = match code {
+        0 => Reason::Completed,
+        _ if disrupted => Reason::Evicted,
+        OUT_OF_MEMORY => Reason::OomKilled,
+        _ => Reason::Error,
+    };
     End { exit_code: Some(code), ..End::without_code(reason, "ended") }
 }
 
@@ -136,8 +164,11 @@ impl World {
 
     pub(crate) fn delete_pod(&mut self, uid: &str) {
         let tick = self.ticks;
-        if let Some(pod) = self.find(uid) {
-            pod.deleted.get_or_insert(tick);
+        let Some(pod) = self.find(uid) else { return };
+        let waits = pod.gated && pod.deleted.is_none();
+        pod.deleted.get_or_insert(tick);
+        if waits && !self.past.killed {
+            self.violate("stopped while it waited in a queue");
         }
         self.collect();
     }
@@ -160,7 +191,9 @@ impl World {
         if self.pods.iter().any(|pod| (pod.stage, pod.attempt) == (stage, attempt)) {
             return;
         }
+        let memory = self.memory_of(stage);
         self.watch_creation(stage, attempt);
+        self.watch_memory(stage, memory);
         let serial = self.past.serials;
         self.past.serials += 1;
         self.pods.push(Pod {
@@ -172,8 +205,35 @@ impl World {
             deleted: None,
             stuck: false,
             silent: false,
+            disrupted: false,
+            memory,
+            gated: false,
             life: Life::Made,
         });
+    }
+
+    /// The limit that the operator gives the pod, which is the recorded one.
+    fn memory_of(&self, stage: Stage) -> u64 {
+        let record = self.omjob.as_ref().map(|omjob| omjob.status.stage(stage));
+        record.and_then(|record| record.memory_limit).map_or(MEMORY, |limit| limit.0)
+    }
+
+    /// Memory grows after an OOM kill, and only then; the largest limit of the model is two steps away.
+    fn watch_memory(&mut self, stage: Stage, memory: u64) {
+        if stage == Stage::Exit {
+            return;
+        }
+        match self.past.memory {
+            Some((before, true)) if before < LARGEST && memory <= before => {
+                self.violate("an attempt after an OOM kill has no more memory");
+            }
+            Some((before, false)) if memory != before => {
+                self.violate("the memory changed without an OOM kill");
+            }
+            _ if memory > LARGEST => self.violate("more memory than the largest limit"),
+            _ => {}
+        }
+        self.past.memory = Some((memory, false));
     }
 
     fn watch_creation(&mut self, stage: Stage, attempt: u32) {
@@ -203,7 +263,13 @@ impl World {
     pub(crate) fn end(&mut self, pod: usize, code: i32) {
         self.pods[pod].life = Life::Ended(code);
         match self.pods[pod].stage {
-            Stage::Main => self.past.last_main = Some(code),
+            Stage::Main => {
+                self.past.last_main = Some(code);
+                self.past.disrupted = self.pods[pod].disrupted && code != 0;
+                // A deletion is the better explanation of a signal.
+                let is_oom = code == OUT_OF_MEMORY && self.pods[pod].deleted.is_none();
+                self.past.memory = Some((self.pods[pod].memory, is_oom));
+            }
             Stage::Exit => self.past.exit_succeeded |= code == 0,
         }
         self.collect();
@@ -285,6 +351,8 @@ impl World {
             self.violate("the phase says something else than main");
         } else if new.reporting == Reporting::ByExitHandler && !self.past.exit_succeeded {
             self.violate("reported by an exit handler that did not succeed");
+        } else if self.past.disrupted && !cause && new.main.disruptions < MOST_DISRUPTIONS {
+            self.violate("a disruption ended the run");
         } else if self.past.attempts_made == 0 && !cause {
             self.violate("an API error ended the run");
         }

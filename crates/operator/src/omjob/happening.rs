@@ -43,7 +43,12 @@ fn main_retried(before: &Status, after: &Status) -> Option<Note> {
     let retried = after.main.ended > before.main.ended && after.main.end.is_none();
     retried.then(|| {
         let attempt = after.main.ended;
-        let text = format!("attempt {attempt} of the main pod ended; another one follows");
+        let raised =
+            after.main.memory_limit.filter(|_| after.main.memory_limit != before.main.memory_limit);
+        let memory = raised
+            .map(|limit| format!(" with a memory limit of {limit}, since it used up its own"));
+        let memory = memory.unwrap_or_default();
+        let text = format!("attempt {attempt} of the main pod ended; another one follows{memory}");
         Note::new(Kind::Warning, "MainPodRetried", text)
     })
 }

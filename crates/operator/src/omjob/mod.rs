@@ -13,6 +13,7 @@
 mod apply;
 pub(crate) mod finalizers;
 mod happening;
+mod memory;
 mod observe;
 mod orphan;
 mod pod;

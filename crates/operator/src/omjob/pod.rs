@@ -15,6 +15,7 @@ use ompipe_core::omjob::{End, Stage, TRACKING_FINALIZER, pod_name};
 use ompipe_core::report;
 use ompipe_core::run::MAIN_CONTAINER;
 
+use super::memory;
 use crate::view::JobView;
 
 /// Value of `managed-by` on a pod whose specification does not say otherwise; upstream's.
@@ -34,8 +35,9 @@ pub(super) fn build(
     bound(&mut spec, job, stage);
     for container in spec.containers.iter_mut().filter(|c| c.name == MAIN_CONTAINER) {
         fill_placeholders(container.env.as_mut(), &run_id(job), &job.name_any());
-        if stage == Stage::Exit {
-            tell_end(container, end);
+        match stage {
+            Stage::Main => memory::raise(container, job.record.main.memory_limit),
+            Stage::Exit => tell_end(container, end),
         }
     }
     let metadata = ObjectMeta {

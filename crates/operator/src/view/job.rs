@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
 use kube::core::object::HasStatus;
-use ompipe_api::{OMJob, OMJobSpec, OMJobStatus, StagePodSpec};
+use ompipe_api::{MemoryRetry, OMJob, OMJobSpec, OMJobStatus, StagePodSpec};
 use ompipe_core::omjob::{FINALIZER, Limits, Observed, PodSeen, Reporting, Source, Stage, Status};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -67,6 +67,7 @@ struct Course {
     ttl_seconds_after_finished: Option<i64>,
     active_deadline_seconds: Option<i64>,
     backoff_limit: Option<i32>,
+    retry_with_more_memory: Option<MemoryRetry>,
     suspend: Option<bool>,
     exit_handler_deadline_seconds: Option<i64>,
     exit_handler_spec: Option<IgnoredAny>,
@@ -79,6 +80,7 @@ impl From<Course> for Limits {
             ttl_seconds_after_finished: course.ttl_seconds_after_finished,
             active_deadline_seconds: course.active_deadline_seconds,
             backoff_limit: course.backoff_limit,
+            retry_with_more_memory: course.retry_with_more_memory,
             suspend: course.suspend,
             exit_handler_deadline_seconds: course.exit_handler_deadline_seconds,
             ..OMJobSpec::default()
@@ -192,6 +194,7 @@ impl JobView {
     pub(crate) fn observed(&self, pods: Vec<PodSeen>, source: Source) -> Observed {
         Observed {
             name: self.name_any(),
+            uid: self.uid().to_owned(),
             deleted: self.deleted(),
             finalizer: self.is_held(),
             limits: self.limits.clone(),

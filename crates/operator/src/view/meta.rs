@@ -50,7 +50,8 @@ pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectM
 
 /// Labels that something asks for.
 fn is_needed(label: &str) -> bool {
-    const NEEDED: [&str; 9] = [
+    const NEEDED: [&str; 10] = [
+        labels::KUEUE_QUEUE,
         labels::NAME,
         labels::COMPONENT,
         labels::MANAGED_BY,

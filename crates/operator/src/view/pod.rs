@@ -1,6 +1,9 @@
 //! A pod of an `OMJob` as the caches keep it.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{
+    Container, Pod, PodSchedulingGate, PodSpec, PodStatus, ResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use ompipe_core::omjob::PodSeen;
 use serde::Deserialize;
@@ -46,6 +49,27 @@ struct Spec {
     node_name: Option<String>,
     #[serde(default)]
     init_containers: Vec<InitContainer>,
+    #[serde(default)]
+    containers: Vec<Limited>,
+    scheduling_gates: Option<Vec<PodSchedulingGate>>,
+}
+
+/// A container's name, and its limits, of which an OOM kill may ask for more.
+#[derive(Deserialize)]
+struct Limited {
+    name: String,
+    #[serde(default)]
+    resources: Amounts,
+}
+
+#[derive(Default, Deserialize)]
+struct Amounts {
+    limits: Option<Memory>,
+}
+
+#[derive(Deserialize)]
+struct Memory {
+    memory: Option<Quantity>,
 }
 
 /// What tells a sidecar from an init container that ends.
@@ -57,13 +81,28 @@ struct InitContainer {
 }
 
 impl From<Spec> for PodSpec {
-    fn from(Spec { node_name, init_containers }: Spec) -> Self {
+    fn from(Spec { node_name, init_containers, containers, scheduling_gates }: Spec) -> Self {
         let init_containers = init_containers.into_iter().map(|init| Container {
             name: init.name,
             restart_policy: init.restart_policy,
             ..Container::default()
         });
-        Self { node_name, init_containers: Some(init_containers.collect()), ..Self::default() }
+        Self {
+            node_name,
+            scheduling_gates,
+            init_containers: Some(init_containers.collect()),
+            containers: containers.into_iter().map(Container::from).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<Limited> for Container {
+    fn from(Limited { name, resources }: Limited) -> Self {
+        let memory = resources.limits.and_then(|limits| limits.memory);
+        let limits = memory.map(|memory| [("memory".to_owned(), memory)].into());
+        let resources = Some(ResourceRequirements { limits, ..ResourceRequirements::default() });
+        Self { name, resources, ..Self::default() }
     }
 }
 
@@ -100,7 +139,7 @@ impl From<Pod> for PodView {
 
 #[cfg(test)]
 mod tests {
-    use ompipe_core::omjob::{PodState, Reason};
+    use ompipe_core::omjob::{Bytes, PodState, Reason};
     use serde_json::json;
 
     use super::*;
@@ -117,7 +156,10 @@ mod tests {
                 }],
             },
             "spec": {
-                "nodeName": "n", "containers": [{ "name": "main" }],
+                "nodeName": "n", "containers": [
+                    { "name": "proxy", "resources": { "limits": { "memory": "1Mi" } } },
+                    { "name": "main", "resources": { "limits": { "cpu": "1", "memory": "2Gi" } } },
+                ],
                 "initContainers": [{ "name": "mesh", "image": "i", "restartPolicy": "Always" }],
             },
             "status": { "phase": "Pending", "initContainerStatuses": [{
@@ -127,7 +169,9 @@ mod tests {
             }]},
         });
         let view: PodView = serde_json::from_value(pod).unwrap();
-        let PodState::Waiting(Some(trouble)) = view.attempt.unwrap().seen.state else {
+        let seen = view.attempt.unwrap().seen;
+        assert_eq!(seen.memory_limit, Some(Bytes(2 << 30)), "the main container's");
+        let PodState::Waiting(Some(trouble)) = seen.state else {
             panic!("it waits for its sidecar");
         };
         assert_eq!(trouble.reason, Reason::Sidecar);

@@ -5,6 +5,7 @@
 mod ends;
 mod never_starts;
 mod outages;
+mod preemption;
 mod run;
 mod stops;
 mod surroundings;

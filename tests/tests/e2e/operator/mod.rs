@@ -10,6 +10,7 @@ mod outages;
 mod process;
 mod replicas;
 mod report;
+mod retries;
 mod rights;
 mod stage;
 mod way_back;

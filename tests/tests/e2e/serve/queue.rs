@@ -70,6 +70,33 @@ async fn runs_start_one_after_the_other_in_the_order_of_their_triggers() {
     scene.end().await;
 }
 
+/// Kueue resumes Jobs that it knows, so it gets to know one when its turn in our queue has come.
+#[tokio::test]
+async fn a_run_that_waited_for_its_turn_waits_for_kueue_then() {
+    const KUEUE: &str = "kueue.x-k8s.io/queue-name";
+    let scene = shop("queue-kueue").await;
+    let parameters = json!({ "extraEnvVars": [PATIENT], "queueName": "batch" });
+    let serving =
+        Serving::with(&scene, &parameters, &json!({ "openMetadataVersion": VERSION })).await;
+    serving.post("deploy", &deployable(&scene, "nightly", &json!({}))).await.is(200);
+    let [first, second] = [(); 2].map(|()| RunId::random());
+    assert!(!trigger(&serving, first).await);
+    assert!(trigger(&serving, second).await);
+    assert_eq!(job(&scene, first).await.labels()[KUEUE], "batch");
+    assert!(!job(&scene, second).await.labels().contains_key(KUEUE));
+    let name = job(&scene, first).await.name_any();
+    scene.api::<Job>().delete(&name, &DeleteParams::foreground()).await.unwrap();
+    let next = eventually("the turn of a run", || async {
+        let job = job(&scene, second).await;
+        if job.labels().contains_key(KUEUE) { Ok(job) } else { Err("it waits".to_owned()) }
+    })
+    .await;
+    assert_eq!(next.labels()[KUEUE], "batch");
+    assert!(!next.labels().contains_key("pipelines.openmetadata.org/queued"));
+    assert!(is_suspended(&scene, second).await, "Kueue decides when it starts");
+    scene.end().await;
+}
+
 #[tokio::test]
 async fn a_run_of_an_older_server_is_listed_until_it_starts_and_a_kill_takes_all() {
     let scene = shop("queue-old").await;
