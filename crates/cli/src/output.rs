@@ -124,7 +124,7 @@ pub(crate) fn print_structured(output: Output, result: &impl Serialize) -> Resul
 pub(crate) fn structured(output: Output, result: &impl Serialize) -> Result<Painted, Failure> {
     if output != Output::Yaml {
         let text = serde_json::to_string_pretty(result).map_err(io::Error::from)?;
-        return Ok(Painted(printable::json(&text).to_string()));
+        return Ok(Painted(printable::json(&text)));
     }
     // By way of a JSON value, since that is what both formats hold.
     let value = serde_json::to_value(result).map_err(io::Error::from)?;

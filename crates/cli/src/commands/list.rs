@@ -21,7 +21,7 @@ pub(super) async fn execute(args: &Args, list: &ListArgs) -> Result<Exit, Failur
             table: &|pipelines| table(args, list, pipelines),
         };
         let look = async || Ok(client.pipelines_of(&filter).await?);
-        return watch(args.output, &client, &filter, rows, look).await;
+        return watch(args.output, &client, &filter, &rows, look).await;
     }
     let pipelines = client.pipelines_of(&filter).await?;
     if args.output.is_structured() {

@@ -47,7 +47,7 @@ pub(super) async fn execute(args: &Args, status: &StatusArgs) -> Result<Exit, Fa
             name: |row| row.run.run_id.to_string(),
             table: &|rows| table(args.output, rows),
         };
-        return watch(args.output, &client, &filter, shown, look).await;
+        return watch(args.output, &client, &filter, &shown, look).await;
     }
     print(args.output, &pipeline, &look().await?)?;
     Ok(Exit::Success)

@@ -32,7 +32,7 @@ pub(super) async fn watch<T: Serialize>(
     output: Output,
     client: &K8sPipelineClient,
     filter: &PipelineFilter,
-    rows: Rows<'_, T>,
+    rows: &Rows<'_, T>,
     look: impl AsyncFn() -> Result<Vec<T>, Failure>,
 ) -> Result<Exit, Failure> {
     let mut moments = std::pin::pin!(client.moments(filter));
@@ -40,7 +40,7 @@ pub(super) async fn watch<T: Serialize>(
     loop {
         let found = look().await?;
         let news = seen.news(&found, rows.key)?;
-        if !show(output, &rows, &found, &news)? {
+        if !show(output, rows, &found, &news)? {
             return Ok(Exit::Success);
         }
         moments.next().await;

@@ -1,4 +1,4 @@
-//! Moments at which pipelines and their runs may look different from before. For whoever watches a list.
+//! Moments at which pipelines and their runs may look different from before, for a list that is watched.
 
 use std::future::ready;
 use std::time::Duration;
