@@ -239,7 +239,8 @@ impl Status {
     #[must_use]
     pub fn message(&self) -> Option<Cow<'_, str>> {
         let end = self.main.end.as_ref().map(|end| end.message.as_str());
-        let known = end.or(self.main.trouble.as_ref().map(|trouble| trouble.message.as_str()));
+        let trouble = || self.main.trouble.as_ref().map(|trouble| trouble.message.as_str());
+        let known = end.or_else(trouble);
         let raised = || {
             let limit = self.main.memory_limit?;
             Some(format!("the memory limit is {limit}, raised after an OOM kill").into())
