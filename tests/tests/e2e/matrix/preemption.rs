@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use ompipe_tests::matrix::Mode;
 use ompipe_tests::standin::PipelineState::{Failed, Success};
 use rstest::rstest;
@@ -44,20 +44,20 @@ impl Place {
             let class = from(json!({ "metadata": { "name": name }, "value": value }));
             classes.create(&PostParams::default(), &class).await.unwrap();
         }
-        self.set(scene, &json!("1")).await;
+        self.set(&scene.client, &json!("1")).await;
     }
 
     /// The node forgets the resource, the cluster the priorities.
-    async fn take_back(&self, scene: &Scene) {
-        let classes: Api<PriorityClass> = Api::all(scene.client.clone());
+    async fn take_back(&self, client: &Client) {
+        let classes: Api<PriorityClass> = Api::all(client.clone());
         for name in &self.classes {
             classes.delete(name, &DeleteParams::default()).await.unwrap();
         }
-        self.set(scene, &Value::Null).await;
+        self.set(client, &Value::Null).await;
     }
 
-    async fn set(&self, scene: &Scene, amount: &Value) {
-        let nodes: Api<Node> = Api::all(scene.client.clone());
+    async fn set(&self, client: &Client, amount: &Value) {
+        let nodes: Api<Node> = Api::all(client.clone());
         let node = nodes.list(&ListParams::default()).await.unwrap().items.remove(0).name_any();
         let amounts = json!({ (&self.resource): amount });
         let patch = json!({ "status": { "capacity": amounts, "allocatable": amounts } });
@@ -110,7 +110,9 @@ async fn a_pod_that_is_preempted(
     let pod = run.up().await;
     place.usurp(&run.scene).await;
     run.goes_on_beside(pod).await;
-    place.take_back(&run.scene).await;
     let truth = if mode == Mode::Hook { Truth::Is(Failed, "") } else { Truth::Is(Success, "") };
+    let client = run.scene.client.clone();
     run.ends(truth).await;
+    // The exit handler's pod has the worker's priority, so the class stays until it has ended.
+    place.take_back(&client).await;
 }
