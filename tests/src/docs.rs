@@ -140,7 +140,7 @@ impl Executed {
     pub fn note(&self, page: &str, lines: &[usize]) -> io::Result<()> {
         let mut all = self.lines(page)?;
         all.extend(lines);
-        let text: String = all.iter().map(|line| format!("{line}\n")).collect();
+        let text = all.iter().map(usize::to_string).collect::<Vec<_>>().join("\n");
         fs::create_dir_all(&self.directory)?;
         fs::write(self.file(page), text)
     }

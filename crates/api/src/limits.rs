@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn memory_doubles_unless_the_factor_says_otherwise() {
-        let limits = limits(json!({ "retryWithMoreMemory": { "limit": 1073741824 } }));
+        let limits = limits(json!({ "retryWithMoreMemory": { "limit": 1_073_741_824 } }));
         assert_eq!(limits.more_memory, Some(MoreMemory { factor: 2, limit: Bytes(1 << 30) }));
     }
 

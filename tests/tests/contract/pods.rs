@@ -60,6 +60,9 @@ fn differing(parameters: &Value, one: Stage, other: Stage) -> Vec<String> {
     differences(&views[&one]["pod"], &views[&other]["pod"])
 }
 
+/// How the labels begin that Kueue reads.
+const KUEUE: &str = "/metadata/labels/kueue.x-k8s.io";
+
 #[rstest]
 #[case(Stage::Job, Stage::CronJob)]
 #[case(Stage::OmJobMain, Stage::CronOmJobMain)]
@@ -96,8 +99,9 @@ fn the_modes_differ_only_in_who_reports_the_end(
             expected.retain(|path| *path != "/spec/containers/0/lifecycle");
         }
         let mut differing = differing(&parameters, job, om_job);
-        // Whoever reports from the worker's container stands in front of its command.
-        differing.retain(|path| !path.contains("/command"));
+        // What reports from the worker's container comes before its command. Kueue reads the labels of a
+        // Job, and those of an OMJob's pod.
+        differing.retain(|path| !path.contains("/command") && !path.contains(KUEUE));
         assert_eq!(differing, expected, "{parameters}");
     }
 }
@@ -115,6 +119,8 @@ fn an_exit_handler_differs_from_its_worker_only_in_what_it_runs_and_may_use() {
         "/spec/volumes/ompipe-exit",
     ];
     let allowed = [
+        // The exit handler waits in no queue.
+        KUEUE,
         "/spec/automountServiceAccountToken",
         "/spec/containers/0/args",
         "/spec/containers/0/command",

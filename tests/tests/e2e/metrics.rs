@@ -126,14 +126,14 @@ async fn alerts_about_failures(prometheus: Prometheus) {
 
 /// Compares the families of pages with those of the recordings that the board is tested with; keeps the
 /// pages, to be the next recordings.
-fn compare(pages: [(&str, String); 2]) {
+fn compare(pages: &[(&str, String)]) {
     let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let kept = repository.join("../.build/recorded");
     fs::create_dir_all(&kept).unwrap();
-    for (name, page) in &pages {
+    for (name, page) in pages {
         fs::write(kept.join(name), page).unwrap();
     }
-    for (name, page) in &pages {
+    for (name, page) in pages {
         let recorded = fs::read_to_string(repository.join("prometheus").join(name)).unwrap();
         let families = |page: &str| -> BTreeSet<String> {
             metrics::families(page).map(|(name, kind)| format!("{name} {kind}")).collect()
@@ -179,6 +179,6 @@ async fn prometheus_sees_runs_of_both_modes_and_alerts_about_those_that_fail() {
     alerts_about_failures(Prometheus::start(directory.path()).unwrap()).await;
     let server = page(&of_server, OPEN_METRICS).await;
     let operator = page(&of_operator, OPEN_METRICS).await;
-    compare([("server.om", server), ("operator.om", operator)]);
+    compare(&[("server.om", server), ("operator.om", operator)]);
     scene.end().await;
 }

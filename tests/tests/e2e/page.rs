@@ -208,8 +208,8 @@ async fn told_of(mut changes: Response, runs: &[&str]) -> String {
         let piece = piece.unwrap_or_else(|_| panic!("nothing follows on {text}"));
         text.push_str(&String::from_utf8_lossy(&piece.unwrap().unwrap()));
     }
-    let ids = text.lines().filter_map(|line| line.strip_prefix("id:"));
-    ids.last().unwrap().trim().to_owned()
+    let mut ids = text.lines().filter_map(|line| line.strip_prefix("id:"));
+    ids.next_back().unwrap().trim().to_owned()
 }
 
 #[tokio::test]

@@ -202,7 +202,8 @@ async fn run_to(serving: &Serving, pipeline: &str, state: &str) -> (RunId, Times
         let listed = api(serving, Method::GET, &format!("/runs?pipeline={pipeline}")).await;
         let runs = listed["runs"].as_array().unwrap().iter();
         let found = runs.clone().find(|found| found["runId"] == run.to_string());
-        let found = found.filter(|found| found["state"] == state).ok_or(listed.to_string())?;
+        let found =
+            found.filter(|found| found["state"] == state).ok_or_else(|| listed.to_string())?;
         Ok((run, found["created"].as_str().unwrap().parse().unwrap()))
     })
     .await

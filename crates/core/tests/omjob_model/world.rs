@@ -30,6 +30,7 @@ pub(crate) struct OmJob {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each may be true with each of the others")]
 pub(crate) struct Pod {
     pub(crate) stage: Stage,
     pub(crate) attempt: u32,

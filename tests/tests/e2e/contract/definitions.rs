@@ -90,6 +90,7 @@ fn whole_run() -> Value {
         "exitHandlerSpec": with("podTemplate", template),
         "ttlSecondsAfterFinished": 604_800, "activeDeadlineSeconds": 7200, "backoffLimit": 3,
         "suspend": false, "exitHandlerDeadlineSeconds": 300,
+        "retryWithMoreMemory": { "factor": 3, "limit": "8Gi" },
     })
 }
 
@@ -146,7 +147,7 @@ fn what_is_whole_has_every_field_of_the_definition() {
 /// A status with every field of the definition.
 fn whole_status() -> Value {
     let stage = json!({
-        "startedAt": "2026-01-09T15:30:00.123456Z", "ended": 1, "failures": 1,
+        "startedAt": "2026-01-09T15:30:00.123456Z", "ended": 1, "failures": 1, "disruptions": 1, "memoryLimit": 1_073_741_824,
         "pod": { "attempt": 0, "name": "x-main" }, "refusals": 2,
         "notBefore": "2026-01-09T15:30:01.000001Z",
         "trouble": { "reason": "Quota", "message": "m" },

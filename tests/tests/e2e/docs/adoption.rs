@@ -129,7 +129,11 @@ async fn from_the_kubernetes_client() {
     let theirs = ("om-cronjob-nightly".to_owned(), "openmetadata".to_owned());
 
     reader.reads_until(PAGE, "3. Switch").await;
-    assert_eq!(managers(&desk).await, [theirs.clone()], "the trial has changed nothing here");
+    assert_eq!(
+        managers(&desk).await,
+        std::slice::from_ref(&theirs),
+        "the trial has changed nothing here"
+    );
     reader.reads_below(PAGE, "3. Switch").await;
     let ours = ("om-cronjob-nightly".to_owned(), "ompipe".to_owned());
     assert_eq!(managers(&desk).await, [ours]);

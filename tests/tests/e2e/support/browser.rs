@@ -25,6 +25,7 @@ pub(crate) struct Browser {
 
 impl Drop for Browser {
     /// Closes the session, also after a failed test: Chromium outlives a `chromedriver` that is killed.
+    #[expect(clippy::print_stderr, reason = "the test harness shows it with the test that failed")]
     fn drop(&mut self) {
         let path = self.session.strip_prefix("http://").unwrap();
         let (host, path) = path.split_once('/').unwrap();

@@ -36,7 +36,10 @@ impl Reviewer {
 }
 
 #[derive(Clone)]
-struct Review(Arc<dyn Fn(&Value) -> Option<Value> + Send + Sync>);
+struct Review(Arc<ReviewFn>);
+
+/// Makes a response of a request.
+type ReviewFn = dyn Fn(&Value) -> Option<Value> + Send + Sync;
 
 async fn answer(
     State(Review(review)): State<Review>,
