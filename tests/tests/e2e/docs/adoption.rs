@@ -27,8 +27,7 @@ esac
 "#;
 
 /// A service that is started by hand, asked what OpenMetadata asks, and ended.
-#[tokio::test]
-async fn http_service() {
+pub(super) async fn http_service() {
     const PAGE: &str = "docs/adopt-http-service.md";
     let desk = Desk::new().await;
     desk.add_pipelines(&[json!({ "name": "nightly" })]);
@@ -52,8 +51,7 @@ async fn firing(desk: &Desk) -> Vec<String> {
     names
 }
 
-#[tokio::test]
-async fn from_airflow() {
+pub(super) async fn from_airflow() {
     const PAGE: &str = "docs/migrate-from-airflow.md";
     let desk = Desk::new().await;
     let at = |cron: &str| json!({ "scheduleInterval": cron, "pipelineTimezone": "Europe/Paris" });
@@ -117,8 +115,7 @@ async fn managers(desk: &Desk) -> Vec<(String, String)> {
     desk.cron_jobs().await.iter().map(|one| (one.name_any(), manager(one))).collect()
 }
 
-#[tokio::test]
-async fn from_the_kubernetes_client() {
+pub(super) async fn from_the_kubernetes_client() {
     const PAGE: &str = "docs/migrate-from-kubernetes-client.md";
     let desk = Desk::new().await;
     let schedule = json!({ "scheduleInterval": "0 2 * * 0" });
@@ -174,8 +171,7 @@ async fn replicas_of_their_operator(desk: &Desk) -> Option<i32> {
     found.spec.unwrap().replicas
 }
 
-#[tokio::test]
-async fn from_openmetadatas_operator() {
+pub(super) async fn from_openmetadatas_operator() {
     const PAGE: &str = "docs/adopt-operator.md";
     let desk = Desk::new().await;
     install_crds(&desk.scene.client).await;

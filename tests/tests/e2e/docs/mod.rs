@@ -5,14 +5,16 @@ mod adoption;
 mod reader;
 
 use std::net::TcpListener;
+use std::panic::AssertUnwindSafe;
 
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::{Mutex, MutexGuard};
 
 use crate::operator::Operator;
 use crate::support::{Bed, LOGIN, Scene, Serving, VERSION, bed, eventually};
@@ -26,19 +28,14 @@ const PIPELINES: &str = "openmetadata-pipelines";
 const HOME: &str = "openmetadata";
 const NAMESPACES: [&str; 4] = [PIPELINES, HOME, "team-a", "ompipe-trial"];
 
-/// The documents have the same namespaces as an example, so one page is executed at a time.
-static ONE_PAGE: Mutex<()> = Mutex::const_new(());
-
 /// A cluster without the namespaces of the documents, and an OpenMetadata server.
 struct Desk {
     scene: Scene,
-    _page: MutexGuard<'static, ()>,
 }
 
 impl Desk {
     async fn new() -> Self {
-        let page = ONE_PAGE.lock().await;
-        let desk = Self { scene: Scene::new("docs").await, _page: page };
+        let desk = Self { scene: Scene::new("docs").await };
         desk.remove_namespaces().await;
         desk
     }
@@ -108,7 +105,29 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// The documents have the same namespaces as an example, so one page is executed after the other. It takes minutes: a
+/// reader's commands follow each other, and the runs that they start.
 #[tokio::test]
+async fn each_page_does_what_it_says() {
+    let pages: [(&str, LocalBoxFuture<'_, ()>); 8] = [
+        ("quickstart", quickstart().boxed_local()),
+        ("recipes", recipes().boxed_local()),
+        ("install and operate", install_and_operate().boxed_local()),
+        ("logs", logs().boxed_local()),
+        ("the pipeline service over HTTP", adoption::http_service().boxed_local()),
+        ("from Airflow", adoption::from_airflow().boxed_local()),
+        ("from OpenMetadata's client", adoption::from_the_kubernetes_client().boxed_local()),
+        ("from OpenMetadata's operator", adoption::from_openmetadatas_operator().boxed_local()),
+    ];
+    let mut failed = Vec::new();
+    for (name, page) in pages {
+        if AssertUnwindSafe(page).catch_unwind().await.is_err() {
+            failed.push(name);
+        }
+    }
+    assert_eq!(failed, [""; 0]);
+}
+
 async fn quickstart() {
     let desk = Desk::new().await;
     let schedule = json!({ "scheduleInterval": "0 3 * * *" });
@@ -118,7 +137,6 @@ async fn quickstart() {
     desk.end().await;
 }
 
-#[tokio::test]
 async fn recipes() {
     let desk = Desk::new().await;
     desk.add_pipelines(&[]);
@@ -129,7 +147,6 @@ async fn recipes() {
 }
 
 /// The installation, an upgrade and a change of the password, and the end.
-#[tokio::test]
 async fn install_and_operate() {
     const INSTALL: &str = "docs/install.md";
     const OPERATE: &str = "docs/operate.md";
@@ -158,7 +175,6 @@ fn with_images(reader: Reader, page: &'static str) -> Reader {
 }
 
 /// Logs of a run that failed twice, archived by an operator.
-#[tokio::test]
 async fn logs() {
     let desk = Desk::new().await;
     desk.add_pipelines(&[json!({ "name": "nightly" })]);
