@@ -74,10 +74,12 @@ fn ask(
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return Vec::new();
     };
-    let answer = runtime.block_on(tokio::time::timeout(PATIENCE, async {
+    let question = async {
         inputs::fetch_config(&args).await?;
         question(&inputs::client_quietly(&args).await?).await
-    }));
+    };
+    // A timer can only be made inside the runtime.
+    let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, question).await });
     candidates(current, answer.ok().and_then(Result::ok).unwrap_or_default())
 }
 

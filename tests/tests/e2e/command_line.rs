@@ -284,7 +284,9 @@ async fn completed(scene: &Scene, words: &[&str]) -> Vec<String> {
     let output = bash.output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+    // Before an empty word the options are offered too.
+    let is_value = |line: &&str| !line.is_empty() && !line.starts_with('-');
+    text.lines().map(str::trim).filter(is_value).map(str::to_owned).collect()
 }
 
 #[tokio::test]
