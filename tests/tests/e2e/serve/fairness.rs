@@ -19,7 +19,7 @@ use crate::support::{LOGIN, PREFIX, Serving, VERSION, answer, eventually, is_nig
 fn hostile_connections() -> usize {
     if is_nightly() { 2_000 } else { 500 }
 }
-const CALLS: usize = 300;
+const CALLS: usize = 150;
 /// What a log that hangs, and calls beside it, may take.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -72,8 +72,9 @@ async fn hostile_connections_do_not_slow_health_down() {
         "health-auth beside {} hostile connections: median {median:?}, p99 {p99:?}",
         hostile_connections()
     );
-    // With the tests' own work on the same cores; docs/security.md has the figure of a quiet machine.
-    assert!(p99 < Duration::from_secs(2), "{p99:?}");
+    // Seven other tests run on the same cores, so the worst of the calls measures those; docs/security.md has the figure of a
+    // quiet machine. A service that lets the connections pile up does not answer at all before they time out.
+    assert!(median < Duration::from_secs(1) && p99 < Duration::from_secs(5), "{median:?} {p99:?}");
     hostile.abort_all();
     scene.end().await;
 }
