@@ -16,6 +16,10 @@ use crate::object::Object;
 
 /// Tries to make a deleted object anew: half a minute in all.
 const RECREATIONS: usize = 20;
+/// Reads of an object that the garbage collector has not released: half a minute in all.
+const RELEASES: usize = 14;
+/// Longest pause between two of them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// What a write did to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -142,7 +146,7 @@ impl Transaction {
         self.apply(api, desired, None).await
     }
 
-    /// Deletes an object as it was read; what it owns stays.
+    /// Deletes an object as it was read, and waits until it is gone; what it owns stays.
     pub(crate) async fn orphan<K: Object>(&mut self, api: &Api<K>, object: &K) -> Result<()> {
         let params =
             DeleteParams { preconditions: Some(unchanged(object)), ..DeleteParams::orphan() };
@@ -150,11 +154,11 @@ impl Transaction {
             Ok(_) => {
                 self.record(object, Change::Deleted);
                 self.undo.push(recreation(api.clone(), object.clone()));
+                until_gone(api, object).await
             }
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            Err(error) => return Err(KubernetesError::new(doing("deleting", object), error).into()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(KubernetesError::new(doing("deleting", object), error).into()),
         }
-        Ok(())
     }
 
     /// True when no write can have gone over what somebody else wrote at the same time.
@@ -278,4 +282,22 @@ fn restoration<K: Object>(api: Api<K>, mut previous: K, applied: &K) -> Undo {
         }
     }
     .boxed()
+}
+
+/// Waits until the garbage collector has released an object that was deleted without what it owns. What is applied
+/// under the same name before goes to the former object, and disappears with it.
+async fn until_gone<K: Object>(api: &Api<K>, object: &K) -> Result<()> {
+    let look = || async {
+        let name = object.name_any();
+        let found = api.get_opt(&name).await;
+        let found =
+            found.map_err(|error| KubernetesError::new(format!("reading {name}"), error))?;
+        match found {
+            Some(found) if found.uid() == object.uid() => Err(Error::StillGoing(name)),
+            Some(_) | None => Ok(()),
+        }
+    };
+    let again = ExponentialBuilder::default().with_max_times(RELEASES);
+    let again = again.with_min_delay(Duration::from_millis(50)).with_max_delay(LONGEST_PAUSE);
+    look.retry(again).when(Error::is_conflict).await
 }

@@ -9,7 +9,7 @@ use kube::api::{ListParams, PostParams};
 use ompipe_api::{CronOMJob, OMJob};
 use serde_json::{Value, json};
 
-use crate::support::{Scene, bed, eventually, from, install_crds};
+use crate::support::{Breakable, Scene, bed, eventually, from, install_crds};
 
 const RUN: &str = "a1b2c3d4-e5f6-7890-abcd-ef1234567890";
 
@@ -97,6 +97,42 @@ async fn schedules(scene: &Scene) -> Vec<String> {
     let cron_om_jobs = scene.api::<CronOMJob>().list(&all).await.unwrap();
     let names = cron_jobs.iter().map(ResourceExt::name_any);
     names.chain(cron_om_jobs.iter().map(ResourceExt::name_any)).collect()
+}
+
+/// Its objects are deleted without their dependents, so the garbage collector releases them in its own time. What is
+/// applied under their names before that would disappear with them, and the pipeline would have no Secret.
+#[tokio::test]
+async fn a_deploy_waits_until_the_garbage_collector_has_released_its_objects() {
+    let cluster = Breakable::take().await;
+    let scene = cluster.scene("slow-gc").await;
+    let post = PostParams::default();
+    let (config_map, secret) = config("nightly", "shop.nightly");
+    scene.api().create(&post, &config_map).await.unwrap();
+    scene.api().create(&post, &secret).await.unwrap();
+    let (file, service) = (scene.pipeline("nightly", &json!({})), scene.service());
+    let path = scene.config(&json!({}));
+    cluster.stop("kcm").await;
+    let released = async {
+        eventually("a Secret that waits for its release", || async {
+            let secret = scene.api::<Secret>().get("om-secret-nightly").await.unwrap();
+            secret.metadata.deletion_timestamp.map(drop).ok_or_else(|| "not yet".to_owned())
+        })
+        .await;
+        cluster.start("kcm").await;
+    };
+    let deploy = ["deploy", "-c", &path, "-f", &file, "--service", &service];
+    let (deployed, ()) = tokio::join!(scene.ompipe(&deploy), released);
+    deployed.good();
+    eventually("the release of the former objects", || async {
+        let maps = scene.api::<ConfigMap>().list(&ListParams::default()).await.unwrap().items;
+        let left = maps.iter().filter(|map| map.metadata.deletion_timestamp.is_some()).count();
+        if left == 0 { Ok(()) } else { Err(format!("{left} ConfigMaps")) }
+    })
+    .await;
+    assert!(scene.ours::<Secret>().await.contains_key("om-secret-nightly"));
+    assert!(scene.ours::<ConfigMap>().await.contains_key("om-config-nightly"));
+    scene.ompipe(&["list", "-c", &path, "-o", "name"]).await.good();
+    scene.end().await;
 }
 
 #[tokio::test]

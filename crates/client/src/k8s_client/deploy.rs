@@ -18,7 +18,7 @@ use super::plan::Plan;
 use super::revisions::Need;
 use super::slug::{Owned, Owner, Present, is_upstreams};
 use crate::clock;
-use crate::error::{Error, KubernetesError, Result};
+use crate::error::{Error, Result};
 use crate::object::Object;
 use crate::objects::{Objects, RunnablePipeline};
 use crate::service_client::Deployed;
@@ -218,24 +218,5 @@ async fn remove<K: Object>(
     schedule: Option<K>,
 ) -> Result<()> {
     let Some(schedule) = schedule else { return Ok(()) };
-    transaction.orphan(api, &schedule).await?;
-    until_gone(api, &schedule).await
-}
-
-/// Waits until the garbage collector has released an object whose runs go on without it. An object
-/// that is applied under the same name before would keep what the former one had.
-async fn until_gone<K: Object>(api: &Api<K>, object: &K) -> Result<()> {
-    let look = || async {
-        let name = object.name_any();
-        let found = api.get_opt(&name).await;
-        let found =
-            found.map_err(|error| KubernetesError::new(format!("reading {name}"), error))?;
-        match found {
-            Some(found) if found.uid() == object.uid() => Err(Error::StillGoing(name)),
-            Some(_) | None => Ok(()),
-        }
-    };
-    let again = ExponentialBuilder::default().with_max_times(TRIES);
-    let again = again.with_min_delay(Duration::from_millis(50)).with_max_delay(LONGEST_PAUSE);
-    look.retry(again).when(Error::is_conflict).await
+    transaction.orphan(api, &schedule).await
 }
