@@ -137,6 +137,7 @@ fn lines(count: usize) -> String {
     lines.concat()
 }
 
+/// It takes half a minute: a run ends, is archived, and its pod is deleted.
 #[rstest]
 #[case::job(false)]
 #[case::omjob(true)]
@@ -189,6 +190,7 @@ async fn a_killed_run_is_on_record_with_its_log(#[case] omjobs: bool) {
     archived.scene.end().await;
 }
 
+/// It takes most of a minute: the operator is killed and started again several times while a log grows.
 #[tokio::test]
 async fn crashes_of_the_operator_lose_and_double_no_line() {
     const LINES: usize = 3000;
@@ -236,6 +238,8 @@ async fn a_report_does_not_wait_for_a_store_that_is_away() {
     archived.scene.end().await;
 }
 
+/// It takes half a minute: a run is archived to its end, and read in every way from the pod and from the
+/// archive.
 #[tokio::test]
 async fn lines_are_the_same_from_the_pod_and_from_the_archive_and_outlast_the_pipeline() {
     let worker = format!(

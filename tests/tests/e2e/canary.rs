@@ -91,6 +91,7 @@ fn leaks<'t>(canaries: &[&'t str], text: &str) -> Vec<&'t str> {
     canaries.iter().copied().filter(|canary| text.contains(canary)).collect()
 }
 
+/// It takes a minute: every command is called with `--log trace`, and every object of the namespace is read.
 #[rstest]
 #[case::job(false)]
 #[case::operator(true)]

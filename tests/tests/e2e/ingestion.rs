@@ -72,6 +72,7 @@ async fn a_metadata_ingestion_succeeds() {
     scene.end().await;
 }
 
+/// It takes half a minute: the ingestion framework starts and reads a large config.
 #[tokio::test]
 async fn a_config_that_no_variable_can_hold_is_delivered_as_a_file() {
     let scene = Scene::new("file").await;
@@ -93,6 +94,7 @@ async fn a_config_that_no_variable_can_hold_is_delivered_as_a_file() {
     scene.end().await;
 }
 
+/// It takes half a minute: the ingestion framework starts, and tries the connection more than once.
 #[tokio::test]
 async fn a_wrong_password_fails_the_run_and_the_program_says_so() {
     let scene = Scene::new("password").await;

@@ -430,6 +430,7 @@ async fn what_the_run_reported_itself_stands() {
     play.scene.end().await;
 }
 
+/// It takes a minute: several operators start and drain, one after the other.
 #[tokio::test]
 async fn a_drain_lets_go_and_a_reporter_that_is_off_holds_nothing() {
     let play = Play::new("jobdrain", WAITS, json!({})).await;

@@ -76,6 +76,8 @@ impl Home {
     }
 }
 
+/// It takes over a minute: Helm installs, upgrades, rolls back and uninstalls, and each step waits for
+/// Deployments or a drain.
 #[tokio::test]
 async fn runs_outlive_upgrade_and_rollback_and_nothing_outlives_the_release() {
     let home = Home::new("chart").await;
@@ -117,6 +119,7 @@ async fn runs_outlive_upgrade_and_rollback_and_nothing_outlives_the_release() {
     home.end().await;
 }
 
+/// It takes a minute: Helm installs and uninstalls two releases, each with a drain.
 #[tokio::test]
 async fn two_releases_for_the_same_runs_in_one_namespace_get_on() {
     let home = Home::new("chartpair").await;
@@ -135,6 +138,7 @@ async fn two_releases_for_the_same_runs_in_one_namespace_get_on() {
 }
 
 /// What a drain leaves behind holds up nobody who comes after it.
+/// It takes a minute: Helm installs twice and uninstalls once, with a drain.
 #[tokio::test]
 async fn a_release_installed_again_works_at_once() {
     let home = Home::new("chartagain").await;
@@ -168,6 +172,7 @@ fn first_chart() -> tempfile::TempDir {
 }
 
 /// A new release has its runs in a namespace of their own, which an upgrade makes of no former one.
+/// It takes a minute: Helm installs and upgrades, and waits for Deployments.
 #[tokio::test]
 async fn an_upgrade_of_the_first_chart_leaves_runs_where_they_are() {
     let chart = first_chart();

@@ -79,6 +79,7 @@ impl Home {
     }
 }
 
+/// It takes a minute: Helm installs the chart, and a run goes through it.
 #[rstest]
 #[case::jobs(false)]
 #[case::om_jobs(true)]
@@ -129,6 +130,7 @@ async fn failed_test(release: &ompipe_tests::helm::Release) -> String {
 }
 
 /// What docs/install.md says that `helm test` checks: OpenMetadata, the account of the runs, the rights.
+/// It takes most of a minute: a test pod runs for each thing that is taken away.
 #[tokio::test]
 async fn helm_test_fails_for_each_thing_that_it_checks() {
     let home = Home::new("charttest").await;

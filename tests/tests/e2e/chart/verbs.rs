@@ -190,6 +190,7 @@ fn missed(mode: Mode) -> BTreeSet<String> {
     custom.map(str::to_owned).collect()
 }
 
+/// It takes a minute: every operation of a server is called once, with runs that start and end.
 #[rstest]
 #[case::job(Mode::Job)]
 #[case::operator(Mode::Operator)]

@@ -76,6 +76,7 @@ async fn a_worker_that_ends(
 }
 
 /// The real worker refuses it before it has reported anything.
+/// It takes a minute: the ingestion framework needs many seconds of the processor to start.
 #[rstest]
 #[tokio::test]
 async fn a_config_that_cannot_be_read(

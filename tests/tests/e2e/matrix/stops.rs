@@ -67,6 +67,7 @@ async fn a_pod_that_is_evicted(
     run.ends(unless_hook(mode, Truth::Is(Success, ""))).await;
 }
 
+/// It takes half a minute: the deadline has to pass while the worker runs.
 #[rstest]
 #[tokio::test]
 async fn a_run_that_takes_too_long(

@@ -45,6 +45,7 @@ async fn be_hostile(number: usize, to: SocketAddr) {
     }
 }
 
+/// It takes over a minute: each of the calls is made beside 500 connections on the same processors.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_connections_do_not_slow_health_down() {
     let scene = shop("hostile").await;
