@@ -1,4 +1,4 @@
-//! Connections whose caller does not read: an answer that is never read would keep its connection for ever.
+//! Connections whose caller does not read: an unread answer would keep its connection open for ever.
 
 use std::io;
 use std::pin::Pin;

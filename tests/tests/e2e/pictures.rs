@@ -47,72 +47,76 @@ struct Plan {
 const PASSWORD: &str =
     "OperationalError: FATAL: password authentication failed for user \"ingest\"";
 const PLANS: [Plan; 7] = [
-    Plan::new(
-        "shop",
-        "metadata",
-        "metadata",
-        "0 3 * * *",
-        24,
-        340,
-        (&[9], "SourceUnreachable", "OperationalError: could not connect to shop-db:5432"),
-    ),
-    Plan::new("shop", "usage", "usage", "30 4 * * *", 24, 95, (&[], "", "")),
-    Plan::new(
-        "shop",
-        "profiler",
-        "profiler",
-        "0 5 * * *",
-        24,
-        2700,
-        (
+    Plan {
+        service: "shop",
+        name: "metadata",
+        kind: "metadata",
+        cron: "0 3 * * *",
+        every: 24,
+        takes: 340,
+        failed: (&[9], "SourceUnreachable", "OperationalError: could not connect to shop-db:5432"),
+    },
+    Plan {
+        service: "shop",
+        name: "usage",
+        kind: "usage",
+        cron: "30 4 * * *",
+        every: 24,
+        takes: 95,
+        failed: (&[], "", ""),
+    },
+    Plan {
+        service: "shop",
+        name: "profiler",
+        kind: "profiler",
+        cron: "0 5 * * *",
+        every: 24,
+        takes: 2700,
+        failed: (
             &[4, 17],
             "OOMKilled",
             "the kernel ended the worker, which needed more than its limit of 4Gi",
         ),
-    ),
-    Plan::new(
-        "crm",
-        "metadata",
-        "metadata",
-        "0 * * * *",
-        1,
-        130,
-        (&[1, 2, 3], "SourceAuth", PASSWORD),
-    ),
-    Plan::new("warehouse", "metadata", "metadata", "15 2 * * *", 24, 1260, (&[], "", "")),
-    Plan::new(
-        "warehouse",
-        "profiler",
-        "profiler",
-        "0 */6 * * *",
-        6,
-        3900,
-        (&[6], "Evicted", "the node was low on ephemeral storage"),
-    ),
-    Plan::new(
-        "bi",
-        "dashboards",
-        "metadata",
-        "45 6 * * *",
-        24,
-        210,
-        (&[12], "DeadlineExceeded", "it ran longer than activeDeadlineSeconds (7200)"),
-    ),
+    },
+    Plan {
+        service: "crm",
+        name: "metadata",
+        kind: "metadata",
+        cron: "0 * * * *",
+        every: 1,
+        takes: 130,
+        failed: (&[1, 2, 3], "SourceAuth", PASSWORD),
+    },
+    Plan {
+        service: "warehouse",
+        name: "metadata",
+        kind: "metadata",
+        cron: "15 2 * * *",
+        every: 24,
+        takes: 1260,
+        failed: (&[], "", ""),
+    },
+    Plan {
+        service: "warehouse",
+        name: "profiler",
+        kind: "profiler",
+        cron: "0 */6 * * *",
+        every: 6,
+        takes: 3900,
+        failed: (&[6], "Evicted", "the node was low on ephemeral storage"),
+    },
+    Plan {
+        service: "bi",
+        name: "dashboards",
+        kind: "metadata",
+        cron: "45 6 * * *",
+        every: 24,
+        takes: 210,
+        failed: (&[12], "DeadlineExceeded", "it ran longer than activeDeadlineSeconds (7200)"),
+    },
 ];
 
 impl Plan {
-    const fn new(
-        service: &'static str,
-        name: &'static str,
-        kind: &'static str,
-        cron: &'static str,
-        every: i64,
-        takes: i64,
-        failed: (&'static [i64], &'static str, &'static str),
-    ) -> Self {
-        Self { service, name, kind, cron, every, takes, failed }
-    }
-
     fn fqn(&self) -> String {
         format!("{}.{}", self.service, self.name)
     }

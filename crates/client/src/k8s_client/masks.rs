@@ -14,8 +14,8 @@ use super::K8sPipelineClient;
 use crate::error::Result;
 
 impl K8sPipelineClient {
-    /// Masks what is secret in the config of a run. Where the config cannot be read or the run's object is not known yet,
-    /// it masks what looks like a secret.
+    /// Masks the secrets of a run's config. If the config cannot be read, or the run's object is not known
+    /// yet, it masks values that look like secrets.
     pub(super) async fn mask_of(&self, workload: Option<&Workload>, pods: &[Pod]) -> LogMask {
         if !self.masks_logs {
             return LogMask::off();

@@ -1,10 +1,9 @@
 //! `queueName` and `workloadPriorityClass`: in which queue of Kueue the runs of a pipeline wait, and
 //! with which priority; for every pipeline, those of one service, and one pipeline.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
+use super::by_name::{ByName, scalar};
 use crate::Problem;
 use crate::fields::{Fields, scalar_text};
 use crate::kubernetes::ObjectName;
@@ -21,31 +20,26 @@ pub struct Kueue {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Names {
     every: Option<ObjectName>,
-    services: BTreeMap<String, Option<ObjectName>>,
-    pipelines: BTreeMap<String, Option<ObjectName>>,
+    by_name: ByName<Option<ObjectName>>,
 }
 
 impl Kueue {
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
         Self {
-            queues: Names {
-                every: fields.parsed("queueName"),
-                services: by_name(fields, "serviceQueueNames"),
-                pipelines: by_name(fields, "pipelineQueueNames"),
-            },
-            priorities: Names {
-                every: fields.parsed("workloadPriorityClass"),
-                services: by_name(fields, "serviceWorkloadPriorityClasses"),
-                pipelines: by_name(fields, "pipelineWorkloadPriorityClasses"),
-            },
+            queues: Names::read(fields, "queueName", ["serviceQueueNames", "pipelineQueueNames"]),
+            priorities: Names::read(
+                fields,
+                "workloadPriorityClass",
+                ["serviceWorkloadPriorityClasses", "pipelineWorkloadPriorityClasses"],
+            ),
         }
     }
 
     /// True when any pipeline has a queue.
     #[must_use]
     pub fn is_used(&self) -> bool {
-        let Names { every, services, pipelines } = &self.queues;
-        every.iter().chain(services.values().chain(pipelines.values()).flatten()).next().is_some()
+        let Names { every, by_name } = &self.queues;
+        every.is_some() || by_name.values().any(Option::is_some)
     }
 
     /// The labels by which Kueue knows the runs of a pipeline; none where it has no queue.
@@ -60,37 +54,20 @@ impl Kueue {
 }
 
 impl Names {
+    fn read(fields: &mut Fields<'_>, every: &'static str, others: [&'static str; 2]) -> Self {
+        Self { every: fields.parsed(every), by_name: ByName::read(fields, others, "names", name) }
+    }
+
     /// That of the pipeline, else of its service, else everybody's.
     fn of(&self, service: Option<&str>, pipeline_fqn: &str) -> Option<&ObjectName> {
-        let own = self.pipelines.get(pipeline_fqn);
-        let of_service = || service.and_then(|service| self.services.get(service));
-        own.or_else(of_service).unwrap_or(&self.every).as_ref()
+        self.by_name.nearest(service, pipeline_fqn).unwrap_or(&self.every).as_ref()
     }
 }
 
-/// A map from the name of a service or pipeline; an empty text means none.
-fn by_name(fields: &mut Fields<'_>, key: &'static str) -> BTreeMap<String, Option<ObjectName>> {
-    let given = match fields.value(key) {
-        None => return BTreeMap::new(),
-        Some(Value::Object(map)) => map,
-        Some(_) => {
-            return fields.note(key, "must be a map from names to names").unwrap_or_default();
-        }
-    };
-    let path = fields.path_of(key);
-    let mut names = BTreeMap::new();
-    for (name, value) in given {
-        match scalar_text(value).unwrap_or_default().as_str() {
-            "" => drop(names.insert(name.clone(), None)),
-            text => match text.parse() {
-                Ok(parsed) => drop(names.insert(name.clone(), Some(parsed))),
-                Err(remedy) => {
-                    fields.extend([Problem::new(format!("{path}.{name}"), value, remedy)]);
-                }
-            },
-        }
-    }
-    names
+/// A name; an empty text means none.
+fn name(path: &str, value: &Value) -> Result<Option<ObjectName>, Vec<Problem>> {
+    let is_none = scalar_text(value).unwrap_or_default().is_empty();
+    if is_none { Ok(None) } else { scalar(path, value).map(Some) }
 }
 
 #[cfg(test)]

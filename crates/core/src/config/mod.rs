@@ -6,6 +6,7 @@
 //!                        └──► K8sPipelineClientConfig + notices, or every problem at once
 //! ```
 
+mod by_name;
 mod effective;
 mod environment;
 mod kueue;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodTemplateSpec};
 use serde_json::{Map, Value};
 
+use super::by_name::ByName;
 use super::is_reserved_env;
 use crate::fields::Fields;
 use crate::run::MAIN_CONTAINER;
@@ -17,8 +18,7 @@ use crate::{Problem, labels, redaction};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodTemplates {
     every: Option<PodTemplateSpec>,
-    services: BTreeMap<String, PodTemplateSpec>,
-    pipelines: BTreeMap<String, PodTemplateSpec>,
+    by_name: ByName<PodTemplateSpec>,
 }
 
 impl PodTemplates {
@@ -27,8 +27,12 @@ impl PodTemplates {
         let path = fields.path_of("podTemplate");
         Self {
             every: every.and_then(|value| noted(fields, read_template(&path, value))),
-            services: by_name(fields, "servicePodTemplates"),
-            pipelines: by_name(fields, "pipelinePodTemplates"),
+            by_name: ByName::read(
+                fields,
+                ["servicePodTemplates", "pipelinePodTemplates"],
+                "templates",
+                read_template,
+            ),
         }
     }
 
@@ -38,26 +42,8 @@ impl PodTemplates {
         service: Option<&str>,
         pipeline_fqn: &str,
     ) -> impl Iterator<Item = &'t PodTemplateSpec> + use<'t> {
-        let service = service.and_then(|service| self.services.get(service));
-        self.every.iter().chain(service).chain(self.pipelines.get(pipeline_fqn))
+        self.every.iter().chain(self.by_name.general_first(service, pipeline_fqn))
     }
-}
-
-/// A map from the name of a service or pipeline to its template.
-fn by_name(fields: &mut Fields<'_>, key: &'static str) -> BTreeMap<String, PodTemplateSpec> {
-    let path = fields.path_of(key);
-    let given = match fields.value(key) {
-        None => return BTreeMap::new(),
-        Some(Value::Object(map)) => map,
-        Some(_) => {
-            return fields.note(key, "must be a map from names to templates").unwrap_or_default();
-        }
-    };
-    let read = |(name, value): (&String, &Value)| {
-        let template = noted(fields, read_template(&format!("{path}.{name}"), value))?;
-        Some((name.clone(), template))
-    };
-    given.iter().filter_map(read).collect()
 }
 
 fn noted<T>(fields: &mut Fields<'_>, read: Result<T, Vec<Problem>>) -> Option<T> {

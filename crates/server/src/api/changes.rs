@@ -39,7 +39,7 @@ const SUBSCRIBERS: usize = 128;
 const OF_A_PEER: usize = SUBSCRIBERS / 4;
 /// Time between two comparisons.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How old what is compared may be: callers who look at the same time share a listing.
+/// Maximum age of a listing: callers that ask at the same time share one.
 const MAX_AGE: Duration = Duration::from_secs(1);
 /// How long a stream lasts. Its caller comes back, and the login is checked again.
 const LONGEST: Duration = Duration::from_hours(1);

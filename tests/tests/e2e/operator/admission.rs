@@ -31,24 +31,16 @@ impl Webhook {
         let reviewer = Reviewer::start(review).await;
         let name = scene.namespace.clone();
         let configurations = Api::all(scene.client.clone());
-        let configuration = from(json!({
-            "metadata": { "name": name },
-            "webhooks": [{
-                "name": "pods.ompipe.test", "sideEffects": "None", "timeoutSeconds": 5,
-                "admissionReviewVersions": ["v1"], "failurePolicy": "Fail",
-                "clientConfig": reviewer.client_config,
-                "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": name } },
-                // The exit handler's pods pass.
-                "objectSelector": { "matchExpressions": [{
-                    "key": "omjob.pipelines.openmetadata.org/pod-type",
-                    "operator": "NotIn", "values": ["exit-handler"],
-                }]},
-                "rules": [{
-                    "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"],
-                    "operations": ["CREATE"],
-                }],
-            }],
-        }));
+        let rules = json!([{
+            "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"],
+        }]);
+        let mut webhook = reviewer.webhook(&name, &rules);
+        // The exit handler's pods pass.
+        webhook["objectSelector"] = json!({ "matchExpressions": [{
+            "key": "omjob.pipelines.openmetadata.org/pod-type",
+            "operator": "NotIn", "values": ["exit-handler"],
+        }]});
+        let configuration = from(json!({ "metadata": { "name": name }, "webhooks": [webhook] }));
         configurations.create(&PostParams::default(), &configuration).await.unwrap();
         Self { answers, configurations, name, _reviewer: reviewer }
     }

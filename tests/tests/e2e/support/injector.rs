@@ -27,20 +27,13 @@ impl Injector {
     pub(crate) async fn start(scene: &Scene) -> Self {
         let reviewer = Reviewer::start(|request| Some(injected(request))).await;
         let (name, configurations) = (scene.namespace.clone(), Api::all(scene.client.clone()));
-        let configuration = from(json!({
-            "metadata": { "name": name },
-            "webhooks": [{
-                "name": "injector.ompipe.test", "sideEffects": "None", "timeoutSeconds": 5,
-                "admissionReviewVersions": ["v1"], "failurePolicy": "Fail",
-                "clientConfig": reviewer.client_config,
-                "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": name } },
-                "rules": [
-                    rule("", "pods", &["CREATE"]),
-                    rule("batch", "jobs", &["CREATE"]),
-                    rule("batch", "cronjobs", &["CREATE", "UPDATE"]),
-                ],
-            }],
-        }));
+        let rules = json!([
+            rule("", "pods", &["CREATE"]),
+            rule("batch", "jobs", &["CREATE"]),
+            rule("batch", "cronjobs", &["CREATE", "UPDATE"]),
+        ]);
+        let webhook = reviewer.webhook(&name, &rules);
+        let configuration = from(json!({ "metadata": { "name": name }, "webhooks": [webhook] }));
         configurations.create(&PostParams::default(), &configuration).await.unwrap();
         in_force(scene).await;
         Self { configurations, name, _reviewer: reviewer }

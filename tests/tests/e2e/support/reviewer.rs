@@ -14,8 +14,7 @@ use super::bed::bed;
 
 /// A webhook's address, certificate and tasks. It ends with the test.
 pub(crate) struct Reviewer {
-    /// `clientConfig` of a webhook's configuration.
-    pub(crate) client_config: Value,
+    client_config: Value,
     _serving: JoinSet<()>,
 }
 
@@ -32,6 +31,17 @@ impl Reviewer {
         serving.spawn(async move { axum::serve(listener, routes).await.unwrap() });
         let client_config = json!({ "url": url, "caBundle": base64(&certificate) });
         Self { client_config, _serving: serving }
+    }
+
+    /// An entry of a webhook configuration that sends what `rules` select in one namespace here.
+    pub(crate) fn webhook(&self, namespace: &str, rules: &Value) -> Value {
+        json!({
+            "name": "webhook.ompipe.test", "sideEffects": "None", "timeoutSeconds": 5,
+            "admissionReviewVersions": ["v1"], "failurePolicy": "Fail",
+            "clientConfig": self.client_config,
+            "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } },
+            "rules": rules,
+        })
     }
 }
 
